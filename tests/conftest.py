@@ -1,0 +1,20 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of small real files, or a skip that says how to provide it."""
+    folder = os.environ.get("PINPOINT_REAL_DATA")
+    if not folder:
+        pytest.skip("set PINPOINT_REAL_DATA to the folder of real files to run this test")
+    path = Path(folder).resolve()
+    if not path.is_dir():
+        pytest.fail(f"PINPOINT_REAL_DATA names {folder}, which is not a folder")
+    return path
