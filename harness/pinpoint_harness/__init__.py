@@ -1,0 +1,56 @@
+"""The harness: datasets and methods as plugins, one evaluation, stored results.
+
+Names are loaded when first used, so that `import pinpoint_harness` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .api import evaluate as evaluate
+    from .api import load_dataset as load_dataset
+    from .api import read_run as read_run
+    from .api import score as score
+    from .errors import HarnessError as HarnessError
+    from .hookspecs import Register as Register
+    from .hookspecs import hookimpl as hookimpl
+    from .params import param as param
+    from .types import Candidates as Candidates
+    from .types import Context as Context
+    from .types import DataLocation as DataLocation
+    from .types import DatasetInfo as DatasetInfo
+    from .types import MethodInfo as MethodInfo
+    from .types import Predictions as Predictions
+    from .types import Queries as Queries
+
+_HOMES = {
+    "api": ("evaluate", "load_dataset", "read_run", "score"),
+    "errors": ("HarnessError",),
+    "hookspecs": ("Register", "hookimpl"),
+    "params": ("param",),
+    "types": (
+        "Candidates",
+        "Context",
+        "DataLocation",
+        "DatasetInfo",
+        "MethodInfo",
+        "Predictions",
+        "Queries",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pinpoint_harness' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,178 @@
+"""Method parameters: a frozen dataclass on one side, `--set name=value` on the other.
+
+A method declares
+
+    @dataclass(frozen=True)
+    class Params:
+        neighbours: int = param(10, "gallery photos that vote", minimum=1)
+
+and gets an instance whose values are of the right type and within range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+
+
+def param(
+    default: Any = dataclasses.MISSING,
+    help: str = "",
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """Declare one field of a parameter dataclass; without a default the user must set it."""
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class ParamSpec:
+    """One parameter as a user sees it."""
+
+    name: str
+    type: type
+    default: Any
+    help: str
+    minimum: float | None
+    maximum: float | None
+    choices: tuple[Any, ...] | None
+    optional: bool
+
+    @property
+    def required(self) -> bool:
+        return self.default is dataclasses.MISSING
+
+    @property
+    def allowed(self) -> str:
+        """The values that fit, in words: `int, 1 or more`."""
+        name = "file" if self.type is Path else self.type.__name__
+        if self.choices:
+            return " | ".join(str(choice) for choice in self.choices)
+        if self.minimum is not None and self.maximum is not None:
+            return f"{name}, {self.minimum:g} to {self.maximum:g}"
+        if self.minimum is not None:
+            return f"{name}, {self.minimum:g} or more"
+        if self.maximum is not None:
+            return f"{name}, {self.maximum:g} or less"
+        return name
+
+    def describe(self) -> str:
+        default = "required" if self.required else f"default {self.default}"
+        return f"{self.name} ({self.allowed}; {default})"
+
+
+def specs(cls: type[Any]) -> list[ParamSpec]:
+    """The parameters of a dataclass, in declaration order."""
+    if not dataclasses.is_dataclass(cls):
+        raise TypeError(f"{cls.__qualname__} must be a dataclass")
+    hints = typing.get_type_hints(cls)
+    return [_spec(item, hints[item.name]) for item in dataclasses.fields(cls)]
+
+
+def build(cls: type[Any], settings: Mapping[str, Any], owner: str) -> Any:
+    """An instance of `cls` from named values; strings are converted to the declared type.
+
+    Raises UsageError that lists every parameter when a name is unknown, a required one is
+    missing, or a value has the wrong type or lies out of range.
+    """
+    known = {spec.name: spec for spec in specs(cls)}
+    values = {}
+    for name, given in settings.items():
+        if name not in known:
+            listing = ", ".join(spec.describe() for spec in known.values()) or "it has none"
+            raise UsageError(f"{owner} has no parameter '{name}'", fix=f"parameters of {owner}: {listing}")
+        values[name] = _convert(known[name], given, owner)
+    for spec in known.values():
+        if spec.required and spec.name not in values:
+            raise UsageError(
+                f"{owner} needs a value for '{spec.name}'",
+                fix=f"--set {spec.name}=...  ({spec.allowed}) {spec.help}",
+            )
+    return cls(**values)
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
+    """`["a=1", "b=x=y"]` as a dictionary; a name given twice is an error."""
+    settings: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {pair!r} is not of the form name=value")
+        if name.strip() in settings:
+            raise UsageError(f"--set names '{name.strip()}' twice")
+        settings[name.strip()] = value
+    return settings
+
+
+def _spec(item: dataclasses.Field[Any], hint: Any) -> ParamSpec:
+    optional = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        optional = len(inner) < len(typing.get_args(hint))
+        if len(inner) != 1:
+            raise TypeError(f"parameter '{item.name}' must have one type, optionally None")
+        hint = inner[0]
+    if hint not in (int, float, bool, str, Path):
+        raise TypeError(f"parameter '{item.name}' must be int, float, bool, str or Path, not {hint}")
+    meta = item.metadata
+    return ParamSpec(
+        name=item.name,
+        type=hint,
+        default=item.default,
+        help=meta.get("help", ""),
+        minimum=meta.get("minimum"),
+        maximum=meta.get("maximum"),
+        choices=meta.get("choices"),
+        optional=optional,
+    )
+
+
+def _convert(spec: ParamSpec, given: Any, owner: str) -> Any:
+    if given is None or (spec.optional and isinstance(given, str) and given.lower() == "none"):
+        if spec.optional:
+            return None
+        raise _misfit(spec, given, owner)
+    try:
+        value = _cast(spec.type, given)
+    except (TypeError, ValueError) as error:
+        raise _misfit(spec, given, owner) from error
+    if spec.choices is not None and value not in spec.choices:
+        raise _misfit(spec, given, owner)
+    # Written so that NaN, which compares false with everything, is refused as well.
+    below = spec.minimum is not None and not value >= spec.minimum
+    above = spec.maximum is not None and not value <= spec.maximum
+    if below or above:
+        raise _misfit(spec, given, owner)
+    return value
+
+
+def _cast(kind: type, given: Any) -> Any:
+    if kind is bool:
+        if isinstance(given, bool):
+            return given
+        word = str(given).lower()
+        if word in _TRUE | _FALSE:
+            return word in _TRUE
+        raise ValueError(given)
+    if kind is int and isinstance(given, float):
+        raise TypeError("a float is not silently cut to an int")
+    return kind(given)
+
+
+def _misfit(spec: ParamSpec, given: Any, owner: str) -> UsageError:
+    shown = "" if spec.required else f"; default {spec.default}"
+    return UsageError(
+        f"{owner}: {spec.name}={given} does not fit", fix=f"{spec.name} takes {spec.allowed}{shown}"
+    )

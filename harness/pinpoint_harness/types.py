@@ -1,0 +1,177 @@
+"""What datasets and methods exchange with the harness.
+
+Coordinates are `(latitude, longitude)` in degrees, WGS84, arrays of shape `(n, 2)`, float64.
+This module imports nothing heavy, so that registering a plugin costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from .containers import ImageStore
+
+    Floats = NDArray[np.float64]
+
+RADII_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
+"""Street, city, region, country and continent, the radii every paper of the field reports."""
+
+
+STATUS = ("ok", "missing", "unreadable", "no prediction", "invalid coordinate")
+"""What can become of a query; all but the first are misses. `unreadable` may go on with `: why`."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a dataset is, known without opening it."""
+
+    title: str
+    source: str
+    licence: str
+    citation: str = ""
+    version: str = "1"
+    expected_rows: int | None = None
+    default_protocol: str = "wgs84-lt"
+    cluster_column: str = ""
+    """Name of the photographer column in the field's files; empty where no author is known."""
+    notes: tuple[str, ...] = ()
+    """Footnotes every table of this dataset carries."""
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """What a method is, known without importing it."""
+
+    title: str
+    paper: str = ""
+    licence: str = ""
+    training_data: str = "none"
+    gallery: str = "none"
+    views: int = 1
+    author_filter: str = "no"
+    mllm: str = "no"
+    """Whether a multimodal language model takes part: `yes`, `no` or `?`."""
+    web: str = "no"
+    """Whether the web is searched: `yes`, `no` or `?`."""
+    needs: tuple[str, ...] = ()
+    """Extras, packages or weights to install first, in words."""
+
+
+@dataclass(frozen=True)
+class Queries:
+    """One tile of queries, all that a method may know of them.
+
+    `key` identifies a query and is opaque: `(n,)` uint64. `author_token` is equal for photos of
+    one photographer, in queries and galleries alike, and 0 where none is known: `(n,)` uint64.
+    `source` names each query's image source (`photos`, `streetview`, ...). `input` holds what the
+    method asked for: nothing, RGB images, or features.
+    """
+
+    key: NDArray[np.uint64]
+    author_token: NDArray[np.uint64]
+    source: Sequence[str]
+    input: Any = None
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Ranked alternatives of each query, best first, padded with NaN coordinates.
+
+    `coordinates` is `(n, k, 2)`; `probability` `(n, k)` sums to at most 1 per query; `source` and
+    `row` say which gallery and which of its rows a candidate comes from (-1: none).
+    """
+
+    coordinates: Floats
+    probability: Floats | None = None
+    source: NDArray[np.str_] | None = None
+    row: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A method's answers to one tile of queries, in the order of the queries.
+
+    `coordinates` is `(n, 2)`, NaN where the method has no answer. `confidence` is `(n,)`, higher
+    is surer, used for ranking only. `status` may say why a coordinate is NaN, one word of `STATUS`
+    per query; `notes` are sentences to keep with the run, such as what a reader left out.
+    """
+
+    coordinates: Floats
+    confidence: Floats | None = None
+    candidates: Candidates | None = None
+    status: Sequence[str] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and how a method runs: decided by the harness, recorded with the run."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+
+
+class Method(Protocol):
+    """A method: built once from its parameters, then asked tile after tile.
+
+    `input` is `none`, `image`, or the name of a backbone. `answer_version` rises whenever the
+    same parameters would give other answers, so that stored runs are never mistaken for new ones.
+    """
+
+    Params: ClassVar[type[Any]]
+    answer_version: ClassVar[int]
+    input: str
+
+    def __init__(self, params: Any, context: Context) -> None: ...
+
+    def predict(self, queries: Queries) -> Predictions:
+        """Answer every query of the tile; an answer must not depend on the others."""
+        ...
+
+
+@dataclass(frozen=True)
+class DataLocation:
+    """Where a dataset's files lie and which of their columns to use.
+
+    `path` is a file or folder. `columns` maps a role (`id`, `latitude`, `longitude`, `author`,
+    `source`) to a column's name, or its number from 0 where the file has no header. `images` are
+    folders or archives of pictures, where they do not lie in the dataset's usual places.
+    """
+
+    path: Path | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    images: tuple[Path, ...] = ()
+
+
+class Dataset(Protocol):
+    """Truth: one row per photo, all of them scored."""
+
+    info: DatasetInfo
+
+    def __init__(self, location: DataLocation) -> None: ...
+
+    def truth(self) -> pd.DataFrame:
+        """Columns `id, image, latitude, longitude, author, source` and the dataset's own.
+
+        `id` is the canonical key by which answers are joined, unique and a string; `image` is the
+        name as the truth file spells it; `author` is missing where unknown.
+        """
+        ...
+
+    def images(self) -> ImageStore:
+        """The pictures, found by the truth's `image` column; DataError where there are none."""
+        ...
