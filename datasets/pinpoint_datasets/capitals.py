@@ -1,0 +1,21 @@
+"""The capitals of the world: a small real truth that needs no download."""
+
+from __future__ import annotations
+
+from pinpoint_harness.truth import TableDataset, TruthSpec
+
+from . import DATASETS
+
+
+class Capitals(TableDataset):
+    """`capitals.csv`: id (ISO 3166-1 alpha-2), capital, country, continent, latitude, longitude."""
+
+    spec = TruthSpec(
+        name="capitals",
+        info=DATASETS["capitals"][1],
+        files=("capitals.csv",),
+        ids="verbatim",
+        extras=None,
+        source="gazetteer",
+        packaged=("pinpoint_datasets", "capitals.csv"),
+    )
