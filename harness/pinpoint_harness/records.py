@@ -1,0 +1,210 @@
+"""What a run depends on (its recipe, hashed into its key) and what it says of itself (`run.json`)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .artifacts import file_sha256
+from .errors import DataError, UsageError
+from .ids import match, truth_hash
+from .plugins import Entry
+from .types import STATUS, Context, Dataset, DatasetInfo, MethodInfo
+
+TILE = 256
+"""Queries in one call. Part of the key: another tile means other kernels, other last digits."""
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The part of a dataset to run: its first rows, the photos of a list, or (neither) all of it."""
+
+    limit: int | None = None
+    ids: Sequence[str] | None = None
+
+    def of(self, truth: pd.DataFrame) -> pd.DataFrame:
+        """The chosen rows, in the order of the truth."""
+        rows = np.arange(len(truth))
+        if self.ids is not None:
+            named = pd.Series(list(self.ids), dtype=str)
+            rows = match(named, truth["image"])
+            rows = np.where(rows < 0, match(named, truth["id"]), rows)
+            if (rows < 0).any():
+                unknown = named[rows < 0]
+                raise DataError(
+                    f"{len(unknown)} of {len(named)} listed ids are not in the dataset",
+                    found=f"the first is '{unknown.iloc[0]}'",
+                    fix=f"give one id a line, spelled like '{truth['image'].iloc[0]}'",
+                )
+            rows = np.sort(rows)
+        chosen = truth.iloc[rows[: self.limit]].reset_index(drop=True)
+        if chosen.empty:
+            raise UsageError(
+                "no photo is left to run", fix="give --limit 1 or more, or a list with ids in it"
+            )
+        return chosen
+
+    def record(self, chosen: pd.DataFrame) -> dict[str, Any] | None:
+        """How the choice stands in the record; None where everything is run."""
+        if self.ids is not None:
+            return {"rows": len(chosen), "ids_sha256": id_list_sha256(chosen["id"])}
+        return None if self.limit is None else {"rows": len(chosen), "limit": len(chosen)}
+
+
+@dataclass(frozen=True)
+class Share:
+    """One process's part of a run that several work at: every `count`-th tile from `index` on."""
+
+    index: int = 0
+    count: int = 1
+
+    def has(self, tile: int) -> bool:
+        return tile % self.count == self.index
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """`i/n` with i from 0 to n - 1."""
+        index, slash, count = text.partition("/")
+        if not slash or not index.isdecimal() or not count.isdecimal() or not int(index) < int(count):
+            raise UsageError(
+                f"the share '{text}' does not fit", fix="give i/n with i from 0 to n - 1, such as 0/4"
+            )
+        return cls(int(index), int(count))
+
+    @classmethod
+    def of_environment(cls) -> Share:
+        """The share that torchrun gives this process; all of it where there is none."""
+        rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+        return cls.parse(f"{rank}/{size}") if rank and size else cls()
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a run depends on, and where to put it."""
+
+    method: Entry[MethodInfo]
+    params: Any
+    dataset_name: str
+    dataset: Dataset
+    label: str
+    out: Path
+    context: Context = field(default_factory=Context)
+    subset: Subset = field(default_factory=Subset)
+    tile: int = TILE
+    fresh: bool = False
+    share: Share = field(default_factory=Share)
+
+
+def truth_recipe(full_truth: pd.DataFrame, truth: pd.DataFrame, subset: Subset) -> dict[str, Any]:
+    """The part of a recipe that says which photos are asked about."""
+    return {
+        "dataset_hash": truth_hash(full_truth),
+        "dataset_rows": len(full_truth),
+        "authors_sha256": _authors_sha256(truth),
+        "subset": subset.record(truth),
+    }
+
+
+def run_recipe(
+    request: Request,
+    full_truth: pd.DataFrame,
+    truth: pd.DataFrame,
+    tile: int,
+    content: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything that changes an answer, by content and never by name or place."""
+    entry, context = request.method, request.context
+    parameters = {item.name: getattr(request.params, item.name) for item in fields(request.params)}
+    return {
+        "method": entry.target,
+        "plugin_sha256": entry.origin.file_sha256,
+        "answer_version": entry.load().answer_version,
+        "parameters": {name: _by_content(value) for name, value in parameters.items()},
+        **truth_recipe(full_truth, truth, request.subset),
+        "inputs": None if content is None else dict(content),
+        "seed": context.seed,
+        "device": context.device.partition(":")[0],
+        "dtype": context.dtype,
+        "tile": tile,
+    }
+
+
+def run_record(
+    *,
+    label: str,
+    shown_parameters: Mapping[str, Any],
+    oracle: bool,
+    method: Mapping[str, Any],
+    dataset_name: str,
+    dataset: DatasetInfo,
+    recipe: Mapping[str, Any],
+    status: Iterable[str],
+    notes: Iterable[str],
+) -> dict[str, Any]:
+    """`run.json`: what was asked, what came out. Holds nothing that differs from one start to the next.
+
+    `oracle` marks answers that are the best a gallery allows and not a method's: never ranked.
+    """
+    counts = Counter(word.partition(":")[0] for word in status)
+    return {
+        "label": label,
+        "shown_parameters": dict(shown_parameters),
+        "oracle": oracle,
+        "method": dict(method),
+        "dataset": {
+            "name": dataset_name,
+            "title": dataset.title,
+            "rows": recipe["dataset_rows"],
+            "expected_rows": dataset.expected_rows,
+            "default_protocol": dataset.default_protocol,
+            "cluster_column": dataset.cluster_column,
+            "notes": list(dataset.notes),
+        },
+        "subset": recipe["subset"],
+        "counts": {"total": counts.total()} | {word: counts[word] for word in STATUS},
+        "notes": list(dict.fromkeys(notes)),
+        "recipe": dict(recipe),
+    }
+
+
+def describe_method(entry: Entry[MethodInfo]) -> dict[str, Any]:
+    return {"name": entry.name, "origin": entry.origin.name, **asdict(entry.info)}
+
+
+def changed_parameters(params: Any) -> dict[str, Any]:
+    """The parameters that are not the default, files by their base name."""
+    chosen = {item.name: (getattr(params, item.name), item.default) for item in fields(params)}
+    return {
+        name: value.name if isinstance(value, Path) else value
+        for name, (value, default) in chosen.items()
+        if value != default
+    }
+
+
+def id_list_sha256(ids: Iterable[str]) -> str:
+    """What identifies a set of photos, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+
+
+def _authors_sha256(truth: pd.DataFrame) -> str | None:
+    """Who took what; None where no author is known.
+
+    Two truth files may agree on every coordinate while only one names the photographers, on whom
+    intervals and author filters rest.
+    """
+    if truth["author"].isna().all():
+        return None
+    pairs = zip(truth["id"], truth["author"], strict=True)
+    return id_list_sha256(f"{name}\t{author}" for name, author in pairs if isinstance(author, str))
+
+
+def _by_content(value: Any) -> Any:
+    return {"sha256": file_sha256(value)} if isinstance(value, Path) else value
