@@ -1,0 +1,97 @@
+"""From stored runs to the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..errors import UsageError
+from ..places import ADMIN_PRESETS
+from ..protocols import PROTOCOLS
+from ..runs import Run, iter_runs
+from ..scoring import Scores, score_run
+from ..types import RADII_KM
+from .row import Present, Row
+
+
+def measured_rows(
+    root: Path,
+    dataset: str,
+    *,
+    protocol: str | None = None,
+    mix_protocols: bool = False,
+    admin: str | None = None,
+    radii_km: Sequence[float] = RADII_KM,
+) -> list[Row]:
+    """One row per finished run of a dataset, all measured by one protocol.
+
+    Without `protocol` it is the one every run has been scored by, the dataset's own if several;
+    with `mix_protocols` each run gives a row for every protocol it has been scored by. `admin`
+    adds the stored administrative accuracy of one preset.
+    """
+    runs = list(iter_runs(root, dataset))
+    if protocol is None and not mix_protocols and runs:
+        protocol = _common_protocol(runs)
+    rows = []
+    for run in runs:
+        for name in [protocol] if protocol else scored_by(run):
+            places = score_run(run, admin) if admin and admin in scored_by(run, ADMIN_PRESETS) else None
+            rows.append(_row(run, score_run(run, name, radii_km=radii_km), places))
+    if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
+        raise UsageError(
+            f"no run of '{dataset}' has been scored by '{admin}'",
+            fix=f"pinpoint score {runs[0].label}@{dataset} --protocol {admin} --data PATH",
+        )
+    return rows
+
+
+def _common_protocol(runs: Sequence[Run]) -> str:
+    scored = {run: scored_by(run) for run in runs}
+    default = str(runs[0].record["dataset"]["default_protocol"])
+    common = set.intersection(*(set(names) for names in scored.values()))
+    if default in common or not any(scored.values()):
+        return default
+    if len(common) == 1:
+        return common.pop()
+    listing = "; ".join(f"{run.title}: {', '.join(names) or 'none'}" for run, names in scored.items())
+    raise UsageError(
+        "these runs have not all been measured by one protocol",
+        found=listing,
+        fix=f"--protocol {default} measures all of them by it, --mix-protocols shows a block for each",
+    )
+
+
+def scored_by(run: Run, names: Iterable[str] = PROTOCOLS) -> list[str]:
+    """Which of these protocols or presets a run has been scored by, at the field's five radii."""
+    return [name for name in names if (run.folder / "scores" / f"{name}.json").exists()]
+
+
+def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
+    method, record = run.record["method"], run.record
+    present = None
+    if scores.present is not None:
+        values = {name: item.value for name, item in scores.present.items() if item.value is not None}
+        present = Present(scores.present_rows, scores.present_ids_sha256, values)
+    footnotes = [*record["notes"], *([f"partial: {run.partial}"] if run.partial else [])]
+    if places is not None:
+        footnotes.append(f"place names by {places.protocol}")
+    return Row(
+        method=run.title,
+        cells={**scores.estimates, **(places.estimates if places else {})},
+        kind="oracle" if run.oracle else "measured",
+        protocol=scores.protocol,
+        source=method.get("paper", ""),
+        mllm=method.get("mllm", "no"),
+        web=method.get("web", "no"),
+        views=str(method.get("views", "?")),
+        n=str(scores.counts["total"]),
+        gallery=method.get("gallery", "?"),
+        author_filter=method.get("author_filter", "?"),
+        verified="measured",
+        total=record["dataset"]["expected_rows"] or record["dataset"]["rows"],
+        complete=run.partial is None,
+        counts=scores.counts,
+        clusters=scores.clusters,
+        present=present,
+        footnotes=tuple(footnotes),
+    )

@@ -1,0 +1,58 @@
+"""Figures that papers report, as they report them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ..errors import DataError
+from . import csv_form
+from .row import Row
+
+
+def read_published(dataset: str, *, extra: Iterable[Path] = (), total: int | None = None) -> list[Row]:
+    """The rows published for a dataset, then those of the user's own files; none is no error.
+
+    A dataset's figures may stand in several files, `NAME.csv` and `NAME_<more columns>.csv`; rows
+    that differ in nothing but their figures become one. `total` is the size of the dataset, by
+    which rows scored on part of it are recognised.
+    """
+    folder = files("pinpoint_results") / "published"
+    own = [
+        item
+        for item in folder.iterdir()
+        if item.name == f"{dataset}.csv" or item.name.startswith(f"{dataset}_")
+    ]
+    rows: list[Row] = []
+    for file in [*sorted(own, key=lambda item: item.name), *extra]:
+        for row in read_rows(file):
+            if row.kind != "published":
+                raise DataError(
+                    f"{file.name}: '{row.method}' is a {row.kind} row, not a published one",
+                    fix="show it from its run, or remove the columns after 'note'",
+                )
+            _merge(rows, replace(row, total=total))
+    return rows
+
+
+def read_rows(file: Path | Traversable) -> list[Row]:
+    """The rows of one CSV file in the columns of the published ones, of whatever kind they are."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {file}", found=error.strerror) from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file.name} is not UTF-8 text", found=str(error)) from error
+    return csv_form.read(text, file.name)
+
+
+def _merge(rows: list[Row], row: Row) -> None:
+    """Add the row, or its figures to the row that is the same method under the same conditions."""
+    for position, known in enumerate(rows):
+        if replace(known, cells={}) == replace(row, cells={}) and not known.cells.keys() & row.cells.keys():
+            rows[position] = replace(known, cells={**known.cells, **row.cells})
+            return
+    rows.append(row)
