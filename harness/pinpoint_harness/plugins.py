@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 BUILT_IN = ("pinpoint_datasets", "pinpoint_methods")
 ENTRY_POINT_GROUP = "pinpoint"
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -155,7 +155,7 @@ class _Collector:
         taken: Mapping[str, Entry[Any]],
     ) -> None:
         plugin = self._origin.name
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
             raise PluginError(
                 f"plugin {plugin} registers the {kind} name {name!r}",
                 fix="use lower-case letters, digits, '.', '_' and '-', with at most one '/' inside",

@@ -96,7 +96,16 @@ def _ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
         return Predictions(np.full((len(queries), 2), np.nan))
-    answer = method.predict(queries)
+    try:
+        answer = method.predict(queries)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the method failed on a tile of {len(queries)} queries; what was finished before is kept",
+            found=f"{type(error).__name__}: {error}",
+            fix="mend the method and give the same command again to resume",
+        ) from error
     answers.check_predictions(answer, len(queries))
     return answer
 

@@ -1,0 +1,102 @@
+"""`pinpoint`: the group of commands, each imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from typing import IO, Any, NamedTuple
+
+import click
+
+from .. import __version__
+from ..errors import HarnessError
+
+
+class Command(NamedTuple):
+    """Where a command lives and what it does, known without importing it."""
+
+    target: str
+    help: str
+
+
+COMMANDS = {
+    "demo": Command("run:demo", "Score two baselines on the world's capitals and print the table."),
+    "datasets": Command("data:datasets", "List, describe, verify and begin datasets."),
+    "methods": Command("methods:methods", "List, describe, check and begin methods."),
+    "run": Command("run:run", "Run a method over a dataset and score it."),
+    "score": Command("run:score", "Score a file of answers, or score a run again."),
+    "ceiling": Command("run:ceiling", "Print the best score a gallery of coordinates allows."),
+    "results": Command("results:results", "List runs, show one, or its worst answers."),
+    "table": Command("results:table", "Print a paper-style table of runs and published rows."),
+    "doctor": Command("trust:doctor", "Say what works on this machine."),
+}
+
+
+class Failure(click.ClickException):
+    """A HarnessError on its way to stderr."""
+
+    exit_code = 2
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"error: {self.message}", file=file, err=True)
+
+
+class LazyGroup(click.Group):
+    """Knows its commands as data, so that `--help` imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module_name, _, attribute = COMMANDS[cmd_name].target.partition(":")
+        command: click.Command = getattr(importlib.import_module(f".{module_name}", __package__), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except HarnessError as error:
+            raise Failure(str(error)) from error
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
+@click.version_option(__version__, prog_name="pinpoint")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    metavar="FILE|MODULE",
+    help="Load a plugin for this command; may be given again. Also $PINPOINT_PLUGINS.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Say more about what happens, on stderr.")
+@click.pass_context
+def cli(ctx: click.Context, plugins: Sequence[str], verbose: bool) -> None:
+    """Measure and do worldwide image geolocation.
+
+    \b
+    Example:
+      pinpoint run constant capitals --set latitude=51.5 --set longitude=-0.1
+    """
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s: %(message)s",
+        force=True,
+    )
+    for level in (logging.INFO, logging.WARNING, logging.ERROR):
+        logging.addLevelName(level, logging.getLevelName(level).lower())
+    ctx.obj = tuple(plugins)
+
+
+def main() -> None:
+    cli(prog_name="pinpoint")

@@ -1,0 +1,79 @@
+"""How a run is measured, and what is printed of it: options that `run`, `score` and `ceiling` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import Command, gathered, json_option, parse_radii
+from .report import print_report
+
+if TYPE_CHECKING:
+    from ..runs import Run
+    from ..types import Dataset
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The protocols asked for, and the form of the answer."""
+
+    protocols: Sequence[str]
+    all_protocols: bool
+    radii_km: Sequence[float] | None
+    as_json: bool
+    quiet: bool
+
+    def report(self, run: Run, dataset: Callable[[], Dataset]) -> None:
+        """Score a run by every protocol asked for and print what came out.
+
+        `dataset` is opened only for administrative accuracy, whose truth is not in the run.
+        """
+        from ..protocols import PROTOCOLS
+        from ..scoring import score_run
+        from ..types import RADII_KM
+
+        default = (run.record["dataset"]["default_protocol"],)
+        names = tuple(PROTOCOLS) if self.all_protocols else tuple(dict.fromkeys(self.protocols)) or default
+        radii_km = self.radii_km or RADII_KM
+        scores = [score_run(run, name, radii_km=radii_km, truth=lambda: dataset().truth()) for name in names]
+        if self.quiet:
+            click.echo(run.folder)
+        else:
+            print_report(run, scores, self.as_json)
+
+
+def measure_options() -> Callable[[Command], Command]:
+    """The options above as one `measure`."""
+    options = [
+        click.option(
+            "--protocol",
+            "protocols",
+            multiple=True,
+            metavar="NAME",
+            help="How to measure; may be given again [default: the dataset's own].",
+        ),
+        click.option("--all-protocols", is_flag=True, help="Measure by every distance protocol."),
+        click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km."),
+        json_option,
+        click.option("-q", "--quiet", is_flag=True, help="Print only the folder of the run."),
+    ]
+
+    def gather(
+        protocols: Sequence[str], all_protocols: bool, radii: str | None, as_json: bool, quiet: bool
+    ) -> dict[str, Any]:
+        from ..places import ADMIN_PRESETS
+        from ..protocols import get_protocol
+
+        for name in protocols:  # now, and not after a run of hours
+            if name not in ADMIN_PRESETS:
+                get_protocol(name)
+        return {
+            "measure": Measure(
+                protocols, all_protocols, None if radii is None else parse_radii(radii), as_json, quiet
+            )
+        }
+
+    return gathered(options, gather)

@@ -1,0 +1,131 @@
+"""`pinpoint methods`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from .options import json_option, print_facts, print_json, print_listing, registry_of
+
+
+@click.group()
+def methods() -> None:
+    """List, describe, check and begin methods."""
+
+
+@methods.command("list")
+@json_option
+@click.pass_context
+def list_methods(ctx: click.Context, as_json: bool) -> None:
+    """List every method that can be named.
+
+    \b
+    Example:
+      pinpoint methods list
+    """
+    rows = [
+        {"name": entry.name, "title": entry.info.title, "from": entry.origin.name}
+        for entry in registry_of(ctx).methods.values()
+    ]
+    print_listing(rows, as_json, "no methods")
+
+
+@methods.command("show")
+@click.argument("name")
+@json_option
+@click.pass_context
+def show_method(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Show a method's paper, licence, needs and parameters.
+
+    \b
+    Example:
+      pinpoint methods show constant
+    """
+    from ..api import params_class
+    from ..params import specs
+
+    entry = registry_of(ctx).method(name)
+    listed = specs(params_class(entry))
+    facts = {"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}
+    if as_json:
+        facts["parameters"] = [
+            {"name": item.name, "takes": item.allowed, "required": item.required, "help": item.help}
+            | (
+                {}
+                if item.required
+                else {"default": item.default if item.default is None else str(item.default)}
+            )
+            for item in listed
+        ]
+    else:
+        facts["parameters"] = [f"{item.describe()}  {item.help}".rstrip() for item in listed]
+    print_facts(facts, as_json)
+
+
+@methods.command("check")
+@click.argument("name")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
+)
+@click.option(
+    "--tile", type=click.IntRange(min=2), default=16, show_default=True, help="Queries in one call."
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
+)
+@json_option
+@click.pass_context
+def check(
+    ctx: click.Context, name: str, settings: Sequence[str], tile: int, device: str, as_json: bool
+) -> None:
+    """Check that a method keeps the contract: form and range of its answers, and what they depend on.
+
+    Asks it about made-up queries; needs no data. Exits with 1 if a check fails.
+
+    \b
+    Example:
+      pinpoint methods check random-prior
+    """
+    from ..api import choose_device
+    from ..params import parse_settings
+    from ..testing import check_method
+    from ..types import Context
+
+    entry = registry_of(ctx).method(name)
+    context = Context(device=choose_device(entry, device))
+    checks = check_method(entry, parse_settings(settings), context=context, tile=tile)
+    if as_json:
+        print_json([asdict(item) for item in checks])
+    else:
+        for item in checks:
+            click.echo(f"{'ok' if item.passed else 'FAILED':<8}{item.name:<14}{item.promise}")
+            if not item.passed:
+                click.echo(f"{'':<8}found: {item.found}\n{'':<8}fix:   {item.fix}")
+    if not all(item.passed for item in checks):
+        ctx.exit(1)
+
+
+@methods.command("new")
+@click.argument("name")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder to put the plugin's own folder in [default: here].",
+)
+@click.pass_context
+def new_method(ctx: click.Context, name: str, out: Path) -> None:
+    """Begin a method: write an installable plugin whose test passes.
+
+    \b
+    Example:
+      pinpoint methods new north-pole
+    """
+    from ..scaffold import new_plugin
+
+    folder = new_plugin("method", name, out, registry_of(ctx))
+    click.echo(f"{folder}\nnext: pip install -e {shlex.quote(str(folder))}")

@@ -1,0 +1,169 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import DataError, UsageError
+from ..types import DataLocation
+
+if TYPE_CHECKING:
+    from ..plugins import Registry
+
+Command = Callable[..., Any]
+
+ROLES = ("id", "latitude", "longitude", "author", "source", "image")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of runs [default: $PINPOINT_RESULTS, else results/runs].",
+)
+
+
+def location_options(images: bool = False) -> Callable[[Command], Command]:
+    """`--data`, `--column` and, where pictures are looked at, `--images`, as one `location`."""
+    options = [
+        click.option(
+            "--data",
+            type=click.Path(path_type=Path),
+            help="Truth file or its folder [default: $PINPOINT_DATA/DATASET, then $PINPOINT_DATA].",
+        ),
+        click.option(
+            "--column",
+            "columns",
+            multiple=True,
+            metavar="ROLE=NAME",
+            help=f"Use this column of the truth file as {', '.join(ROLES[:-1])} or {ROLES[-1]}.",
+        ),
+        click.option(
+            "--images",
+            multiple=True,
+            type=click.Path(path_type=Path, exists=True),
+            help="Folder or archive of the pictures, if not in the usual places; may be given again.",
+        ),
+    ]
+
+    def gather(data: Path | None, columns: Sequence[str], images: Sequence[Path] = ()) -> dict[str, Any]:
+        return {"location": DataLocation(data, parse_columns(columns), tuple(images))}
+
+    return gathered(options if images else options[:-1], gather)
+
+
+def subset_options() -> Callable[[Command], Command]:
+    """`--limit` and `--ids` as one `subset`."""
+    options = [
+        click.option(
+            "--limit", type=click.IntRange(min=1), help="Only the first photos; the row is marked partial."
+        ),
+        click.option(
+            "--ids",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="Only the photos of this list, an id a line; the row is marked partial.",
+        ),
+    ]
+
+    def gather(limit: int | None, ids: Path | None) -> dict[str, Any]:
+        from ..records import Subset
+
+        return {"subset": Subset(limit, None if ids is None else read_id_list(ids))}
+
+    return gathered(options, gather)
+
+
+def gathered(
+    options: Sequence[Callable[[Command], Command]], gather: Callable[..., dict[str, Any]]
+) -> Callable[[Command], Command]:
+    """Options that a command takes as the one argument `gather` makes of them."""
+    names = gather.__code__.co_varnames[: gather.__code__.co_argcount]
+
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def command(*arguments: Any, **values: Any) -> Any:
+            mine = {name: values.pop(name) for name in names if name in values}
+            return function(*arguments, **gather(**mine), **values)
+
+        decorated: Command = command
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def read_id_list(path: Path) -> list[str]:
+    """One id a line; empty lines are passed over."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"the id list '{path}' cannot be read", found=str(error)) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
+def parse_columns(pairs: Iterable[str]) -> dict[str, str]:
+    """`ROLE=NAME` pairs as a dictionary."""
+    columns: dict[str, str] = {}
+    for pair in pairs:
+        role, equals, name = pair.partition("=")
+        if not equals or role not in ROLES or not name:
+            raise UsageError(
+                f"--column {pair!r} is not of the form ROLE=NAME", fix=f"roles: {', '.join(ROLES)}"
+            )
+        columns[role] = name
+    return columns
+
+
+def parse_radii(text: str) -> tuple[float, ...]:
+    """`"1,25,200"` as ascending radii in km."""
+    try:
+        radii = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        radii = ()
+    if not radii or not all(0 < radius < 20_038 for radius in radii) or list(radii) != sorted(set(radii)):
+        raise UsageError(f"--radii {text!r} does not fit", fix="give ascending radii in km, such as 1,25,200")
+    return radii
+
+
+def registry_of(ctx: click.Context) -> Registry:
+    """All plugins, with those named by `--plugin`."""
+    from ..plugins import load_registry
+
+    return load_registry(ctx.find_root().obj or ())
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def print_listing(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) -> None:
+    """Rows of one shape as an aligned table, or as JSON."""
+    if as_json:
+        print_json(list(rows))
+    elif not rows:
+        click.echo(empty)
+    else:
+        from tabulate import tabulate
+
+        click.echo(
+            tabulate([list(row.values()) for row in rows], list(rows[0]), "plain", disable_numparse=True)
+        )
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """Names and values, one a line; empty ones are left out of the text."""
+    if as_json:
+        print_json(facts)
+        return
+    shown = {name: value for name, value in facts.items() if value not in ("", None, [], (), {})}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        lines = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+        for index, line in enumerate(lines):
+            click.echo(f"{name if index == 0 else '':<{width}}  {line}")

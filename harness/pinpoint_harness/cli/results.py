@@ -1,0 +1,180 @@
+"""`pinpoint results` and `pinpoint table`: reading what runs have stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from .options import json_option, out_option, parse_radii, print_listing, registry_of
+from .report import print_report
+
+if TYPE_CHECKING:
+    from ..tables import Format
+
+
+@click.group()
+def results() -> None:
+    """List runs, show one, or its worst answers."""
+
+
+@results.command("list")
+@click.option("--dataset", help="Only the runs of this dataset.")
+@out_option
+@json_option
+def list_runs(dataset: str | None, out: Path | None, as_json: bool) -> None:
+    """List every finished run.
+
+    \b
+    Example:
+      pinpoint results list --dataset yfcc4k
+    """
+    from ..runs import iter_runs, results_root
+
+    root = results_root(out)
+    rows = [
+        {
+            "key": run.key if as_json else run.key[:8],
+            "dataset": run.dataset,
+            "method": run.title,
+            "rows": run.record["counts"]["total"],
+            "ok": run.record["counts"]["ok"],
+            "kind": "oracle" if run.oracle else "partial" if run.partial else "full",
+            "finished": run.finished_at()[:19],
+        }
+        for run in iter_runs(root, dataset)
+    ]
+    print_listing(rows, as_json, f"no finished run under '{root}'")
+
+
+@results.command("show")
+@click.argument("run")
+@out_option
+@json_option
+def show_run(run: str, out: Path | None, as_json: bool) -> None:
+    """Show what a run was asked, what came out, and its stored scores.
+
+    \b
+    Example:
+      pinpoint results show constant@yfcc4k
+    """
+    from ..api import read_run
+    from ..places import ADMIN_PRESETS
+    from ..protocols import PROTOCOLS
+    from ..scoring import score_run
+    from ..tables.measured import scored_by
+
+    found = read_run(run, out)
+    names = scored_by(found, [*PROTOCOLS, *ADMIN_PRESETS]) or [found.record["dataset"]["default_protocol"]]
+    print_report(found, [score_run(found, name) for name in names], as_json)
+
+
+@results.command("worst")
+@click.argument("run")
+@click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
+@out_option
+@json_option
+def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None:
+    """List the answers farthest from the truth (WGS84), photos without an answer first.
+
+    \b
+    Example:
+      pinpoint results worst constant@yfcc4k -n 20
+    """
+    from ..api import read_run
+
+    frame = read_run(run, out).predictions()
+    ranked = frame.sort_values("error_km", ascending=False, na_position="first", kind="stable").head(count)
+    rows = [
+        {
+            "id": row["id"],
+            "error_km": round(row["error_km"], 1) if row["status"] == "ok" else None,
+            "truth": f"{row['latitude']:.4f}, {row['longitude']:.4f}",
+            "answer": f"{row['predicted_latitude']:.4f}, {row['predicted_longitude']:.4f}"
+            if row["status"] == "ok"
+            else None,
+            "status": row["status"],
+        }
+        for row in ranked.to_dict("records")
+    ]
+    print_listing(rows, as_json, "the run has no rows")
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--published", is_flag=True, help="Add the rows of the literature, in a block of their own.")
+@click.option(
+    "--published-file",
+    "published_files",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Add rows of your own in the columns of the published files.",
+)
+@click.option("--protocol", metavar="NAME", help="Measure every run by this protocol.")
+@click.option("--mix-protocols", is_flag=True, help="Show runs of different protocols, a block for each.")
+@click.option("--admin", metavar="NAME", help="Add country, region, area and city accuracy by this preset.")
+@click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
+@click.option("--intervals/--no-intervals", default=True, show_default=True, help="Print 95 % intervals.")
+@click.option(
+    "--format", "form", type=click.Choice(["md", "latex", "csv", "html"]), default="md", show_default=True
+)
+@out_option
+@click.pass_context
+def table(
+    ctx: click.Context,
+    dataset: str,
+    published: bool,
+    published_files: Sequence[Path],
+    protocol: str | None,
+    mix_protocols: bool,
+    admin: str | None,
+    radii: str | None,
+    intervals: bool,
+    form: Format,
+    out: Path | None,
+) -> None:
+    """Print a paper-style table of every stored run of DATASET.
+
+    Rows are ranked only within one protocol and over the full dataset; oracle and partial rows
+    are marked and never ranked.
+
+    \b
+    Example:
+      pinpoint table yfcc4k --published --format latex
+    """
+    from ..metrics import metric_names
+    from ..places import ADMIN_METRICS
+    from ..runs import results_root
+    from ..tables import render
+    from ..tables.measured import measured_rows
+    from ..tables.published import read_published
+    from ..types import RADII_KM
+
+    entry = registry_of(ctx).dataset(dataset)
+    info = entry.info
+    radii_km = RADII_KM if radii is None else parse_radii(radii)
+    root = results_root(out)
+    rows = measured_rows(
+        root, dataset, protocol=protocol, mix_protocols=mix_protocols, admin=admin, radii_km=radii_km
+    )
+    if published or published_files:
+        rows += read_published(dataset, extra=published_files, total=info.expected_rows)
+    if not rows:
+        raise UsageError(
+            f"there is nothing to put in a table of '{dataset}'",
+            found=f"no finished run under '{root}'",
+            fix=f"pinpoint run METHOD {dataset}, or add --published",
+        )
+    text = render(
+        rows,
+        [*metric_names(radii_km), *ADMIN_METRICS],
+        form,
+        title=info.title,
+        intervals=intervals,
+        notes=info.notes,
+        mix_protocols=mix_protocols,
+    )
+    click.echo(text, nl=not text.endswith("\n"))

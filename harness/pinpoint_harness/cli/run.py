@@ -1,0 +1,228 @@
+"""`pinpoint run`, `score`, `ceiling` and `demo`: everything that makes a run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from ..types import DataLocation
+from .measure import Measure, measure_options
+from .options import location_options, out_option, registry_of, subset_options
+
+if TYPE_CHECKING:
+    from ..records import Subset
+
+_settings = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
+)
+_name = click.option("--name", help="Name of the row [default: the method's, or the file's].")
+_fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored of this run and start over.")
+
+
+@click.command()
+@click.argument("method")
+@click.argument("dataset")
+@location_options(images=True)
+@_settings
+@subset_options()
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For methods that draw."
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
+)
+@click.option(
+    "--shard",
+    "share",
+    metavar="I/N",
+    help="Answer only every N-th tile, from I on [default: $RANK/$WORLD_SIZE].",
+)
+@_name
+@out_option
+@_fresh
+@measure_options()
+@click.pass_context
+def run(
+    ctx: click.Context,
+    method: str,
+    dataset: str,
+    location: DataLocation,
+    settings: Sequence[str],
+    subset: Subset,
+    seed: int,
+    device: str,
+    share: str | None,
+    name: str | None,
+    out: Path | None,
+    fresh: bool,
+    measure: Measure,
+) -> None:
+    """Run METHOD over every photo of DATASET, store the answers and score them.
+
+    Give the same command again to resume a run that was stopped. Several processes or machines
+    with one --out share the work with --shard; the last one puts the run together and scores it.
+
+    \b
+    Example:
+      pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
+    """
+    from ..api import build_request, open_dataset
+    from ..params import parse_settings
+    from ..records import Share
+    from ..runner import UnfinishedRunError
+    from ..runner import run as run_request
+
+    registry = registry_of(ctx)
+    opened = open_dataset(registry, dataset, location)
+    request = build_request(
+        registry.method(method),
+        dataset,
+        opened,
+        parameters=parse_settings(settings),
+        subset=subset,
+        seed=seed,
+        device=device,
+        label=name,
+        out=out,
+        fresh=fresh,
+        share=None if share is None else Share.parse(share),
+    )
+    try:
+        done = run_request(request)
+    except UnfinishedRunError as unfinished:
+        click.echo(unfinished)
+        return
+    measure.report(done, lambda: opened)
+
+
+@click.command()
+@click.argument("answers")
+@click.option("--dataset", metavar="NAME", help="The dataset a file of answers belongs to.")
+@location_options()
+@_settings
+@subset_options()
+@_name
+@out_option
+@_fresh
+@measure_options()
+@click.pass_context
+def score(
+    ctx: click.Context,
+    answers: str,
+    dataset: str | None,
+    location: DataLocation,
+    settings: Sequence[str],
+    subset: Subset,
+    name: str | None,
+    out: Path | None,
+    fresh: bool,
+    measure: Measure,
+) -> None:
+    """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
+
+    A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
+    passes parameters to the method `stored-predictions`.
+
+    \b
+    Examples:
+      pinpoint score answers.csv --dataset yfcc4k --name my-model
+      pinpoint score my-model@yfcc4k --all-protocols
+    """
+    from ..api import build_request, open_dataset, read_run
+    from ..params import parse_settings
+    from ..runner import run as run_request
+
+    registry = registry_of(ctx)
+    if dataset is None:
+        if Path(answers).is_file():
+            raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
+        stored = read_run(answers, out)
+        measure.report(stored, lambda: open_dataset(registry, stored.dataset, location))
+        return
+    opened = open_dataset(registry, dataset, location)
+    request = build_request(
+        registry.method("stored-predictions"),
+        dataset,
+        opened,
+        parameters={"file": answers, **parse_settings(settings)},
+        subset=subset,
+        label=name or Path(answers).stem,
+        out=out,
+        fresh=fresh,
+    )
+    measure.report(run_request(request), lambda: opened)
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--gallery", required=True, metavar="NAME|FILE", help="A dataset, or any table of coordinates.")
+@click.option(
+    "--gallery-data",
+    type=click.Path(path_type=Path),
+    help="Where the gallery's truth lies, if it is a dataset.",
+)
+@location_options()
+@subset_options()
+@out_option
+@_fresh
+@measure_options()
+@click.pass_context
+def ceiling(
+    ctx: click.Context,
+    dataset: str,
+    gallery: str,
+    gallery_data: Path | None,
+    location: DataLocation,
+    subset: Subset,
+    out: Path | None,
+    fresh: bool,
+    measure: Measure,
+) -> None:
+    """Place every photo of DATASET at the nearest point of a gallery: the best any retrieval from it can do.
+
+    \b
+    Example:
+      pinpoint ceiling yfcc4k --gallery coordinates.csv
+    """
+    from ..api import open_dataset
+    from ..ceiling import ceiling as best_of
+    from ..coordinates import read_coordinates
+    from ..runs import results_root
+
+    registry = registry_of(ctx)
+    if Path(gallery).is_file():
+        places, gallery_name = read_coordinates(Path(gallery)), Path(gallery).name
+    else:
+        truth = open_dataset(registry, gallery, DataLocation(gallery_data)).truth()
+        places, gallery_name = truth[["latitude", "longitude"]].to_numpy(), gallery
+    opened = open_dataset(registry, dataset, location)
+    done = best_of(dataset, opened, gallery_name, places, results_root(out), subset=subset, fresh=fresh)
+    measure.report(done, lambda: opened)
+
+
+@click.command()
+@out_option
+@click.pass_context
+def demo(ctx: click.Context, out: Path | None) -> None:
+    """Score baselines on the capitals of the world and print the table.
+
+    Needs nothing but what is installed; takes seconds.
+
+    \b
+    Example:
+      pinpoint demo
+    """
+    from ..recipes import load_recipe
+
+    recipe = load_recipe("demo")
+    group = ctx.find_root().command
+    where = [] if out is None else ["--out", str(out)]
+    for number, step in enumerate(recipe.steps, 1):
+        command = [*step, *where]
+        click.echo(f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(command)}", err=True)
+        group.main(args=command, prog_name="pinpoint", standalone_mode=False)

@@ -1,0 +1,106 @@
+"""What the documents say is what the program does."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pinpoint_harness.cli.main import cli
+from pinpoint_harness.plugins import load_registry
+from pinpoint_harness.protocols import PROTOCOLS
+from pinpoint_harness.types import STATUS
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(document: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", document.read_text(), flags=re.DOTALL)
+
+
+def command_lines() -> list[tuple[str, str]]:
+    return [
+        (document.name, line)
+        for document in DOCUMENTS
+        for block in blocks(document, "bash")
+        for line in block.splitlines()
+        if line.startswith("pinpoint ")
+    ]
+
+
+def test_the_readme_begins_with_the_two_commands_that_set_everything_up() -> None:
+    first, second = blocks(ROOT / "README.md", "bash")[:2]
+    assert first.strip().endswith("pip install -r requirements/cpu.txt && pinpoint demo")
+    assert second.strip().endswith("-e test")
+    assert second.strip() in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize(("document", "line"), command_lines())
+def test_every_command_in_the_documents_exists_with_its_options(document: str, line: str) -> None:
+    """Parsed by the real command, which is then not run."""
+    words = shlex.split(line, comments=True)[1:]
+    while words[0].startswith("--"):  # options of the group, each with a value
+        words = words[2:]
+    command = cli.get_command(None, words[0])  # type: ignore[arg-type]
+    assert command is not None, f"{document}: {line}"
+    rest = words[1:]
+    if hasattr(command, "get_command"):
+        command, rest = command.get_command(None, rest[0]), rest[1:]
+    assert command is not None, f"{document}: {line}"
+    known = {
+        option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+    }
+    assert {word for word in rest if word.startswith("-")} <= known | {"--help"}, f"{document}: {line}"
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (source,) = [block for block in blocks(ROOT / "README.md", "python") if "load_dataset" in block]
+    result: dict[str, object] = {}
+    exec(compile(source, "README.md", "exec"), result)
+    assert "truth" in result
+
+
+def test_every_protocol_and_every_fate_of_a_row_is_documented() -> None:
+    text = (ROOT / "docs" / "protocols.md").read_text()
+    for protocol in PROTOCOLS.values():
+        assert f"`{protocol.name}`" in text
+        assert protocol.used_by in text
+    for word in STATUS:
+        assert f"`{word}`" in text
+
+
+def test_every_dataset_is_named_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in load_registry().datasets:
+        assert f"`{name}`" in readme
+
+
+def test_every_module_is_in_the_architecture_page() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "harness" / "pinpoint_harness"
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    packages = {path.parent.name for path in package.glob("*/__init__.py")}
+    for name in sorted(modules | packages):
+        assert f"`{name}`" in text, name
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    import tomllib
+
+    import pinpoint_harness
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == pinpoint_harness.__version__
+    assert CliRunner().invoke(cli, ["--version"]).output.split()[-1] == project["version"]
+    assert f"## {project['version']}" in (ROOT / "CHANGELOG.md").read_text()

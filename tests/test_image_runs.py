@@ -1,0 +1,220 @@
+"""Methods that look: pixels and an opaque key, whatever name, comment or EXIF a file carries."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from pinpoint_harness.api import evaluate
+from pinpoint_harness.cli.main import cli
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.plugins import Registry, load_registry
+
+METHOD = """
+import numpy as np
+from pinpoint_harness import MethodInfo, Predictions, hookimpl
+
+class Brightness:
+    input = "image"
+    answer_version = 1
+    sizes = []
+
+    def __init__(self, params, context):
+        pass
+
+    def predict(self, queries):
+        self.sizes.append(len(queries.input))
+        mean = [image.mean() for image in queries.input]
+        return Predictions(np.array([[m / 255 * 90, image.shape[1] / 10] for m, image in zip(mean, queries.input)]))
+
+@hookimpl
+def pinpoint_register(register):
+    register.method("brightness", f"{__name__}:Brightness", MethodInfo(title="b", licence="x", training_data="none"))
+"""
+
+COUNT = 7
+
+
+def picture(number: int) -> Image.Image:
+    return Image.new("RGB", (40 + number, 30), (number * 30, 10, 10))
+
+
+def jpeg(number: int, **options: Any) -> bytes:
+    stream = io.BytesIO()
+    picture(number).save(stream, "JPEG", quality=95, **options)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    (folder / "images").mkdir(parents=True)
+    rows = [f"p{n}.jpg,{n},{n}" for n in range(COUNT)]
+    (folder / "truth.csv").write_text("\n".join(["image,lat,lng", *rows]) + "\n")
+    for number in range(COUNT):
+        (folder / "images" / f"p{number}.jpg").write_bytes(jpeg(number))
+    return folder
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    file = tmp_path / "brightness.py"
+    file.write_text(METHOD)
+    return load_registry([str(file)])
+
+
+def ask(data: Path, out: Path, registry: Registry, images: Path | None = None, **changes: Any) -> Any:
+    where = images or data / "images"
+    options: dict[str, Any] = {"tile": 3, "out": out, "registry": registry, **changes}
+    return evaluate("brightness", "table", data=data / "truth.csv", images=[where], **options)
+
+
+def answers(run: Any) -> list[list[float]]:
+    frame = run.predictions()
+    coordinates: list[list[float]] = frame[["predicted_latitude", "predicted_longitude"]].to_numpy().tolist()
+    return coordinates
+
+
+def as_zip(folder: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            archive.write(file, f"deep/below/{file.name}")
+    return target
+
+
+def as_tar(folder: Path, target: Path) -> Path:
+    with tarfile.open(target, "w") as archive:
+        for file in sorted(folder.iterdir(), reverse=True):
+            archive.add(file, f"x/{file.name}")
+    return target
+
+
+def test_pixels_reach_the_method_in_the_order_of_the_truth(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    run = ask(data, tmp_path / "out", registry)
+    expected = [(40 + number) / 10 for number in range(COUNT)]
+    assert [longitude for _, longitude in answers(run)] == expected
+    assert set(registry.method("brightness").load().sizes) == {3}
+
+
+@pytest.mark.parametrize("pack", [as_zip, as_tar])
+def test_archives_give_the_answers_of_the_folder(
+    pack: Callable[[Path, Path], Path], data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    archive = pack(data / "images", tmp_path / f"pictures.{pack.__name__[3:]}")
+    from_folder, from_archive = (
+        ask(data, tmp_path / "a", registry),
+        ask(data, tmp_path / "b", registry, archive),
+    )
+    for name in ("predictions.parquet", "run.json", "manifest.json"):
+        assert (from_folder.folder / name).read_bytes() == (from_archive.folder / name).read_bytes()
+
+
+def test_a_falsified_position_comment_and_name_change_no_answer(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    honest = ask(data, tmp_path / "honest", registry)
+    lying = tmp_path / "lying"
+    lying.mkdir()
+    rows = []
+    for number in range(COUNT):
+        exif = Image.Exif()
+        exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 0.0, 0.0), 3: "E", 4: (151.0, 0.0, 0.0)})
+        comment = b"latitude: -33\nlongitude: 151\n"
+        name = f"Sydney_00003_{number}00000_abcdef_12_34@N00.jpg"
+        (lying / name).write_bytes(jpeg(number, exif=exif.tobytes(), comment=comment))
+        rows.append(f"{name},{number},{number}")
+    (lying / "truth.csv").write_text("\n".join(["image,lat,lng", *rows]))
+    misled = ask(lying, tmp_path / "misled", registry, lying)
+    assert answers(misled) == answers(honest)
+
+
+def test_bad_files_are_misses_with_a_reason_and_disturb_no_neighbour(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    whole = answers(ask(data, tmp_path / "whole", registry))
+    images = data / "images"
+    (images / "p1.jpg").write_bytes(b"")
+    (images / "p2.jpg").write_bytes(b"<!DOCTYPE html><html>not found</html>")
+    (images / "p3.jpg").write_bytes(jpeg(3)[:200])
+    (images / "p5.jpg").unlink()
+    run = ask(data, tmp_path / "broken", registry)
+    frame = run.predictions()
+    status = frame["status"].tolist()
+    assert [word.partition(":")[0] for word in status] == [
+        "ok", "unreadable", "unreadable", "unreadable", "ok", "missing", "ok",
+    ]  # fmt: skip
+    assert "HTML" in status[2]
+    for number in (0, 4, 6):
+        assert answers(run)[number] == whole[number]
+    assert run.record["counts"]["missing"] == 1
+    assert run.record["counts"]["unreadable"] == 3
+
+
+def test_a_tile_without_any_picture_is_not_asked_about(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    for number in (0, 1, 2):
+        (data / "images" / f"p{number}.jpg").write_bytes(b"")
+    sizes = registry.method("brightness").load().sizes
+    sizes.clear()
+    run = ask(data, tmp_path / "out", registry)
+    assert sizes == [3, 3]
+    assert run.record["counts"]["unreadable"] == 3
+
+
+def test_pictures_found_later_make_another_run(data: Path, tmp_path: Path, registry: Registry) -> None:
+    hidden = tmp_path / "hidden.jpg"
+    shutil.move(data / "images" / "p4.jpg", hidden)
+    first = ask(data, tmp_path / "out", registry)
+    shutil.move(hidden, data / "images" / "p4.jpg")
+    second = ask(data, tmp_path / "out", registry)
+    assert first.key != second.key
+    assert (first.record["counts"]["missing"], second.record["counts"]["missing"]) == (1, 0)
+
+
+def test_finding_no_picture_at_all_is_an_error_and_not_a_run_of_misses(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(DataError, match=r"none of the 7 photos was found[\s\S]*--images"):
+        ask(data, tmp_path / "out", registry, empty)
+
+
+def test_the_tile_is_in_the_key(data: Path, tmp_path: Path, registry: Registry) -> None:
+    first, second = (ask(data, tmp_path / "out", registry, tile=size) for size in (3, 4))
+    assert first.key != second.key
+    assert answers(first) == answers(second)
+
+
+@pytest.mark.realdata
+def test_real_photos_run_from_folder_zip_and_tar(real_data: Path, tmp_path: Path, registry: Registry) -> None:
+    source = real_data / "osv5m"
+    found = []
+    for kind in ("folder", "zip", "tar"):
+        base = tmp_path / kind
+        (base / "images" / "test").mkdir(parents=True)
+        shutil.copy(source / "test.csv", base)
+        pictures = source / "images" / "test" / "00"
+        if kind == "folder":
+            shutil.copytree(pictures, base / "images" / "test" / "00")
+        else:
+            pack = {"zip": as_zip, "tar": as_tar}[kind]
+            pack(pictures, base / "images" / "test" / f"00.{kind}")
+        run = evaluate("brightness", "osv5m", data=base, out=tmp_path / f"out-{kind}", registry=registry)
+        assert run.record["counts"]["ok"] == 71
+        found.append((run.folder / "predictions.parquet").read_bytes())
+        result = CliRunner().invoke(cli, ["datasets", "verify", "osv5m", str(base), "--json"])
+        assert json.loads(result.stdout)["decoded"] == 71
+    assert found[0] == found[1] == found[2]
