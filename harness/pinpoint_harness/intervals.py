@@ -136,18 +136,18 @@ def estimate_all(
     answered = int(np.isfinite(errors).sum())
     if not len(errors):
         return dict.fromkeys(names, Estimate(None, None, None, None, 0))
-    sample = _SortedSample(errors, clusters, radii_km, inclusive, round_geoscore)
+    sample = SortedSample(errors, clusters, radii_km, inclusive, round_geoscore)
     values = sample.statistics(np.ones(clusters.count))
-    replicates = _replicates(sample, clusters.count, resamples, seed)
+    replicates = replicate(sample, clusters.count, resamples, seed)
     estimates = {}
     for name, value, column in zip(names, values.tolist(), replicates.T, strict=True):
         n = answered if name == "mean_km" else len(errors)
-        low, high = _exact_bound(name, value, clusters) or _percentile_bounds(column)
-        estimates[name] = Estimate(_finite(value), _standard_error(column), _finite(low), _finite(high), n)
+        low, high = _exact_bound(name, value, clusters) or percentile_bounds(column)
+        estimates[name] = Estimate(finite(value), _standard_error(column), finite(low), finite(high), n)
     return estimates
 
 
-class _SortedSample:
+class SortedSample:
     """Rows sorted by error and summed by cluster once, so that a resample costs little.
 
     Every metric but the median is a sum over rows, hence over clusters. The median is read off
@@ -180,6 +180,15 @@ class _SortedSample:
             dtype=np.float64,
         )  # (metrics, clusters)
 
+    def contributions(self) -> Floats:
+        """What each cluster adds to the accuracies and the GeoScore, `(radii + 1, clusters)`."""
+        return np.concatenate([100.0 * self.sums[:-5], self.sums[-1:]]) / len(self.errors)
+
+    def median_km(self, draws: Floats) -> float:
+        """The median when cluster c is taken `draws[c]` times."""
+        total, below_window = np.einsum("mc,c->m", self.sums[-4:-2], draws).tolist()
+        return self._median(draws, int(total), below_window)
+
     def _by_cluster(self, stop: int, clusters: Clusters, weights: Floats | None = None) -> NDArray[Any]:
         """Number, or sum of weights, of each cluster's rows among the `stop` best."""
         return np.bincount(self.codes[:stop], None if weights is None else weights[:stop], clusters.count)
@@ -202,7 +211,7 @@ class _SortedSample:
         return float(self.errors[start + np.searchsorted(cumulative, middle, side="right")].mean())
 
 
-def _replicates(sample: _SortedSample, clusters: int, resamples: int, seed: int) -> Floats:
+def replicate(sample: SortedSample, clusters: int, resamples: int, seed: int) -> Floats:
     """All metrics of all resamples, `(resamples, metrics)`."""
     generator = np.random.default_rng(seed)
     replicates = []
@@ -213,7 +222,7 @@ def _replicates(sample: _SortedSample, clusters: int, resamples: int, seed: int)
     return np.array(replicates)
 
 
-def _percentile_bounds(replicates: Floats) -> tuple[float, float]:
+def percentile_bounds(replicates: Floats) -> tuple[float, float]:
     """Order statistics rather than interpolated quantiles, which have no value beside `inf`."""
     if not _has_spread(replicates):
         return math.nan, math.nan
@@ -255,5 +264,5 @@ def _is_known(author: object) -> TypeGuard[str]:
     return bool(author.strip())
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None

@@ -149,7 +149,7 @@ def score_frame(
 
     `alternatives` makes an oracle of it: each row counts with the best of its candidates.
     """
-    error_km = _errors(frame, protocol, alternatives)
+    error_km = errors_km(frame, protocol, alternatives)
     status = frame["status"].str.partition(":")[0]
     present = (~status.isin(_ABSENT)).to_numpy()
 
@@ -186,7 +186,10 @@ def _counts(frame: pd.DataFrame) -> dict[str, int]:
     return {"total": len(frame)} | {word: int(counts.get(word, 0)) for word in STATUS}
 
 
-def _errors(frame: pd.DataFrame, protocol: Protocol, alternatives: Candidates | None) -> NDArray[np.float64]:
+def errors_km(
+    frame: pd.DataFrame, protocol: Protocol, alternatives: Candidates | None = None
+) -> NDArray[np.float64]:
+    """Distance of every row's answer, `inf` for a miss; of the best alternative where there are some."""
     truth = frame[["latitude", "longitude"]].to_numpy()
     best = protocol.distance_km(truth, frame[["predicted_latitude", "predicted_longitude"]].to_numpy())
     if alternatives is not None:
