@@ -21,8 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinpoint_harness import containers, containers_common, containers_folder, containers_tar
 from pinpoint_harness.containers import Failure, ImageStore, dataset_roots
+from pinpoint_harness.containers import common as common_module
+from pinpoint_harness.containers import folder as folder_module
+from pinpoint_harness.containers import store as store_module
+from pinpoint_harness.containers import tar as tar_module
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.images import decode
 
@@ -803,7 +806,7 @@ def test_a_gzip_bomb_is_unpacked_no_further_than_the_ratio_allows(tmp_path: Path
 
 
 def test_a_gzipped_tar_over_the_limit_is_cut_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers_tar, "MAX_UNPACKED_BYTES", 100_000)
+    monkeypatch.setattr(tar_module, "MAX_UNPACKED_BYTES", 100_000)
     files = {"1.jpg": os.urandom(50_000), "2.jpg": os.urandom(4_000_000)}
     (tmp_path / "a.tar.gz").write_bytes(gzip.compress(tar_bytes(files)))
     results, skipped = read_all([tmp_path / "a.tar.gz"], list(files))
@@ -834,7 +837,7 @@ def test_what_only_calls_itself_an_archive_is_noted(tmp_path: Path, suffix: str,
 
 
 def test_a_store_stops_at_its_limit_of_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (containers, containers_folder, containers_tar):
+    for module in (store_module, folder_module, tar_module):
         monkeypatch.setattr(module, "MAX_MEMBERS", 5)
     names = [f"{number}.jpg" for number in range(9)]
     write_tar(tmp_path / "tar/a.tar", pictures(*names))
@@ -858,7 +861,7 @@ def test_a_million_links_are_one_note(tmp_path: Path) -> None:
 
 def test_reads_of_a_lying_header_are_bounded(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(5000))
-    file = containers_common.Parts([tmp_path / "x"]).open(longest_read=1000)
+    file = common_module.Parts([tmp_path / "x"]).open(longest_read=1000)
     assert len(file.read(1000)) == 1000
     for size in (1001, -1, -512):
         with pytest.raises(ValueError, match="declares"):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
@@ -34,11 +35,12 @@ class Brightness:
     def predict(self, queries):
         self.sizes.append(len(queries.input))
         mean = [image.mean() for image in queries.input]
-        return Predictions(np.array([[m / 255 * 90, image.shape[1] / 10] for m, image in zip(mean, queries.input)]))
+        width = [image.shape[1] / 10 for image in queries.input]
+        return Predictions(np.array([[m / 255 * 90, w] for m, w in zip(mean, width)]))
 
 @hookimpl
 def pinpoint_register(register):
-    register.method("brightness", f"{__name__}:Brightness", MethodInfo(title="b", licence="x", training_data="none"))
+    register.method("brightness", f"{__name__}:Brightness", MethodInfo(title="Brightness"))
 """
 
 COUNT = 7

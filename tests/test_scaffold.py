@@ -92,7 +92,10 @@ def test_the_test_of_a_new_dataset_notices_a_missing_row(
 
 
 @settings(max_examples=40, deadline=None)
-@given(kind=st.sampled_from(KINDS), name=st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda n: len(n) < 60))
+@given(
+    kind=st.sampled_from(KINDS),
+    name=st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda n: len(n) < 60),
+)
 def test_any_name_a_registry_takes_gives_files_that_fit_together(kind: Kind, name: str) -> None:
     names = Names.of(kind, name)
     with tempfile.TemporaryDirectory() as place:

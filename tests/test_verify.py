@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+
 from pinpoint_harness.cli.main import cli
 
 

@@ -35,7 +35,7 @@ import PIL.TiffImagePlugin
 import PIL.WebPImagePlugin
 from numpy.typing import NDArray
 
-from .containers_common import Failure
+from .containers import Failure
 
 __all__ = ["Failure", "decode", "decoder_name", "exif_gps", "resize"]
 

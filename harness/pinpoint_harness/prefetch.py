@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from .containers_common import Failure
+from .containers import Failure
 from .images import decode
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,13 +81,10 @@ def verify(dataset: Dataset) -> Verification:
     try:
         store = dataset.images()
     except DataError as error:
-        return Verification(
-            path, sha256, known, len(truth), dataset.info.expected_rows, notes, tuple(truth["id"]), {}, 0, (), (),
-            images=error.asked,
-        )  # fmt: skip
-    with store:
-        missing, unreadable, copies = _look_at_all(store, truth)
-        left_out = tuple(map(str, store.skipped))
+        look = _Look(missing=tuple(truth["id"]), problem=error.asked)
+    else:
+        with store:
+            look = _look_at_all(store, truth)
     return Verification(
         truth_file=path,
         truth_sha256=sha256,
@@ -95,19 +92,27 @@ def verify(dataset: Dataset) -> Verification:
         rows=len(truth),
         expected_rows=dataset.info.expected_rows,
         notes=notes,
-        missing=missing,
-        unreadable=unreadable,
-        decoded=len(truth) - len(missing) - sum(map(len, unreadable.values())),
-        placeholders=tuple(group for group in copies if len(group) >= PLACEHOLDER_COPIES),
-        left_out=left_out,
-        images="",
+        missing=look.missing,
+        unreadable=look.unreadable,
+        decoded=len(truth) - len(look.missing) - sum(map(len, look.unreadable.values())),
+        placeholders=tuple(group for group in look.copies if len(group) >= PLACEHOLDER_COPIES),
+        left_out=look.left_out,
+        images=look.problem,
     )
 
 
-def _look_at_all(
-    store: ImageStore, truth: pd.DataFrame
-) -> tuple[tuple[str, ...], dict[str, tuple[str, ...]], list[tuple[str, ...]]]:
-    """Ids without a photo, ids by reason of failure, and ids grouped by equal bytes."""
+@dataclass(frozen=True)
+class _Look:
+    """Ids without a photo, ids by reason of failure, ids by equal bytes, and what containers left out."""
+
+    missing: tuple[str, ...] = ()
+    unreadable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    copies: Sequence[tuple[str, ...]] = ()
+    left_out: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def _look_at_all(store: ImageStore, truth: pd.DataFrame) -> _Look:
     refs = store.find(truth["image"])
     ids: list[str] = truth["id"].tolist()
     present = np.flatnonzero(refs >= 0)
@@ -128,5 +133,9 @@ def _look_at_all(
     groups: dict[bytes, list[str]] = defaultdict(list)
     for index, digest in sorted(digests.items()):
         groups[digest].append(ids[present[index]])
-    missing = tuple(ids[row] for row in np.flatnonzero(refs < 0))
-    return missing, {why: tuple(who) for why, who in unreadable.items()}, [tuple(g) for g in groups.values()]
+    return _Look(
+        missing=tuple(ids[row] for row in np.flatnonzero(refs < 0)),
+        unreadable={why: tuple(who) for why, who in unreadable.items()},
+        copies=[tuple(group) for group in groups.values()],
+        left_out=tuple(map(str, store.skipped)),
+    )

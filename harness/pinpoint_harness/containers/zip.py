@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .containers_common import (
+from .common import (
     BROKEN_ARCHIVE,
     INFLATION_IS_HARMLESS_BYTES,
     MAX_INFLATION,

@@ -22,8 +22,9 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from . import ids
-from .containers_common import (
+from .. import ids
+from ..errors import DataError
+from .common import (
     BROKEN_ARCHIVE,
     MAX_MEMBER_BYTES,
     MAX_MEMBERS,
@@ -34,12 +35,9 @@ from .containers_common import (
     Parts,
     Skipped,
 )
-from .containers_folder import FolderContainer, Prober, is_inside, list_folder, probe
-from .containers_tar import TarContainer, is_gzipped_tar, is_tar, read_head, split_parts, unpack_gzip
-from .containers_zip import ZipContainer
-from .errors import DataError
-
-__all__ = ["Failure", "ImageStore", "Skipped", "dataset_roots"]
+from .folder import FolderContainer, Prober, is_inside, list_folder, probe
+from .tar import TarContainer, is_gzipped_tar, is_tar, read_head, split_parts, unpack_gzip
+from .zip import ZipContainer
 
 
 class ImageStore:

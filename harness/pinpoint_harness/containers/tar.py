@@ -14,7 +14,8 @@ from typing import IO, Any, cast
 import numpy as np
 import pyarrow as pa
 
-from .containers_common import (
+from ..errors import DataError
+from .common import (
     BROKEN_ARCHIVE,
     INFLATION_IS_HARMLESS_BYTES,
     MAX_INFLATION,
@@ -30,13 +31,12 @@ from .containers_common import (
     tidy,
     unsafe_because,
 )
-from .errors import DataError
 
 MAX_HEADER_BYTES = 2**15
 """A long name or extended header; real ones have a few hundred bytes. tarfile before 3.11.10 takes
 time that grows with their square (CVE-2024-6232)."""
 
-_SPLIT_NAME = re.compile(r"(?P<stem>.*\D)(?P<number>\d+)")
+_SPLIT_NAME = re.compile(r"(?P<stem>.*[^0-9])(?P<number>[0-9]+)")
 _CHUNK_BYTES = 2**20
 
 
@@ -93,8 +93,8 @@ def split_parts(first: Path, is_there: Callable[[Path], bool] = Path.is_file) ->
     parts = [first]
     if split_key(first.name) != first.name:
         return parts
-    found = _SPLIT_NAME.fullmatch(first.name)
-    stem, width = (found["stem"], len(found["number"])) if found else ("", 0)
+    stem = first.name.rstrip("0")
+    width = len(first.name) - len(stem)
     while is_there(following := first.with_name(f"{stem}{len(parts):0{width}d}")):
         parts.append(following)
     return parts

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from .containers_common import (
+from .common import (
     MAX_MEMBERS,
     Failure,
     NameColumn,
@@ -21,7 +21,7 @@ from .containers_common import (
     tidy,
     unsafe_because,
 )
-from .containers_tar import is_tar, read_head, split_key, split_parts
+from .tar import is_tar, read_head, split_key, split_parts
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 _PROBED_SAMPLE = 256
