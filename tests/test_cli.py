@@ -225,6 +225,39 @@ def test_a_plugin_file_runs_and_stands_in_the_table(tmp_path: Path) -> None:
     assert "north-pole" in pinpoint("--plugin", str(file), "table", "capitals").stdout
 
 
+def test_compare_prints_differences_p_values_and_letters() -> None:
+    pinpoint("run", "constant", "capitals", *LONDON)
+    pinpoint("run", "random-prior", "capitals")
+    words = ["compare", "constant@capitals", "random-prior@capitals", "--flips", "500"]
+    text = pinpoint(*words).stdout
+    assert "constant (latitude=51.5074, longitude=-0.1278)  minus  random-prior" in text
+    assert "p (Holm)" in text
+    report = as_json(*words)
+    assert {item["metric"] for item in report["differences"]} >= {"acc_1km", "acc_2500km", "median_km"}
+    assert report["letters"]["acc_2500km"]["random-prior"] == "b"
+
+
+def test_a_table_shows_letters_only_when_asked() -> None:
+    pinpoint("run", "constant", "capitals", *LONDON)
+    pinpoint("run", "random-prior", "capitals")
+    assert "Letters:" not in pinpoint("table", "capitals").stdout
+    lettered = pinpoint("table", "capitals", "--compare", "--format", "csv").stdout
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(lettered))}
+    assert rows["random-prior"]["acc_2500km_letters"] == "b"
+    assert "Letters:" in pinpoint("table", "capitals", "--compare").stdout
+
+
+def test_beside_a_published_row_nothing_is_tested(tmp_path: Path) -> None:
+    file = tmp_path / "yfcc4k.csv"
+    rows = [f"{n}.jpg,{n / 10},{n / 10}" for n in range(1, 99)]
+    file.write_text("\n".join(["IMG_ID,LAT,LON", *rows]))
+    pinpoint("run", "constant", "yfcc4k", *LONDON, "--data", str(file))
+    text = pinpoint("compare", "constant@yfcc4k", "--published", "GeoRanker").stdout
+    assert "43.5" in text
+    assert "unpaired, not tested" in text
+    assert "GeoRanker" in pinpoint("compare", "constant@yfcc4k", "--published", "Ranker", code=2).stderr
+
+
 def test_demo_runs_its_recipe_and_prints_a_table() -> None:
     text = pinpoint("demo").stdout
     for row in ("random-prior", "always-london", "always-khartoum"):

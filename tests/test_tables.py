@@ -217,13 +217,13 @@ def test_csv_is_unrounded_and_begins_with_the_columns_of_the_published_files() -
     header, knn, *others = golden("csv").splitlines()
     assert header == (
         "method,source,mllm,web,acc_25km,mean_km,protocol,views,n,gallery,author_filter,verified,note,"
-        "acc_25km_low,acc_25km_high,acc_25km_standard_error,acc_25km_n,acc_25km_present,"
-        "mean_km_low,mean_km_high,mean_km_standard_error,mean_km_n,mean_km_present,"
+        "acc_25km_low,acc_25km_high,acc_25km_standard_error,acc_25km_n,acc_25km_present,acc_25km_letters,"
+        "mean_km_low,mean_km_high,mean_km_standard_error,mean_km_n,mean_km_present,mean_km_letters,"
         "kind,complete,total,scored,missing,unreadable,no_prediction,invalid_coordinate,"
         "clusters,present_n,present_ids_sha256,footnotes"
     )
     assert knn == (
-        "knn,,?,?,44.44,1800.06,wgs84-lt,?,200,?,?,?,,42.5,46.33,0.95,200,,,,,198,,"
+        "knn,,?,?,44.44,1800.06,wgs84-lt,?,200,?,?,?,,42.5,46.33,0.95,200,,,,,,198,,,"
         'measured,yes,200,198,2,0,0,0,"198 clusters by AUTHOR, 54.1 effective",,,'
     )
     assert [line.partition(",")[0] for line in others] == ["geo_clip", "MP-16 best", "[L]kNN & co"]

@@ -143,10 +143,8 @@ def compare_errors(
         for column, metric in enumerate(metrics):
             if metric == "mean_km":  # over other photos for each method: not paired
                 continue
-            low, high = _bounds(spread[:, column])
-            differences.append(
-                Difference(first, second, metric, finite(float(found[column])), low, high, p_values.get(metric))
-            )
+            value, bounds = finite(float(found[column])), _bounds(spread[:, column])
+            differences.append(Difference(first, second, metric, value, *bounds, p_values.get(metric)))
     differences = _holm(differences)
     return Comparison(
         protocol=protocol.name,

@@ -30,6 +30,7 @@ COMMANDS = {
     "ceiling": Command("run:ceiling", "Print the best score a gallery of coordinates allows."),
     "results": Command("results:results", "List runs, show one, or its worst answers."),
     "table": Command("results:table", "Print a paper-style table of runs and published rows."),
+    "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "doctor": Command("trust:doctor", "Say what works on this machine."),
 }
 

@@ -116,6 +116,7 @@ def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None
 @click.option("--protocol", metavar="NAME", help="Measure every run by this protocol.")
 @click.option("--mix-protocols", is_flag=True, help="Show runs of different protocols, a block for each.")
 @click.option("--admin", metavar="NAME", help="Add country, region, area and city accuracy by this preset.")
+@click.option("--compare", is_flag=True, help="Add letters: full runs that share one cannot be told apart.")
 @click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
 @click.option("--intervals/--no-intervals", default=True, show_default=True, help="Print 95 % intervals.")
 @click.option(
@@ -131,6 +132,7 @@ def table(
     protocol: str | None,
     mix_protocols: bool,
     admin: str | None,
+    compare: bool,
     radii: str | None,
     intervals: bool,
     form: Format,
@@ -158,7 +160,13 @@ def table(
     radii_km = RADII_KM if radii is None else parse_radii(radii)
     root = results_root(out)
     rows = measured_rows(
-        root, dataset, protocol=protocol, mix_protocols=mix_protocols, admin=admin, radii_km=radii_km
+        root,
+        dataset,
+        protocol=protocol,
+        mix_protocols=mix_protocols,
+        admin=admin,
+        letters=compare,
+        radii_km=radii_km,
     )
     if published or published_files:
         rows += read_published(dataset, extra=published_files, total=info.expected_rows)

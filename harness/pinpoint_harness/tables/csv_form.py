@@ -33,7 +33,7 @@ _MEASURED = (
     "present_ids_sha256",
     "footnotes",
 )
-_ESTIMATE = ("low", "high", "standard_error", "n", "present")
+_ESTIMATE = ("low", "high", "standard_error", "n", "present", "letters")
 
 _KINDS = ("measured", "oracle", "published")
 _YES_NO = ("yes", "no", UNSTATED)
@@ -96,6 +96,7 @@ def _record(row: Row, metrics: Sequence[str]) -> dict[str, str]:
             record[metric] = _digits(estimate.value)
             record |= {f"{metric}_{part}": _digits(getattr(estimate, part)) for part in _ESTIMATE[:3]}
             record[f"{metric}_n"] = _digits(estimate.n)
+        record[f"{metric}_letters"] = _guarded(row.letters.get(metric, ""))
     return record
 
 
@@ -219,6 +220,7 @@ def _row(line: _Line, metrics: Sequence[Metric]) -> Row:
         counts=_counts(line),
         clusters=line.text("clusters"),
         present=_present(line, metrics),
+        letters=_letters(line, metrics),
         footnotes=tuple(_unguarded(note) for note in line.fields.get("footnotes", "").split("\n") if note),
     )
 
@@ -252,6 +254,11 @@ def _counts(line: _Line) -> dict[str, int]:
     if stated and len(stated) < len(counts):
         raise DataError(f"{line.where}: fill all of {', '.join(_COUNTS.values())} or none", found=f"{stated}")
     return {"total": sum(stated.values()), **stated} if stated else {}
+
+
+def _letters(line: _Line, metrics: Sequence[Metric]) -> dict[str, str]:
+    given = {metric.name: line.text(f"{metric.name}_letters") for metric in metrics}
+    return {name: letters for name, letters in given.items() if letters}
 
 
 def _present(line: _Line, metrics: Sequence[Metric]) -> Present | None:

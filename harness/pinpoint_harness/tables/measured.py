@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from ..compare import compare
 from ..errors import UsageError
 from ..places import ADMIN_PRESETS
 from ..protocols import PROTOCOLS
@@ -21,28 +23,49 @@ def measured_rows(
     protocol: str | None = None,
     mix_protocols: bool = False,
     admin: str | None = None,
+    letters: bool = False,
     radii_km: Sequence[float] = RADII_KM,
 ) -> list[Row]:
     """One row per finished run of a dataset, all measured by one protocol.
 
     Without `protocol` it is the one every run has been scored by, the dataset's own if several;
     with `mix_protocols` each run gives a row for every protocol it has been scored by. `admin`
-    adds the stored administrative accuracy of one preset.
+    adds the stored administrative accuracy of one preset. `letters` compares the full runs of each
+    protocol pair by pair and says which cannot be told apart.
     """
     runs = list(iter_runs(root, dataset))
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
-    rows = []
+    rows, origin = [], []
     for run in runs:
         for name in [protocol] if protocol else scored_by(run):
             places = score_run(run, admin) if admin and admin in scored_by(run, ADMIN_PRESETS) else None
             rows.append(_row(run, score_run(run, name, radii_km=radii_km), places))
+            origin.append(run)
     if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
         raise UsageError(
             f"no run of '{dataset}' has been scored by '{admin}'",
             fix=f"pinpoint score {runs[0].label}@{dataset} --protocol {admin} --data PATH",
         )
-    return rows
+    return _with_letters(rows, origin, radii_km) if letters else rows
+
+
+def _with_letters(rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence[float]) -> list[Row]:
+    """The rows, the ranked ones of each protocol compared with one another."""
+    lettered = list(rows)
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        ranked = [
+            index
+            for index, row in enumerate(rows)
+            if row.protocol == protocol and row.kind == "measured" and row.complete
+        ]
+        if len(ranked) < 2:
+            continue
+        found = compare([origin[index] for index in ranked], protocol=protocol, radii_km=radii_km)
+        for index, name in zip(ranked, found.names, strict=True):
+            mine = {metric: letters[name] for metric, letters in found.letters.items()}
+            lettered[index] = replace(rows[index], letters=mine)
+    return lettered
 
 
 def _common_protocol(runs: Sequence[Run]) -> str:

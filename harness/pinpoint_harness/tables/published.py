@@ -8,7 +8,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from . import csv_form
 from .row import Row
 
@@ -36,6 +36,18 @@ def read_published(dataset: str, *, extra: Iterable[Path] = (), total: int | Non
                 )
             _merge(rows, replace(row, total=total))
     return rows
+
+
+def find_published(dataset: str, method: str) -> Row:
+    """The published row of a method; UsageError with the names there are."""
+    rows = read_published(dataset)
+    named = [row for row in rows if row.method.casefold() == method.casefold()]
+    if len(named) != 1:
+        raise UsageError(
+            f"{len(named) or 'no'} published rows of '{dataset}' are called '{method}'",
+            found="; ".join(row.method for row in named or rows) or "no published rows",
+        )
+    return named[0]
 
 
 def read_rows(file: Path | Traversable) -> list[Row]:

@@ -173,6 +173,8 @@ def _figure(row: Row, metric: Metric, emphasis: Emphasis, intervals: bool) -> Ce
     interval = ""
     if intervals and estimate.low is not None and estimate.high is not None:
         interval = f"[{_shown(estimate.low, metric)}, {_shown(estimate.high, metric)}]"
+    if letters := row.letters.get(metric.name):
+        interval = f"{interval} {letters}".lstrip()
     return Cell(_shown(estimate.value, metric), interval, emphasis)
 
 
@@ -218,6 +220,11 @@ def _reading(groups: Sequence[_Group], columns: Sequence[Metric], intervals: boo
     brackets = "95 % intervals in brackets" if intervals and has_interval else ""
     if percent or brackets:
         yield "; ".join(part for part in (percent, brackets) if part) + "."
+    if any(row.letters for group in groups for row in group.rows):
+        yield (
+            "Letters: rows of one protocol that share a letter in a column cannot be told apart "
+            "(sign flips by photographer, Holm over pairs and radii, 5 %)."
+        )
     if any(_is_ranked(group, metric) for group in groups for metric in columns):
         yield "Bold: best; underlined: second, among the complete measured rows of one protocol."
     for group in groups:

@@ -54,7 +54,8 @@ class Row:
     (web search) are `yes`, `no` or `?`; `n` is the number of images scored, as its source spells
     it. `total` is the size of the whole dataset. A row that is not `complete` covers `n` of
     `total` and is never ranked. `counts` and `clusters` are those of `Scores`; they are empty for
-    published rows, `counts` may be empty for others too.
+    published rows, `counts` may be empty for others too. Rows that share one of the `letters` of a
+    metric cannot be told apart in it; empty where nothing was compared.
     """
 
     method: str
@@ -76,6 +77,7 @@ class Row:
     clusters: str = ""
     present: Present | None = None
     footnotes: tuple[str, ...] = ()
+    letters: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, estimate in self.cells.items():
