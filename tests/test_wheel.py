@@ -62,5 +62,5 @@ def test_nothing_but_the_four_packages_is_installed_at_top_level(names: set[str]
 
 def test_published_rows_and_recipes_travel_with_it(names: set[str]) -> None:
     assert "pinpoint_results/published/im2gps3k.csv" in names
-    assert "pinpoint_results/recipes/demo.toml" in names
+    assert "pinpoint_results/expected/demo.toml" in names
     assert "pinpoint_datasets/capitals.csv" in names

@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("run:demo", "Score two baselines on the world's capitals and print the table."),
+    "demo": Command("recipe:demo", "Score two baselines on the world's capitals and print the table."),
     "datasets": Command("data:datasets", "List, describe, verify and begin datasets."),
     "methods": Command("methods:methods", "List, describe, check and begin methods."),
     "run": Command("run:run", "Run a method over a dataset and score it."),
@@ -31,6 +31,7 @@ COMMANDS = {
     "results": Command("results:results", "List runs, show one, or its worst answers."),
     "table": Command("results:table", "Print a paper-style table of runs and published rows."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
+    "reproduce": Command("recipe:reproduce", "Run a recipe and compare its scores with the expected ones."),
     "doctor": Command("trust:doctor", "Say what works on this machine."),
 }
 

@@ -1,8 +1,7 @@
-"""`pinpoint run`, `score`, `ceiling` and `demo`: everything that makes a run."""
+"""`pinpoint run`, `score` and `ceiling`: everything that makes a run."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -203,26 +202,3 @@ def ceiling(
     opened = open_dataset(registry, dataset, location)
     done = best_of(dataset, opened, gallery_name, places, results_root(out), subset=subset, fresh=fresh)
     measure.report(done, lambda: opened)
-
-
-@click.command()
-@out_option
-@click.pass_context
-def demo(ctx: click.Context, out: Path | None) -> None:
-    """Score baselines on the capitals of the world and print the table.
-
-    Needs nothing but what is installed; takes seconds.
-
-    \b
-    Example:
-      pinpoint demo
-    """
-    from ..recipes import load_recipe
-
-    recipe = load_recipe("demo")
-    group = ctx.find_root().command
-    where = [] if out is None else ["--out", str(out)]
-    for number, step in enumerate(recipe.steps, 1):
-        command = [*step, *where]
-        click.echo(f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(command)}", err=True)
-        group.main(args=command, prog_name="pinpoint", standalone_mode=False)
