@@ -63,6 +63,28 @@ def test_the_published_osv5m_baseline_scores_as_its_authors_measure(real_data: P
     assert "71 rows where the dataset has 210,122" in ran["partial"]
 
 
+def test_place_names_of_the_baseline_score_by_both_presets_and_stand_in_the_table(
+    real_data: Path, tmp_path: Path
+) -> None:
+    folder = real_data / "osv5m"
+    where = ["--dataset", "osv5m", "--data", str(folder), "--out", str(tmp_path), "--name", "baseline"]
+    presets = ["--protocol", "admin-osv5m", "--protocol", "admin-labelled", "--protocol", "haversine-6371-lt"]
+    strict, labelled, _ = report("score", str(folder / "baseline_predictions.csv"), *where, *presets)[
+        "scores"
+    ]
+
+    def cells(scores: dict[str, Any]) -> list[tuple[int, int]]:
+        items = scores["estimates"].values()
+        return [(round(item["value"] * item["n"] / 100), item["n"]) for item in items]
+
+    assert cells(strict) == [(50, 71), (33, 71), (11, 71), (7, 71)]
+    assert cells(labelled) == [(50, 71), (33, 71), (11, 36), (10, 71)]
+    words = ["table", "osv5m", "--admin", "admin-labelled", "--out", str(tmp_path)]
+    text = CliRunner().invoke(cli, words, prog_name="pinpoint").stdout
+    assert "30.6 [" in text
+    assert "place names by admin-labelled" in text
+
+
 def test_the_ceiling_of_100000_points_is_that_of_a_brute_force(real_data: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     latitude = np.degrees(np.arcsin(generator.uniform(-1, 1, 100_000)))

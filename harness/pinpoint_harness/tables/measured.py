@@ -95,7 +95,7 @@ def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
     if scores.present is not None:
         values = {name: item.value for name, item in scores.present.items() if item.value is not None}
         present = Present(scores.present_rows, scores.present_ids_sha256, values)
-    footnotes = [*record["notes"], *([f"partial: {run.partial}"] if run.partial else [])]
+    footnotes = [*record["notes"], *([f"asked about {run.partial}"] if run.partial else [])]
     if places is not None:
         footnotes.append(f"place names by {places.protocol}")
     return Row(
