@@ -356,7 +356,10 @@ def test_without_any_path_the_error_says_how_to_get_the_file(monkeypatch: pytest
     monkeypatch.delenv("PINPOINT_DATA", raising=False)
     with pytest.raises(DataError, match="PINPOINT_DATA is not set") as caught:
         read_truth(VERBATIM, DataLocation())
-    assert caught.value.fix == "give the path of toy.csv or toy.txt; published at example.org/toy.zip"
+    assert (
+        caught.value.fix
+        == "--data PATH names toy.csv or toy.txt, or its folder; published at example.org/toy.zip"
+    )
 
 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:

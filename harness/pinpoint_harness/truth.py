@@ -218,8 +218,8 @@ def _search(spec: TruthSpec, roots: Sequence[Path]) -> Path:
 
 def _how_to_get(spec: TruthSpec) -> str:
     if not spec.files:
-        return "give the path of a table with ids and coordinates"
-    return f"give the path of {' or '.join(spec.files)}; published at {spec.info.source}"
+        return "give the path of a table with ids and coordinates: --data PATH"
+    return f"--data PATH names {' or '.join(spec.files)}, or its folder; published at {spec.info.source}"
 
 
 # Which columns
