@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
+from .new import new_command
 from .options import json_option, print_facts, print_listing, registry_of
 from .verify import verify
 
@@ -54,26 +53,11 @@ def show_dataset(ctx: click.Context, name: str, as_json: bool) -> None:
     print_facts({"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}, as_json)
 
 
-@datasets.command("new")
-@click.argument("name")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder to put the plugin's own folder in [default: here].",
+datasets.add_command(
+    new_command(
+        "dataset",
+        "Begin a dataset: write an installable plugin with a small table, whose test passes.",
+        "pinpoint datasets new holiday-photos",
+    )
 )
-@click.pass_context
-def new_dataset(ctx: click.Context, name: str, out: Path) -> None:
-    """Begin a dataset: write an installable plugin with a small table, whose test passes.
-
-    \b
-    Example:
-      pinpoint datasets new holiday-photos
-    """
-    from ..scaffold import new_plugin
-
-    folder = new_plugin("dataset", name, out, registry_of(ctx))
-    click.echo(f"{folder}\nnext: pip install -e {shlex.quote(str(folder))}")
-
-
 datasets.add_command(verify)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
+from .new import new_command
 from .options import json_option, print_facts, print_json, print_listing, registry_of
 
 
@@ -109,23 +108,10 @@ def check(
         ctx.exit(1)
 
 
-@methods.command("new")
-@click.argument("name")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path(),
-    help="Folder to put the plugin's own folder in [default: here].",
+methods.add_command(
+    new_command(
+        "method",
+        "Begin a method: write an installable plugin whose test passes.",
+        "pinpoint methods new north-pole",
+    )
 )
-@click.pass_context
-def new_method(ctx: click.Context, name: str, out: Path) -> None:
-    """Begin a method: write an installable plugin whose test passes.
-
-    \b
-    Example:
-      pinpoint methods new north-pole
-    """
-    from ..scaffold import new_plugin
-
-    folder = new_plugin("method", name, out, registry_of(ctx))
-    click.echo(f"{folder}\nnext: pip install -e {shlex.quote(str(folder))}")
