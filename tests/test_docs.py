@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -63,6 +65,27 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     result: dict[str, object] = {}
     exec(compile(source, "README.md", "exec"), result)
     assert "truth" in result
+
+
+def test_the_search_of_its_page_runs_as_written() -> None:
+    (source,) = blocks(ROOT / "docs" / "search.md", "python")
+    generator = np.random.default_rng(0)
+
+    def matrix(rows: int) -> np.ndarray:
+        return generator.normal(size=(rows, 16)).astype(np.float16)
+
+    names: dict[str, Any] = {
+        "ids": [f"p{n}" for n in range(50)],
+        "tokens": np.arange(1, 51, dtype=np.uint64),
+        "image_fp16": matrix(50),
+        "raw_fp16": matrix(50),
+        "query_image": matrix(3),
+        "query_raw": matrix(3),
+        "query_tokens": np.arange(1, 4, dtype=np.uint64),
+    }
+    exec(compile(source, "search.md", "exec"), names)
+    assert names["found"]["image"].rows.shape == (3, 8)
+    assert not (names["found"]["image"].rows.numpy() == np.arange(3)[:, None]).any()
 
 
 def test_every_protocol_and_every_fate_of_a_row_is_documented() -> None:

@@ -1,7 +1,7 @@
 """Run every benchmark, or those named, each in a process of its own.
 
-    python tests/benchmarks/run_all.py            all of them
-    python tests/benchmarks/run_all.py score cli  some
+python tests/benchmarks/run_all.py            all of them
+python tests/benchmarks/run_all.py score cli  some
 """
 
 from __future__ import annotations

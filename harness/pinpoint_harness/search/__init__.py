@@ -1,0 +1,54 @@
+"""Exact nearest rows by inner product, and nearest places on Earth.
+
+    gallery = Gallery.of({"image": image_fp16, "gps": gps_fp16}, Rows(rank=..., author_token=..., xyz=...))
+    found = search(gallery, {"image": queries, "gps": queries}, {"image": 8, "gps": 2}, Exclusion(...))
+    found["image"].rows  # (queries, 8), -1 where nothing is left
+
+What is found never depends on the batch, the tile, the number of threads, how the gallery is cut
+into shards or ordered, nor on the device: scores are exact, and ties go to the lower rank.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine import search as search
+    from .exclusion import Exclusion as Exclusion
+    from .faiss_backend import FaissIndexes as FaissIndexes
+    from .faiss_backend import search_faiss as search_faiss
+    from .gallery import Gallery as Gallery
+    from .result import Hits as Hits
+    from .result import SearchResult as SearchResult
+    from .result import merge as merge
+    from .rows import Rows as Rows
+    from .rows import ranks_of as ranks_of
+    from .rows import xyz_of as xyz_of
+    from .selfjoin import read_candidates as read_candidates
+    from .selfjoin import self_join as self_join
+    from .support import SupportIndex as SupportIndex
+    from .support_tables import mask_support as mask_support
+    from .support_tables import read_support as read_support
+    from .support_tables import support_table as support_table
+
+_HOMES = {
+    "engine": ("search",),
+    "exclusion": ("Exclusion",),
+    "faiss_backend": ("FaissIndexes", "search_faiss"),
+    "gallery": ("Gallery",),
+    "result": ("Hits", "SearchResult", "merge"),
+    "rows": ("Rows", "ranks_of", "xyz_of"),
+    "selfjoin": ("read_candidates", "self_join"),
+    "support": ("SupportIndex",),
+    "support_tables": ("mask_support", "read_support", "support_table"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'pinpoint_harness.search' has no attribute '{name}'")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

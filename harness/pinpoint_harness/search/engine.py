@@ -1,0 +1,188 @@
+"""The search: every channel in one call, one pass over each matrix per batch of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..errors import DataError
+from . import exact, kernels
+from .exclusion import Exclusion, blocked_cells
+from .result import Hits, SearchResult, Statistics
+from .scan import Outcome, Scan, Task
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from .gallery import Channel, Gallery
+
+_BATCH_QUERIES = {"cpu": 1024, "cuda": 4096}
+_BLOCKED_PAIRS = 1 << 21
+_GIVE_UP_AT = 4096
+"""So many rows within the error of one query's k-th score, beyond k, call for a finer kernel."""
+
+
+FirstLook = Callable[[str, "Channel", "Tensor", Task], tuple[str, Outcome]]
+"""Finds what it can for a batch in one channel; names itself and the queries it leaves open."""
+
+
+def search(
+    gallery: Gallery,
+    queries: Mapping[str, Tensor | NDArray[Any]],
+    k: Mapping[str, int],
+    exclusion: Exclusion | None = None,
+) -> SearchResult:
+    """The `k[channel]` rows with the largest inner product, for every channel that has queries.
+
+    Queries, `(n, width)` fp16 or float32, are rounded to fp16 like the gallery: the fp16 values
+    define the problem, and the answer to it is exact. Excluded rows are never seen. Results lie on
+    the gallery's device. Memory does not grow with the number of queries beyond the answer itself.
+    """
+    return drive(gallery, queries, k, exclusion, _by_block_maxima)
+
+
+def drive(
+    gallery: Gallery,
+    queries: Mapping[str, Tensor | NDArray[Any]],
+    k: Mapping[str, int],
+    exclusion: Exclusion | None,
+    first_look: FirstLook,
+) -> SearchResult:
+    """Search batch by batch with `first_look`, and settle in float32 what it leaves open."""
+    with torch.no_grad():
+        count = _checked_count(gallery, queries, k)
+        if exclusion is not None:
+            exclusion.check(count, gallery.count)
+        parts: dict[str, list[tuple[Outcome, Statistics]]] = {name: [] for name in queries}
+        for batch, blocked in _batches(gallery, exclusion, count):
+            for name, given in queries.items():
+                channel = gallery.channels[name]
+                vectors = _prepared(name, given[batch], gallery.device)
+                spare = _spare(channel, blocked, len(vectors))
+                task = Task(min(k[name], gallery.count), gallery.rank, blocked, spare)
+                used, outcome = first_look(name, channel, vectors, task)
+                parts[name].append(_settled(channel, vectors, task, used, outcome))
+        hits = {name: _joined(done, k[name], gallery.device) for name, done in parts.items()}
+    return SearchResult(hits, {name: _summed(done) for name, done in parts.items()})
+
+
+def _checked_count(
+    gallery: Gallery, queries: Mapping[str, Tensor | NDArray[Any]], k: Mapping[str, int]
+) -> int:
+    """How many queries there are, if they fit the gallery and one another."""
+    for name, given in queries.items():
+        if name not in gallery.channels:
+            raise DataError(f"the gallery has no channel '{name}'", found=", ".join(gallery.channels))
+        width = gallery.channels[name].width
+        if given.ndim != 2 or given.shape[1] != width or "float" not in str(given.dtype):
+            raise DataError(
+                f"queries of channel '{name}' are floats of shape (n, {width})",
+                found=f"shape {tuple(given.shape)}, {given.dtype}",
+            )
+    counts = {len(given) for given in queries.values()}
+    if len(counts) != 1:
+        raise DataError("every channel has the same queries", found=f"{sorted(counts)} queries")
+    if set(k) != set(queries) or min(k.values()) < 1:
+        raise DataError("k is 1 or more for every channel that has queries", found=f"{dict(k)}")
+    return counts.pop()
+
+
+def _prepared(name: str, given: Tensor | NDArray[Any], device: torch.device) -> Tensor:
+    """A batch of queries in float32 that holds fp16 values."""
+    if not isinstance(given, torch.Tensor):
+        # Out of range becomes infinite, and is refused below.
+        with np.errstate(over="ignore"):
+            given = torch.from_numpy(given.astype(np.float16))
+    vectors = given.to(device).half().float().contiguous()
+    if not bool(torch.isfinite(vectors).all()):
+        raise DataError(
+            f"queries of channel '{name}' are numbers within the range of fp16",
+            found="NaN, infinity or more than 65,504",
+            fix="leave failed queries out and normalise the others",
+        )
+    return vectors
+
+
+def _batches(
+    gallery: Gallery, exclusion: Exclusion | None, count: int
+) -> Iterator[tuple[slice, NDArray[np.int64]]]:
+    """Slices of queries with their blocked cells, halved where exclusions are too many to hold.
+
+    One query can block every row, so a batch of one is always let through.
+    """
+    largest = _BATCH_QUERIES[gallery.device.type]
+    stack = [slice(start, min(start + largest, count)) for start in range(0, count, largest)][::-1]
+    while stack:
+        batch = stack.pop()
+        size = batch.stop - batch.start
+        chosen = exclusion.take(batch) if exclusion is not None else None
+        blocked = blocked_cells(chosen, gallery.rows, size, _BLOCKED_PAIRS if size > 1 else None)
+        if blocked is None:
+            middle = batch.start + size // 2
+            stack += [slice(middle, batch.stop), slice(batch.start, middle)]
+        else:
+            yield batch, blocked
+
+
+def _by_block_maxima(name: str, channel: Channel, vectors: Tensor, task: Task) -> tuple[str, Outcome]:
+    kernel = kernels.choose(channel, vectors)
+    return type(kernel).__name__, Scan(kernel, task, _GIVE_UP_AT + task.k).run()
+
+
+def _settled(
+    channel: Channel, vectors: Tensor, task: Task, used: str, outcome: Outcome
+) -> tuple[Outcome, Statistics]:
+    """The outcome with its open queries answered, however many exact scores they take."""
+    chosen, rescored = outcome.uncertified, outcome.rescored
+    if len(chosen):
+        kernel = kernels.settle(channel, vectors[chosen])
+        again = Scan(kernel, _narrowed(task, chosen, len(vectors)), None).run()
+        outcome.keys[chosen], outcome.rows[chosen] = again.keys, again.rows
+        outcome.counts[chosen] = again.counts
+        rescored += again.rescored
+    return outcome, Statistics(used, len(vectors), len(chosen), rescored)
+
+
+def _spare(channel: Channel, blocked: NDArray[np.int64], queries: int) -> Tensor | None:
+    """At most so many of each query's blocked rows have equals that take their place."""
+    if channel.ordinal is None or not len(blocked):
+        return None
+    counts = np.bincount(blocked % queries, minlength=queries)
+    return torch.from_numpy(counts).to(channel.ordinal.device)
+
+
+def _narrowed(task: Task, chosen: Tensor, queries: int) -> Task:
+    """The same task for some of its queries."""
+    place = np.full(queries, -1)
+    place[chosen.cpu().numpy()] = np.arange(len(chosen))
+    row, query = np.divmod(task.blocked, queries)
+    kept = place[query] >= 0
+    blocked = row[kept] * len(chosen) + place[query[kept]]
+    return Task(task.k, task.rank, np.sort(blocked), None if task.spare is None else task.spare[chosen])
+
+
+def _joined(parts: list[tuple[Outcome, Statistics]], k: int, device: torch.device) -> Hits:
+    """All batches below one another, widened to k columns where the gallery has fewer rows."""
+    none = torch.empty(0, dtype=torch.int64, device=device)
+    keys, rows, counts = exact.leaders(none, none, none, (sum(len(done.rows) for done, _ in parts), k))
+    start = 0
+    for done, _ in parts:
+        stop, width = start + done.rows.shape[0], done.rows.shape[1]
+        keys[start:stop, :width], rows[start:stop, :width] = done.keys, done.rows
+        counts[start:stop] = done.counts
+        start = stop
+    return Hits.of(keys, rows, counts)
+
+
+def _summed(parts: list[tuple[Outcome, Statistics]]) -> Statistics:
+    each = [statistics for _, statistics in parts]
+    return Statistics(
+        kernel=" + ".join(sorted({part.kernel for part in each})),
+        queries=sum(part.queries for part in each),
+        uncertified=sum(part.uncertified for part in each),
+        rescored=sum(part.rescored for part in each),
+    )

@@ -1,0 +1,156 @@
+"""First looks at a tile of the gallery: fast, approximate, each with a bound on how wrong it can be.
+
+For every kernel and every pair,
+
+    |approximate - exact| <= error[query] + relative * |approximate|
+
+`error` covers the rounding of the inputs (by Cauchy-Schwarz from the true residuals) and of the
+float32 accumulation in whatever order; `relative` covers the rounding of the output.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .gallery import Channel
+
+_WIDENED_ELEMENTS = 1 << 17
+"""fp16 rows are widened in pieces that stay in the second-level cache."""
+
+_ROUNDED_ELEMENTS = 1 << 19
+"""bf16 products want more rows at a time than widening does."""
+
+
+class Kernel(ABC):
+    """Scores of one batch of queries against consecutive rows of one channel."""
+
+    dtype: ClassVar[torch.dtype] = torch.float32
+    relative: ClassVar[float] = 0.0
+    accumulation: ClassVar[float] = 2.0**-23
+    """Twice the rounding of one float32 addition, for what processors do beside IEEE 754."""
+
+    def __init__(self, channel: Channel, queries: Tensor) -> None:
+        self.channel = channel
+        self.queries = queries  # (n, width), float32 with fp16 values
+        lengths = torch.linalg.vector_norm(queries.double(), dim=1)
+        steps = (channel.width + 4) * self.accumulation
+        self.error = self.input_error(lengths) + 1.1 * steps * lengths * channel.largest_norm
+
+    def input_error(self, lengths: Tensor) -> Tensor:
+        """What rounding queries and rows to the kernel's type can change in a score."""
+        return torch.zeros_like(lengths)
+
+    @abstractmethod
+    def fill(self, start: int, stop: int, out: Tensor) -> None:
+        """Write the scores of rows `start` to `stop` into `out`, `(stop - start, n)`."""
+
+
+class Single(Kernel):
+    """float32 throughout: for any processor, and for queries that a coarser look cannot settle."""
+
+    def __init__(self, channel: Channel, queries: Tensor) -> None:
+        super().__init__(channel, queries)
+        rows = max(1, _WIDENED_ELEMENTS // channel.width)
+        self._wide = torch.empty((rows, channel.width), dtype=torch.float32)
+
+    def input_error(self, lengths: Tensor) -> Tensor:
+        return 2.01 * _float32_rounding() * lengths * self.channel.largest_norm
+
+    def fill(self, start: int, stop: int, out: Tensor) -> None:
+        step, queries = len(self._wide), self.queries.T
+        for rows, piece in zip(
+            torch.split(self.channel.matrix[start:stop], step), torch.split(out, step), strict=True
+        ):
+            wide = self._wide if len(rows) == step else self._wide[: len(rows)]
+            torch.mm(wide.copy_(rows), queries, out=piece)
+
+
+class BFloat(Kernel):
+    """bf16 tiles: eight times the arithmetic of float32 where the processor has them.
+
+    torch has no bf16 product with float32 output on a CPU, so the output is rounded as well.
+    """
+
+    dtype = torch.bfloat16
+    relative = 2.0**-8 * 1.01  # 8 significant bits: half a unit in the last place
+
+    def __init__(self, channel: Channel, queries: Tensor) -> None:
+        super().__init__(channel, queries)
+        rows = max(1, _ROUNDED_ELEMENTS // channel.width)
+        self._wide = torch.empty((rows, channel.width), dtype=torch.float32)
+        self._rounded = torch.empty((rows, channel.width), dtype=torch.bfloat16)
+        self._queries = queries.bfloat16()
+
+    def input_error(self, lengths: Tensor) -> Tensor:
+        rounded = self.queries.bfloat16().double()
+        lost = torch.linalg.vector_norm(self.queries.double() - rounded, dim=1)
+        longest = self.channel.largest_norm + self.channel.largest_residual
+        total: Tensor = 1.001 * (lost * longest + lengths * self.channel.largest_residual)
+        return total
+
+    def fill(self, start: int, stop: int, out: Tensor) -> None:
+        step, queries = len(self._wide), self._queries.T
+        for rows, piece in zip(
+            torch.split(self.channel.matrix[start:stop], step), torch.split(out, step), strict=True
+        ):
+            # Straight from fp16 to bf16 is one operation and takes twice as long.
+            wide = self._wide[: len(rows)].copy_(rows)
+            torch.mm(self._rounded[: len(rows)].copy_(wide), queries, out=piece)
+
+
+class Cuda(Kernel):
+    """fp16 tensor cores with float32 accumulation and output."""
+
+    accumulation = 2.0**-21
+    """Tensor cores truncate where IEEE 754 rounds, and align products in groups."""
+
+    def __init__(self, channel: Channel, queries: Tensor) -> None:
+        super().__init__(channel, queries)
+        self._queries = queries.half()
+
+    def fill(self, start: int, stop: int, out: Tensor) -> None:
+        settings = torch.backends.cuda.matmul
+        before = settings.allow_fp16_reduced_precision_reduction
+        settings.allow_fp16_reduced_precision_reduction = False
+        try:
+            torch.mm(self.channel.matrix[start:stop], self._queries.T, out_dtype=torch.float32, out=out)
+        finally:
+            settings.allow_fp16_reduced_precision_reduction = before
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """What this processor multiplies fast, as torch names it; empty if torch cannot tell."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return frozenset(name for name, there in capabilities.items() if there is True)
+
+
+def _float32_rounding() -> float:
+    """What a process that allows coarser float32 products lets oneDNN round their inputs to."""
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)
+    setting = getattr(matmul, "fp32_precision", None) or torch.get_float32_matmul_precision()
+    return {"bf16": 2.0**-8, "medium": 2.0**-8, "tf32": 2.0**-11, "high": 2.0**-11}.get(setting, 0.0)
+
+
+_FEW_QUERIES = 16
+"""Below this, rounding the gallery to bf16 costs more than bf16 saves."""
+
+
+def choose(channel: Channel, queries: Tensor) -> Kernel:
+    """The fastest kernel for so many queries here; the answer does not depend on which it is."""
+    many = len(queries) > _FEW_QUERIES
+    if queries.device.type == "cpu" and many and cpu_features() & {"avx512_bf16", "amx_bf16"}:
+        return BFloat(channel, queries)
+    return settle(channel, queries)
+
+
+def settle(channel: Channel, queries: Tensor) -> Kernel:
+    """The kernel of least error, for few queries and for those that a coarser look leaves open."""
+    return Cuda(channel, queries) if queries.device.type == "cuda" else Single(channel, queries)
