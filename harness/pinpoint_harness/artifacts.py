@@ -16,19 +16,23 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from .errors import ArtifactError
 
 KEY_LENGTH = 16
 """Hex digits of the key in folder names; the whole key stands in the manifest and is checked."""
+
+Content = bytes | Callable[[BinaryIO], None]
+"""What a file is to hold: its bytes or, where they would not fit in memory, what writes them."""
 
 _CHUNK_BYTES = 1 << 20
 _VERSIONED = ("pinpoint-geo", "numpy", "pandas", "pyarrow", "pyproj", "torch")
@@ -62,24 +66,58 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Put a whole file in place or none; on failure nothing half-written is left behind."""
+class _Measured(io.RawIOBase):
+    """A stream that is written to the end, and knows the size and sha256 of what went through."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self._bytes = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        self._stream.write(data)
+        written = memoryview(data).nbytes
+        self._bytes += written
+        return written
+
+    def tell(self) -> int:
+        return self._bytes
+
+    def summary(self) -> dict[str, Any]:
+        return {"sha256": self._digest.hexdigest(), "bytes": self._bytes}
+
+
+def write_atomic(path: Path, data: Content) -> dict[str, Any]:
+    """Put a whole file in place or none; on failure nothing half-written is left behind.
+
+    Returns the `sha256` and the size in `bytes` of what was written.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(data)
+            measured = _Measured(stream)
+            if isinstance(data, bytes):
+                measured.write(data)
+            else:
+                data(cast(BinaryIO, measured))
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise ArtifactError(
             f"cannot write '{path}'",
             found=f"{error.strerror or error}",
             fix="free disk space or choose another place with --out; what was finished before is kept",
         ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return measured.summary()
 
 
 def append_line(path: Path, line: str) -> None:
@@ -134,6 +172,10 @@ def safe_name(name: str) -> str:
     return kept[:60]  # at four bytes a character still within what file systems allow
 
 
+class UnfinishedError(Exception):
+    """This process has done its share of an artifact that others have not finished yet."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """One folder of work, new, resumed or complete."""
@@ -176,6 +218,12 @@ class Artifact:
                 write_atomic(marker, canonical_json(self._identity() | {"versions": versions}))
             yield
 
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no process is at work here, and let none begin meanwhile."""
+        with self._lock(fcntl.LOCK_EX):
+            yield
+
     @property
     def complete(self) -> bool:
         return (self.folder / "manifest.json").exists()
@@ -188,20 +236,16 @@ class Artifact:
         names = (entry.name for entry in os.scandir(self.folder / "shards"))
         return {int(name.removesuffix(suffix)) for name in names if name.endswith(suffix) and name[0] != "."}
 
-    def finish(self, files: Mapping[str, bytes]) -> None:
+    def finish(self, files: Mapping[str, Content]) -> None:
         """Write the final files, then the manifest, then drop the shards.
 
-        `files` are written in order. Waits for other processes that are at `work` here; running
-        this twice, or from two processes, gives the same bytes.
+        `files` are written in order; what writes one may read the shards. Waits for other
+        processes that are at `work` here; running this twice, or from two processes, gives the
+        same bytes.
         """
         with self._lock(fcntl.LOCK_EX):
             if not self.complete:
-                for name, data in files.items():
-                    write_atomic(self.folder / name, data)
-                digests = {
-                    name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-                    for name, data in files.items()
-                }
+                digests = {name: write_atomic(self.folder / name, data) for name, data in files.items()}
                 manifest = self._identity() | {"versions": library_versions(), "files": digests}
                 write_atomic(self.folder / "manifest.json", canonical_json(manifest))
             # A kill may have come between the manifest and here, so a complete folder is tidied again.
