@@ -540,3 +540,35 @@ def test_the_command_asks_for_parameters_that_are_needed() -> None:
     result = CliRunner().invoke(cli, ["methods", "check", "constant"])
     assert result.exit_code == 2
     assert "needs a value for 'latitude'" in result.stderr
+
+
+# Features
+
+
+class Projection(Good):
+    """Looks at a backbone's features."""
+
+    input = "tower"
+
+    def predict(self, queries: Queries) -> Predictions:
+        first = queries.input.float().cpu().numpy()[:, :2].astype(np.float64)
+        return Predictions(np.tanh(first) * (80.0, 170.0))
+
+
+class TileMean(Projection):
+    """Subtracts the tile's mean, and so depends on the neighbours."""
+
+    def predict(self, queries: Queries) -> Predictions:
+        centred = queries.input.float() - queries.input.float().mean(dim=0)
+        return Predictions(np.tanh(centred.cpu().numpy()[:, :2].astype(np.float64)) * (80.0, 170.0))
+
+
+def test_a_method_on_features_is_asked_with_random_ones() -> None:
+    assert all(check.passed for check in check_method(Projection, widths={"tower": 8}))
+    failed = {check.name for check in check_method(TileMean, widths={"tower": 8}) if not check.passed}
+    assert "neighbours" in failed
+
+
+def test_a_backbone_nobody_knows_is_no_input() -> None:
+    failed = {check.name for check in check_method(Projection, widths={"other": 8}) if not check.passed}
+    assert failed == {"input"}

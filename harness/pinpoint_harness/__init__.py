@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .hookspecs import Register as Register
     from .hookspecs import hookimpl as hookimpl
     from .params import param as param
+    from .types import BackboneInfo as BackboneInfo
     from .types import Candidates as Candidates
     from .types import Context as Context
     from .types import DataLocation as DataLocation
@@ -31,6 +32,7 @@ _HOMES = {
     "hookspecs": ("Register", "hookimpl"),
     "params": ("param",),
     "types": (
+        "BackboneInfo",
         "Candidates",
         "Context",
         "DataLocation",

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from . import params as parameters
+from .embedding import default_device
 from .errors import UsageError
+from .features import stores_root
 from .plugins import Entry, Registry, load_registry
 from .predictions import statuses
 from .protocols import get_protocol
@@ -19,6 +21,7 @@ from .records import TILE, Request, Share, Subset
 from .runner import run
 from .runs import Run, find_run, results_root
 from .scoring import RESAMPLES, Scores, score_frame, score_run
+from .shelf import Shelf
 from .types import RADII_KM, Context, DataLocation, Dataset, MethodInfo, Predictions
 
 
@@ -59,10 +62,14 @@ def evaluate(
     device: str = "auto",
     tile: int = TILE,
     fresh: bool = False,
+    stores: str | Path | None = None,
+    weights: str | None = None,
     registry: Registry | None = None,
 ) -> Run:
     """Run a method over a dataset, or reuse the run if it is stored already.
 
+    Features are taken from, or put, below `stores` (default `$PINPOINT_STORES`, then
+    `results/stores`); `weights` is a folder or id instead of the weights the backbone names.
     The answers lie in `run.folder`; `run.predictions()` gives them as a DataFrame and
     `score(run)` what they are worth.
     """
@@ -82,6 +89,9 @@ def evaluate(
         out=None if out is None else Path(out),
         tile=tile,
         fresh=fresh,
+        stores=None if stores is None else Path(stores),
+        weights=weights,
+        registry=registry,
     )
     return run(request)
 
@@ -100,10 +110,20 @@ def build_request(
     tile: int = TILE,
     fresh: bool = False,
     share: Share | None = None,
+    stores: Path | None = None,
+    weights: str | None = None,
+    registry: Registry | None = None,
 ) -> Request:
-    """A checked request to run a method over a dataset that is open."""
+    """A checked request to run a method over a dataset that is open.
+
+    Without a registry there is nowhere to look for backbones and galleries: only methods that look
+    at nothing or at pictures can be run.
+    """
     if subset.limit is not None and subset.limit < 1:
         raise UsageError(f"limit {subset.limit} leaves nothing to run", fix="give 1 or more")
+    device = choose_device(entry, device)
+    share = share or Share.of_environment()
+    shelf = None if registry is None else Shelf(registry, stores_root(stores), device, weights, share)
     return Request(
         method=entry,
         params=build_params(entry, parameters),
@@ -111,11 +131,12 @@ def build_request(
         dataset=dataset,
         label=label or entry.name,
         out=results_root(out),
-        context=Context(device=choose_device(entry, device), seed=seed),
+        context=Context(device=device, seed=seed, stores=shelf),
         subset=subset,
         tile=tile,
         fresh=fresh,
-        share=share or Share.of_environment(),
+        share=share,
+        shelf=shelf,
     )
 
 
@@ -169,11 +190,9 @@ def choose_device(entry: Entry[MethodInfo], device: str) -> str:
     """`auto` is the GPU where there is one, and the CPU for methods that compute nothing on it."""
     if device != "auto":
         return device
-    if getattr(entry.load(), "input", "none") in ("none", "id"):
+    if getattr(entry.load(), "input", None) in ("none", "id"):  # a parameter may name a backbone
         return "cpu"
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return default_device()
 
 
 def _joined(answers: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import pluggy
 
 if TYPE_CHECKING:
-    from .types import DatasetInfo, MethodInfo
+    from .types import BackboneInfo, DatasetInfo, MethodInfo
 
 hookspec = pluggy.HookspecMarker("pinpoint")
 hookimpl = pluggy.HookimplMarker("pinpoint")
@@ -29,7 +29,9 @@ class Register(Protocol):
 
     def dataset(self, name: str, target: str, info: DatasetInfo) -> None: ...
 
+    def backbone(self, name: str, target: str, info: BackboneInfo) -> None: ...
+
 
 @hookspec
 def pinpoint_register(register: Register) -> None:
-    """Add methods and datasets by calling `register.method` and `register.dataset`."""
+    """Add methods, datasets and backbones: `register.method`, `register.dataset`, `register.backbone`."""

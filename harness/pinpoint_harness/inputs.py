@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .errors import DataError, PluginError
-from .plugins import Entry
-from .queries import Tile
-from .records import id_list_sha256
-from .types import Dataset, MethodInfo
+from .errors import DataError, PluginError, UsageError
+from .queries import Tile, padded
+from .records import Request, id_list_sha256
+from .types import Dataset
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
     from .containers import Failure, ImageStore
+    from .features import FeatureStore
 
     Pixels = NDArray[np.uint8]
 
@@ -56,12 +56,13 @@ class Inputs(Protocol):
     def close(self) -> None: ...
 
 
-def open_inputs(kind: str, dataset: Dataset, truth: pd.DataFrame, method: Entry[MethodInfo]) -> Inputs:
-    """The inputs a method declares with its `input` attribute."""
+def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd.DataFrame) -> Inputs:
+    """The inputs a method declares with its `input` attribute, for the photos of `truth`."""
+    method = request.method
     if kind == "none":
         return NoInput()
     if kind == "image":
-        return ImageInput(dataset, truth)
+        return ImageInput(request.dataset, truth)
     if kind == "id":
         if method.origin.trust != "built-in":
             raise PluginError(
@@ -70,11 +71,19 @@ def open_inputs(kind: str, dataset: Dataset, truth: pd.DataFrame, method: Entry[
                 fix="use input = 'none' or 'image'; stored answers go through `pinpoint score FILE`",
             )
         return IdInput(truth)
-    raise PluginError(
-        f"method '{method.name}' asks for input '{kind}'",
-        found="no such input",
-        fix="use input = 'none' or 'image'",
-    )
+    if not isinstance(kind, str) or not kind:
+        raise PluginError(
+            f"method '{method.name}' asks for input {kind!r}",
+            fix="use input = 'none', 'image', or the name of a backbone",
+        )
+    if request.shelf is None:
+        raise UsageError(
+            f"method '{method.name}' asks for features of '{kind}'",
+            found="a request without feature stores",
+            fix="make the request with api.build_request(..., registry=...)",
+        )
+    store = request.shelf.queries(request.dataset_name, request.dataset, kind, full_truth, request.subset)
+    return FeatureInput(store, truth, request.context.device)
 
 
 class NoInput:
@@ -152,6 +161,45 @@ class ImageInput:
 
     def close(self) -> None:
         self._store.close()
+
+
+class FeatureInput:
+    """Features from a store, found by id; a tensor `(tile, width)` of fp16 on the method's device."""
+
+    def __init__(self, store: FeatureStore, truth: pd.DataFrame, device: str) -> None:
+        self._store = store
+        self._rows = store.find(truth["id"].tolist())
+        failures = store.failures
+        lost = np.flatnonzero(self._rows < 0)
+        self._failures = {int(row): failures.get(truth["id"].iloc[row], "missing") for row in lost}
+        self._device = device
+
+    def tile_size(self, default: int) -> int:
+        return default
+
+    def content(self) -> dict[str, Any]:
+        return {"store": self._store.key}
+
+    def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
+        """Each tile's features, a missing one replaced by a stand-in whose answer is thrown away."""
+        import torch
+
+        for tile in tiles:
+            rows = self._rows[padded(tile, size)]  # (size,)
+            failures = {
+                row - tile.start: self._failures[row]
+                for row in range(tile.start, tile.stop)
+                if row in self._failures
+            }
+            if len(failures) == len(tile):
+                yield TileInput(None, failures, answerable=False)
+                continue
+            rows = np.where(rows < 0, rows[rows >= 0][0], rows)
+            features = torch.from_numpy(self._store.matrix[rows])  # (size, width)
+            yield TileInput(features.to(self._device), failures)
+
+    def close(self) -> None:
+        pass
 
 
 def _tile_of_images(images: Sequence[Pixels | Failure], size: int) -> TileInput:

@@ -31,9 +31,20 @@ def param(
     minimum: float | None = None,
     maximum: float | None = None,
     choices: tuple[Any, ...] | None = None,
+    in_title: bool = True,
 ) -> Any:
-    """Declare one field of a parameter dataclass; without a default the user must set it."""
-    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    """Declare one field of a parameter dataclass; without a default the user must set it.
+
+    A value other than the default stands in the title of a row, unless `in_title` says that it
+    tells a reader nothing.
+    """
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "in_title": in_title,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 

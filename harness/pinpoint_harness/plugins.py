@@ -25,7 +25,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import PluginError, UsageError
-from .types import DatasetInfo, MethodInfo
+from .types import BackboneInfo, DatasetInfo, MethodInfo
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,17 @@ class Origin:
     file_sha256: str | None = None
 
 
-Info = TypeVar("Info", MethodInfo, DatasetInfo)
+Info = TypeVar("Info", MethodInfo, DatasetInfo, BackboneInfo)
+
+RESERVED_INPUTS = ("none", "image", "id")
+"""What a method's `input` may say beside a backbone's name."""
 
 
 @dataclass(frozen=True)
 class Entry(Generic[Info]):
-    """One registered method or dataset."""
+    """One registered method, dataset or backbone."""
 
-    kind: Literal["method", "dataset"]
+    kind: Literal["method", "dataset", "backbone"]
     name: str
     target: str
     info: Info
@@ -84,6 +87,9 @@ class Entry(Generic[Info]):
         return value
 
 
+_HARNESS = Origin("the harness itself", "built-in")
+
+
 @dataclass(frozen=True)
 class Skipped:
     """A third-party plugin that was left out, and why."""
@@ -93,11 +99,12 @@ class Skipped:
 
 
 class Registry:
-    """All methods and datasets by name."""
+    """All methods, datasets and backbones by name."""
 
     def __init__(self) -> None:
         self.methods: dict[str, Entry[MethodInfo]] = {}
         self.datasets: dict[str, Entry[DatasetInfo]] = {}
+        self.backbones: dict[str, Entry[BackboneInfo]] = {}
         self.origins: list[Origin] = []
         self.skipped: list[Skipped] = []
 
@@ -111,10 +118,11 @@ class Registry:
         """Register all of one plugin or, if anything about it is wrong, nothing of it."""
         collected = _Collector(origin, self)
         _call_hook(module, origin, collected)
-        if not collected.methods and not collected.datasets:
+        if not collected.methods and not collected.datasets and not collected.backbones:
             raise PluginError(f"plugin {origin.name} registers nothing")
         self.methods.update(collected.methods)
         self.datasets.update(collected.datasets)
+        self.backbones.update(collected.backbones)
         self.origins.append(origin)
 
 
@@ -136,6 +144,7 @@ class _Collector:
         self._registry = registry
         self.methods: dict[str, Entry[MethodInfo]] = {}
         self.datasets: dict[str, Entry[DatasetInfo]] = {}
+        self.backbones: dict[str, Entry[BackboneInfo]] = {}
 
     def method(self, name: str, target: str, info: MethodInfo) -> None:
         self._check("method", name, target, info, MethodInfo, {**self._registry.methods, **self.methods})
@@ -144,6 +153,12 @@ class _Collector:
     def dataset(self, name: str, target: str, info: DatasetInfo) -> None:
         self._check("dataset", name, target, info, DatasetInfo, {**self._registry.datasets, **self.datasets})
         self.datasets[name] = Entry("dataset", name, target, info, self._origin)
+
+    def backbone(self, name: str, target: str, info: BackboneInfo) -> None:
+        reserved = dict.fromkeys(RESERVED_INPUTS, Entry("backbone", "", "", info, _HARNESS))
+        taken = {**reserved, **self._registry.backbones, **self.backbones}
+        self._check("backbone", name, target, info, BackboneInfo, taken)
+        self.backbones[name] = Entry("backbone", name, target, info, self._origin)
 
     def _check(
         self,
@@ -248,7 +263,7 @@ def _import_file(path: Path) -> tuple[ModuleType, Origin]:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # whatever it raises is the answer
         del sys.modules[name]
         raise PluginError(
             f"plugin file '{path}' cannot be imported", found=f"{type(error).__name__}: {error}"

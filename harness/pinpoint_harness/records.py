@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from .errors import DataError, UsageError
 from .ids import match, truth_hash
 from .plugins import Entry
 from .types import STATUS, Context, Dataset, DatasetInfo, MethodInfo
+
+if TYPE_CHECKING:
+    from .shelf import Shelf
 
 TILE = 256
 """Queries in one call. Part of the key: another tile means other kernels, other last digits."""
@@ -54,9 +57,11 @@ class Subset:
 
     def record(self, chosen: pd.DataFrame) -> dict[str, Any] | None:
         """How the choice stands in the record; None where everything is run."""
-        if self.ids is not None:
-            return {"rows": len(chosen), "ids_sha256": id_list_sha256(chosen["id"])}
-        return None if self.limit is None else {"rows": len(chosen), "limit": len(chosen)}
+        if self.ids is None and self.limit is None:
+            return None
+        # The ids and not only their number: the first photos of another copy may be others.
+        limit = {} if self.limit is None else {"limit": len(chosen)}
+        return {"rows": len(chosen), "ids_sha256": id_list_sha256(chosen["id"]), **limit}
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class Request:
     tile: int = TILE
     fresh: bool = False
     share: Share = field(default_factory=Share)
+    shelf: Shelf | None = None
+    """Where features of the dataset are found or put; needed by methods that ask for some."""
 
 
 def truth_recipe(full_truth: pd.DataFrame, truth: pd.DataFrame, subset: Subset) -> dict[str, Any]:
@@ -119,15 +126,22 @@ def run_recipe(
     truth: pd.DataFrame,
     tile: int,
     content: Mapping[str, Any] | None,
+    method_content: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that changes an answer, by content and never by name or place."""
+    """Everything that changes an answer, by content and never by name or place.
+
+    `method_content` is what the method says of itself: it stands in place of the parameters of
+    the same names.
+    """
     entry, context = request.method, request.context
-    parameters = {item.name: getattr(request.params, item.name) for item in fields(request.params)}
+    own = dict(method_content or {})
+    names = [item.name for item in fields(request.params) if item.name not in own]
+    parameters = {name: _by_content(getattr(request.params, name)) for name in names}
     return {
         "method": entry.target,
         "plugin_sha256": entry.origin.file_sha256,
         "answer_version": entry.load().answer_version,
-        "parameters": {name: _by_content(value) for name, value in parameters.items()},
+        "parameters": parameters | own,
         **truth_recipe(full_truth, truth, request.subset),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
@@ -175,13 +189,20 @@ def run_record(
     }
 
 
-def describe_method(entry: Entry[MethodInfo]) -> dict[str, Any]:
-    return {"name": entry.name, "origin": entry.origin.name, **asdict(entry.info)}
+def describe_method(entry: Entry[MethodInfo], params: Any = None) -> dict[str, Any]:
+    """What the method declares, with the gallery and the author filter its parameters chose."""
+    described = {"name": entry.name, "origin": entry.origin.name, **asdict(entry.info)}
+    if isinstance(getattr(params, "gallery", None), str):
+        described["gallery"] = params.gallery
+    if isinstance(getattr(params, "author_filter", None), bool):
+        described["author_filter"] = "yes" if params.author_filter else "no"
+    return described
 
 
 def changed_parameters(params: Any) -> dict[str, Any]:
-    """The parameters that are not the default, files by their base name."""
-    chosen = {item.name: (getattr(params, item.name), item.default) for item in fields(params)}
+    """The parameters in a row's title: those that are not the default, files by their base name."""
+    titled = [item for item in fields(params) if item.metadata.get("in_title", True)]
+    chosen = {item.name: (getattr(params, item.name), item.default) for item in titled}
     return {
         name: value.name if isinstance(value, Path) else value
         for name, (value, default) in chosen.items()

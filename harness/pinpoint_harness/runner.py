@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from . import predictions as answers
-from .artifacts import Artifact, canonical_json, read_json, write_atomic
+from .artifacts import Artifact, Content, UnfinishedError, canonical_json, read_json, write_atomic
 from .errors import ArtifactError, HarnessError, PluginError
 from .inputs import Inputs, TileInput, open_inputs
 from .plugins import Entry
@@ -29,7 +29,7 @@ _SHARD = ".parquet"
 _NOTES = ".notes.json"
 
 
-class UnfinishedRunError(Exception):
+class UnfinishedRunError(UnfinishedError):
     """This process has done its share of a run that others have not finished yet."""
 
 
@@ -44,9 +44,10 @@ def run(request: Request) -> Run:
     full_truth = request.dataset.truth()
     truth = request.subset.of(full_truth)
     method = build_method(request.method, request.params, request.context)
-    with closing(open_inputs(method.input, request.dataset, truth, request.method)) as inputs:
+    with closing(open_inputs(method.input, request, full_truth, truth)) as inputs:
         size = inputs.tile_size(request.tile)
-        recipe = run_recipe(request, full_truth, truth, size, inputs.content())
+        own = method.content() if hasattr(method, "content") else None
+        recipe = run_recipe(request, full_truth, truth, size, inputs.content(), own)
         parent = run_parent(request.out, request.dataset_name, request.label)
         artifact = Artifact.begin(parent, "run", recipe, fresh=request.fresh)
         if artifact.complete:
@@ -83,7 +84,7 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
     """The method, ready to be asked; whatever its constructor raises names the method."""
     try:
         method: Method = entry.load()(params, context)
-    except HarnessError:
+    except (HarnessError, UnfinishedError):
         raise
     except Exception as error:
         raise PluginError(
@@ -123,7 +124,7 @@ def _commit(
     write_atomic(artifact.shard_path(tile.index, _SHARD), answers.encode(table))
 
 
-def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, bytes]:
+def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, Content]:
     """The final files from all shards: the answers, and the record of what came out."""
     shards = sorted(artifact.finished_shards(_SHARD))
     table = answers.concatenate([answers.read(artifact.shard_path(index, _SHARD)) for index in shards])
@@ -145,7 +146,7 @@ def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> 
         label=request.label,
         shown_parameters=changed_parameters(request.params),
         oracle=False,
-        method=describe_method(request.method),
+        method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,
         dataset=request.dataset.info,
         recipe=artifact.recipe,

@@ -6,7 +6,7 @@ This module imports nothing heavy, so that registering a plugin costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .containers import ImageStore
+    from .features import FeatureStore
 
     Floats = NDArray[np.float64]
 
@@ -62,6 +63,24 @@ class MethodInfo:
     """Whether the web is searched: `yes`, `no` or `?`."""
     needs: tuple[str, ...] = ()
     """Extras, packages or weights to install first, in words."""
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """What a frozen image encoder is, known without importing it.
+
+    `weights` is a Hugging Face id, `owner/name` or `owner/name@revision`; empty for a backbone that
+    carries its own.
+    """
+
+    title: str
+    width: int
+    weights: str = ""
+    paper: str = ""
+    licence: str = ""
+    training_data: str = ""
+    needs: tuple[str, ...] = ()
+    """Extras or packages to install first, in words."""
 
 
 @dataclass(frozen=True)
@@ -118,18 +137,26 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Context:
-    """Where and how a method runs: decided by the harness, recorded with the run."""
+    """Where and how a method runs: decided by the harness, recorded with the run.
+
+    `stores` opens the galleries a method searches; None where there is no run.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
     seed: int = 0
+    stores: Stores | None = field(default=None, compare=False, repr=False)
 
 
 class Method(Protocol):
     """A method: built once from its parameters, then asked tile after tile.
 
-    `input` is `none`, `image`, or the name of a backbone. `answer_version` rises whenever the
-    same parameters would give other answers, so that stored runs are never mistaken for new ones.
+    `input` is `none`, `image`, or the name of a backbone, whose features are then given as a tensor
+    `(tile, width)` of fp16 on the context's device; it may be set by the constructor.
+    `answer_version` rises whenever the same parameters would give other answers, so that stored
+    runs are never mistaken for new ones. A method whose answers depend on more than its parameters
+    and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of
+    its runs, in place of the parameters of the same names.
     """
 
     Params: ClassVar[type[Any]]
@@ -140,6 +167,40 @@ class Method(Protocol):
 
     def predict(self, queries: Queries) -> Predictions:
         """Answer every query of the tile; an answer must not depend on the others."""
+        ...
+
+
+class Backbone(Protocol):
+    """A frozen image encoder, built as `target(weights, context)`.
+
+    `weights` is the local folder of the weights its `BackboneInfo` names, None where it names none.
+    """
+
+    width: int
+    tile: int
+    """Images in one forward pass, always as many: another number means other last digits."""
+
+    def content(self) -> Mapping[str, Any]:
+        """What the features depend on beside device and dtype: weights by sha256, preprocessing."""
+        ...
+
+    def prepare(self, image: NDArray[np.uint8]) -> Any:
+        """An image `(h, w, 3)` in the shape and type the network takes; called from many threads."""
+        ...
+
+    def features(self, images: Sequence[Any]) -> Any:
+        """Features `(tile, width)` of as many prepared images: a tensor on any device, or an array."""
+        ...
+
+
+class Stores(Protocol):
+    """Where feature stores are found."""
+
+    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
+        """The features of a dataset, by its name or the store's folder; completed if they are not there.
+
+        `data` is where the dataset's files lie, as for `--data`.
+        """
         ...
 
 

@@ -19,7 +19,7 @@ from pinpoint_harness.types import Context, Predictions, Queries
 
 @dataclass(frozen=True)
 class StoredPredictionsParams:
-    file: Path = param(help="the answers: CSV, TSV, Parquet or JSON")
+    file: Path = param(help="the answers: CSV, TSV, Parquet or JSON", in_title=False)
     select: str | None = param(None, "which one, where the file has several answers per photo")
     units: str = param("auto", "of the coordinates; auto: degrees, refusing radians", choices=get_args(Units))
     id_column: str | None = param(None, "column of ids, where its name does not say so")

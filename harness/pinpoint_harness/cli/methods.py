@@ -94,9 +94,11 @@ def check(
     from ..testing import check_method
     from ..types import Context
 
-    entry = registry_of(ctx).method(name)
+    registry = registry_of(ctx)
+    entry = registry.method(name)
     context = Context(device=choose_device(entry, device))
-    checks = check_method(entry, parse_settings(settings), context=context, tile=tile)
+    widths = {known.name: known.info.width for known in registry.backbones.values()}
+    checks = check_method(entry, parse_settings(settings), context=context, tile=tile, widths=widths)
     if as_json:
         print_json([asdict(item) for item in checks])
     else:

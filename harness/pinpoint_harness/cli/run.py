@@ -12,6 +12,7 @@ from ..errors import UsageError
 from ..types import DataLocation
 from .measure import Measure, measure_options
 from .options import location_options, out_option, registry_of, subset_options
+from .store import stores_option, weights_option
 
 if TYPE_CHECKING:
     from ..records import Subset
@@ -41,6 +42,8 @@ _fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored o
     metavar="I/N",
     help="Answer only every N-th tile, from I on [default: $RANK/$WORLD_SIZE].",
 )
+@weights_option
+@stores_option
 @_name
 @out_option
 @_fresh
@@ -56,12 +59,16 @@ def run(
     seed: int,
     device: str,
     share: str | None,
+    weights: str | None,
+    stores: Path | None,
     name: str | None,
     out: Path | None,
     fresh: bool,
     measure: Measure,
 ) -> None:
     """Run METHOD over every photo of DATASET, store the answers and score them.
+
+    For a method that looks at features, those that are not in a store yet are computed first.
 
     Give the same command again to resume a run that was stopped. Several processes or machines
     with one --out share the work with --shard; the last one puts the run together and scores it.
@@ -71,9 +78,9 @@ def run(
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
     """
     from ..api import build_request, open_dataset
+    from ..artifacts import UnfinishedError
     from ..params import parse_settings
     from ..records import Share
-    from ..runner import UnfinishedRunError
     from ..runner import run as run_request
 
     registry = registry_of(ctx)
@@ -90,10 +97,13 @@ def run(
         out=out,
         fresh=fresh,
         share=None if share is None else Share.parse(share),
+        stores=stores,
+        weights=weights,
+        registry=registry,
     )
     try:
         done = run_request(request)
-    except UnfinishedRunError as unfinished:
+    except UnfinishedError as unfinished:
         click.echo(unfinished)
         return
     measure.report(done, lambda: opened)

@@ -51,16 +51,18 @@ def check_method(
     *,
     context: Context | None = None,
     tile: int = TILE,
+    widths: Mapping[str, int] | None = None,
 ) -> list[Check]:
     """Every check that can be made, in the order of `RULES`.
 
-    A check that could say nothing because an earlier one failed is left out, and so are those of
+    `widths` are those of the backbones whose features a method may ask for; it then gets random
+    ones. A check that could say nothing because an earlier one failed is left out, and so are those of
     pictures for a method that sees none. A bare class declares no licence, so that is not looked
     at. Raises UsageError for parameters that the method does not take.
     """
     if tile < 2:
         raise UsageError(f"a tile of {tile} has no neighbours to check", fix="give 2 or more")
-    trial = Trial(method, parameters or {}, context or Context(), tile)
+    trial = Trial(method, parameters or {}, context or Context(), tile, widths or {})
     checks: dict[str, Check] = {}
     for rule in RULES:
         if all(name in checks and checks[name].passed for name in rule.needs) and rule.applies(trial):
@@ -74,11 +76,14 @@ def assert_contract(
     *,
     context: Context | None = None,
     tile: int = TILE,
+    widths: Mapping[str, int] | None = None,
 ) -> None:
     """AssertionError that lists every failed check of `check_method`."""
     __tracebackhide__ = True
     failed = [
-        check for check in check_method(method, parameters, context=context, tile=tile) if not check.passed
+        check
+        for check in check_method(method, parameters, context=context, tile=tile, widths=widths)
+        if not check.passed
     ]
     if failed:
         raise AssertionError(
@@ -112,7 +117,7 @@ def _answer_version(trial: Trial) -> str:
 
 def _input(trial: Trial) -> str:
     asked = getattr(trial.method, "input", None)
-    return "" if asked in INPUTS else f"input is {asked!r}"
+    return "" if asked in INPUTS or asked in trial.widths else f"input is {asked!r}"
 
 
 def _set_up(trial: Trial) -> str:
@@ -252,9 +257,9 @@ RULES = (
     ),
     _Rule(
         "input",
-        "the method asks to see nothing or pictures",
+        "the method asks to see nothing, pictures, or a backbone's features",
         _input,
-        "set input = 'none' or input = 'image'; ids and file names would give the answers away",
+        "set input = 'none', 'image' or a backbone's name; ids and file names would give the answers away",
         needs=("set-up",),
     ),
     _Rule(
@@ -368,4 +373,6 @@ def _same_content(one: Any, other: Any) -> bool:
         return np.array_equal(one, other)
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_same_content, one, other))
+    if hasattr(one, "shape"):  # a tensor, wherever it lies
+        return bool((one == other).all())
     return bool(one == other)

@@ -43,6 +43,7 @@ class Trial:
         parameters: Mapping[str, Any],
         context: Context,
         tile: int,
+        widths: Mapping[str, int],
     ) -> None:
         self.info = method.info if isinstance(method, Entry) else None
         self.target: Any = method.load() if isinstance(method, Entry) else method
@@ -55,6 +56,7 @@ class Trial:
         )
         self.context = context
         self.tile = tile
+        self.widths = widths
         self.rows = np.arange(tile)
         self.other_rows = np.arange(tile, 2 * tile)
         self.truth = made_up_truth([f"photo-{row}.jpg" for row in range(2 * tile)])
@@ -83,8 +85,18 @@ class Trial:
         """A tile that nobody else holds; `pictures` stand in for those of the rows."""
         if pictures is None and self.pictures is not None:
             pictures = [self.pictures[row] for row in rows]
-        copies = None if pictures is None else [picture.copy() for picture in pictures]
-        return QuerySet.of(self.truth).take(rows, copies)
+        given: Any = None if pictures is None else [picture.copy() for picture in pictures]
+        if self.method.input in self.widths:
+            given = self._features(rows)
+        return QuerySet.of(self.truth).take(rows, given)
+
+    def _features(self, rows: NDArray[np.int64]) -> Any:
+        """Random features, the same for the same row: fp16 `(n, width)` on the method's device."""
+        import torch
+
+        width = self.widths[self.method.input]
+        drawn = [np.random.default_rng(int(row)).normal(size=width) for row in rows]
+        return torch.from_numpy(np.array(drawn)).to(self.context.device, torch.float16)
 
     def ask(
         self,
