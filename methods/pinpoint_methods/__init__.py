@@ -1,17 +1,24 @@
-"""The methods that come with the project, by name.
+"""The methods and backbones that come with the project, by name.
 
 Importing this imports none of them: a class is loaded when it is used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pinpoint_harness.hookspecs import hookimpl
-from pinpoint_harness.types import MethodInfo
+from pinpoint_harness.types import BackboneInfo, MethodInfo
 
 if TYPE_CHECKING:
     from pinpoint_harness.hookspecs import Register
+
+_ON_FEATURES: dict[str, Any] = {
+    "licence": "Apache-2.0",
+    "training_data": "the backbone's",
+    "gallery": "chosen by `gallery`",
+    "needs": ("the backbone's weights, or a feature store",),
+}
 
 METHODS = {
     "constant": (
@@ -38,6 +45,91 @@ METHODS = {
             web="?",
         ),
     ),
+    "nearest-photo": (
+        "pinpoint_methods.knn:NearestPhoto",
+        MethodInfo(title="The most similar gallery photo, by raw features", **_ON_FEATURES),
+    ),
+    "knn-vote": (
+        "pinpoint_methods.knn:KNNVote",
+        MethodInfo(title="A vote of the k most similar gallery photos, by raw features", **_ON_FEATURES),
+    ),
+    "lknn": (
+        "pinpoint_methods.knn:LKNN",
+        MethodInfo(
+            title="[L]kNN: the density of the 100 most similar gallery photos, by raw features",
+            paper="Vo, Jacobs, Hays: Revisiting IM2GPS in the Deep Learning Era. ICCV 2017. arXiv:1705.04838",
+            **_ON_FEATURES,
+        ),
+    ),
+}
+
+_TOWER = "pinpoint_harness.backbones.tower:HuggingFaceTower"
+_SIGLIP2 = "Tschannen et al.: SigLIP 2. 2025. arXiv:2502.14786"
+_WEBLI = "WebLI, image-text pairs"
+
+BACKBONES = {
+    name: (_TOWER, info)
+    for name, info in {
+        "siglip2-giant-opt-patch16-384": BackboneInfo(
+            title="SigLIP 2 giant, 384 pixels: the backbone of Pinpoint",
+            width=1536,
+            weights="google/siglip2-giant-opt-patch16-384",
+            paper=_SIGLIP2,
+            licence="Apache-2.0",
+            training_data=_WEBLI,
+        ),
+        "siglip2-base-patch16-224": BackboneInfo(
+            title="SigLIP 2 base, 224 pixels",
+            width=768,
+            weights="google/siglip2-base-patch16-224",
+            paper=_SIGLIP2,
+            licence="Apache-2.0",
+            training_data=_WEBLI,
+        ),
+        "siglip-so400m-patch14-384": BackboneInfo(
+            title="SigLIP so400m, 384 pixels",
+            width=1152,
+            weights="google/siglip-so400m-patch14-384",
+            paper="Zhai et al.: Sigmoid Loss for Language Image Pre-Training. ICCV 2023. arXiv:2303.15343",
+            licence="Apache-2.0",
+            training_data=_WEBLI,
+        ),
+        "clip-vit-large-patch14-336": BackboneInfo(
+            title="CLIP ViT-L/14, 336 pixels",
+            width=768,
+            weights="openai/clip-vit-large-patch14-336",
+            paper="Radford et al.: Learning Transferable Visual Models From Natural Language Supervision. "
+            "2021. arXiv:2103.00020",
+            licence="?",
+            training_data="400 million image-text pairs, not public",
+        ),
+        "streetclip": BackboneInfo(
+            title="StreetCLIP: CLIP ViT-L/14 at 336 pixels, pretrained on places",
+            width=768,
+            # The main branch has pickled weights only; these are the hub's own conversion of them.
+            weights="geolocal/StreetCLIP@refs/pr/1",
+            paper="Haas, Alberti, Skreta: Learning Generalized Zero-Shot Learners for Open-Domain Image "
+            "Geolocalization. 2023. arXiv:2302.00275",
+            licence="CC-BY-NC-4.0",
+            training_data="CLIP's, then 1.1 million street-view pictures, not public",
+        ),
+        "dinov2-large": BackboneInfo(
+            title="DINOv2 ViT-L/14, 224 pixels",
+            width=1024,
+            weights="facebook/dinov2-large",
+            paper="Oquab et al.: DINOv2. 2023. arXiv:2304.07193",
+            licence="Apache-2.0",
+            training_data="LVD-142M, pictures alone, not public",
+        ),
+        "dinov3-vitl16": BackboneInfo(
+            title="DINOv3 ViT-L/16, 224 pixels (gated)",
+            width=1024,
+            weights="facebook/dinov3-vitl16-pretrain-lvd1689m",
+            paper="Siméoni et al.: DINOv3. 2025. arXiv:2508.10104",
+            licence="DINOv3 License",
+            training_data="LVD-1689M, pictures alone, not public",
+        ),
+    }.items()
 }
 
 
@@ -45,3 +137,5 @@ METHODS = {
 def pinpoint_register(register: Register) -> None:
     for name, (target, info) in METHODS.items():
         register.method(name, target, info)
+    for name, (target, backbone) in BACKBONES.items():
+        register.backbone(name, target, backbone)
