@@ -13,6 +13,9 @@ import click
 
 from .options import json_option, out_option, print_json, print_listing, registry_of
 
+_READ_OR_WRITE_RUNS = {"run", "score", "ceiling", "compare", "results", "table"}
+"""The commands whose `--out` is the folder of runs."""
+
 if TYPE_CHECKING:
     from ..recipes import Cell, Recipe
 
@@ -77,8 +80,8 @@ def run_steps(ctx: click.Context, recipe: Recipe, out: Path | None) -> None:
     """Every step of a recipe through the command line itself; finished runs are not run again."""
     root = ctx.find_root()
     plugins = [word for plugin in root.obj or () for word in ("--plugin", plugin)]
-    where = [] if out is None else ["--out", str(out)]
     for number, step in enumerate(recipe.steps, 1):
+        where = ["--out", str(out)] if out is not None and step[0] in _READ_OR_WRITE_RUNS else []
         command = [*step, *where]
         click.echo(f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(command)}", err=True)
         root.command.main(args=[*plugins, *command], prog_name="pinpoint", standalone_mode=False)

@@ -1,0 +1,102 @@
+"""`pinpoint train`: the stages of a method that has to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import json_option, print_listing, registry_of
+from .store import stores_option, weights_option
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@click.command()
+@click.argument("method")
+@click.option("--stage", help="Stop after this stage [default: the last].")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
+)
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16"]),
+    help="Precision of the towers in training [default: bfloat16 on a GPU, float32 elsewhere].",
+)
+@stores_option
+@weights_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of stages [default: $PINPOINT_MODELS, else results/models].",
+)
+@click.option("--fresh", is_flag=True, help="Make the stage, or all of them, again.")
+@json_option
+@click.pass_context
+def train(
+    ctx: click.Context,
+    method: str,
+    stage: str | None,
+    settings: Sequence[str],
+    device: str,
+    dtype: str | None,
+    stores: Path | None,
+    weights: str | None,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Make the stages of METHOD that are missing: what it learns, and what it searches.
+
+    Give the same command again to resume. Stages are shared: another method, or another seed, makes
+    only what it does not have in common. Under torchrun all processes train one model.
+
+    \b
+    Example:
+      pinpoint train pinpoint-top1-image --stage embedder --set seed=1
+    """
+    from ..api import build_params
+    from ..embedding import default_device, embedding_context
+    from ..features import stores_root
+    from ..params import parse_settings
+    from ..records import Share
+    from ..shelf import Shelf
+    from ..training import TrainRequest, models_root
+    from ..training import train as train_stages
+    from ..types import Context, DataLocation
+
+    registry = registry_of(ctx)
+    entry = registry.method(method)
+    params = build_params(entry, parse_settings(settings))
+    chosen = embedding_context(default_device(device), dtype)
+    shelf = Shelf(registry, stores_root(stores), chosen.device, weights, Share.of_environment())
+
+    def truth(name: str) -> pd.DataFrame:
+        frame: pd.DataFrame = registry.dataset(name).load()(DataLocation()).truth()
+        return frame
+
+    request = TrainRequest(
+        method=entry,
+        params=params,
+        context=Context(chosen.device, chosen.dtype, stores=shelf),
+        root=models_root(out or getattr(params, "models", None)),
+        truth=truth,
+        stage=stage,
+        fresh=fresh,
+    )
+    rows: list[dict[str, Any]] = [
+        {
+            "stage": done.stage,
+            "made": "now" if done.made else "before",
+            "key": done.key[:16],
+            "folder": str(done.folder),
+        }
+        for done in train_stages(request)
+    ]
+    print_listing(rows, as_json, "no stages")
