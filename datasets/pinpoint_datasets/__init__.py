@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from pinpoint_harness.hookspecs import hookimpl
 from pinpoint_harness.types import DatasetInfo
 
+from .mini_earth.infos import MINI, MINI_EARTH
+
 if TYPE_CHECKING:
     from pinpoint_harness.hookspecs import Register
 
@@ -161,6 +163,7 @@ DATASETS = {
             notes=("places without photos: for trying commands, not for comparing methods",),
         ),
     ),
+    **MINI_EARTH,
 }
 
 
@@ -168,3 +171,4 @@ DATASETS = {
 def pinpoint_register(register: Register) -> None:
     for name, (target, info) in DATASETS.items():
         register.dataset(name, target, info)
+    register.backbone("mini", "pinpoint_datasets.mini_earth.mini:Mini", MINI)

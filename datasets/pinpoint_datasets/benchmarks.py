@@ -113,6 +113,10 @@ _YFCC25600 = "this is YFCC25600 (yfcc26k), which two well-known README files lin
 _GET_YFCC4K = "get yfcc4k_places365.csv; to evaluate the 25,600 photos, use the dataset yfcc26k"
 
 
+_TRANSLOCATOR_IM2GPS = "213c4d27f805c616948d582f20fe2bd4ab0c7a1ab5af08bee05f6481b0c7077f"
+_VISLOC_YFCC4K = "9643d48fd18e1c3f5090f2092fe03ee5fc0f1b7e5306817e748554eb32264f75"
+
+
 class Im2GPS(TableDataset):
     """237 photos; 177 of the names begin with a city, and the author column of those is damaged."""
 
@@ -120,9 +124,7 @@ class Im2GPS(TableDataset):
         name="im2gps",
         info=DATASETS["im2gps"][1],
         images=("gps_query_imgs*", "im2gps/images", "im2gps", "images/im2gps", "images", "img", "jpgs"),
-        known_files={
-            "213c4d27f805c616948d582f20fe2bd4ab0c7a1ab5af08bee05f6481b0c7077f": "im2gps_places365.csv of TransLocator"
-        },
+        known_files={_TRANSLOCATOR_IM2GPS: "im2gps_places365.csv of TransLocator"},
         files=("im2gps_places365.csv", "info.json"),
         folders=("im2gps",),
         layouts=(_COMMENTS,),
@@ -168,9 +170,7 @@ class YFCC4k(TableDataset):
         name="yfcc4k",
         info=DATASETS["yfcc4k"][1],
         images=("yfcc4k", "yfcc4k.zip", "images/yfcc4k", "images", "img", "jpgs"),
-        known_files={
-            "9643d48fd18e1c3f5090f2092fe03ee5fc0f1b7e5306817e748554eb32264f75": "yfcc4k.csv of visloc-estimation"
-        },
+        known_files={_VISLOC_YFCC4K: "yfcc4k.csv of visloc-estimation"},
         files=("yfcc4k_places365.csv", "yfcc4k.csv", "info.txt", "0aaaa.r.imagedata.txt"),
         folders=("yfcc4k",),
         layouts=(_YFCC100M_ROWS, _IMAGE_DATA, _HASHED),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
+from ..types import DataLocation
 from .new import new_command
-from .options import json_option, print_facts, print_listing, registry_of
+from .options import json_option, location_options, print_facts, print_listing, registry_of
 from .verify import verify
 
 
@@ -51,6 +53,33 @@ def show_dataset(ctx: click.Context, name: str, as_json: bool) -> None:
     """
     entry = registry_of(ctx).dataset(name)
     print_facts({"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}, as_json)
+
+
+@datasets.command("peek")
+@click.argument("name")
+@location_options(images=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Folder to write the two pictures in [default: here].",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which photos to show."
+)
+@click.pass_context
+def peek_dataset(ctx: click.Context, name: str, location: DataLocation, out: Path, seed: int) -> None:
+    """Write a contact sheet of a dataset's photos and a map of its places, as PNG.
+
+    \b
+    Example:
+      pinpoint datasets peek mini-earth/query-clean
+    """
+    from ..api import open_dataset
+    from ..peek import peek
+
+    for path in peek(open_dataset(registry_of(ctx), name, location), name, out, seed):
+        click.echo(path)
 
 
 datasets.add_command(

@@ -1,0 +1,86 @@
+"""Mini-Earth's entries in the registry; importing this imports nothing heavy."""
+
+from __future__ import annotations
+
+from pinpoint_harness.types import BackboneInfo, DatasetInfo
+
+_SOURCE = "drawn by this package on first use"
+_LICENCE = "Apache-2.0; cities: GeoNames, CC-BY-4.0; land: NOAA GLOBE, public domain"
+_PROCEDURAL = "procedural pictures: results show that software works, never that an idea does"
+
+
+def _info(title: str, rows: int | None, people: str, *notes: str, protocol: str = "wgs84-lt") -> DatasetInfo:
+    return DatasetInfo(
+        title=title,
+        source=_SOURCE,
+        licence=_LICENCE,
+        citation="GeoNames geographical database, geonames.org",
+        expected_rows=rows,
+        default_protocol=protocol,
+        cluster_column=people,
+        notes=(*notes, _PROCEDURAL),
+    )
+
+
+MINI_EARTH = {
+    "mini-earth/photos": (
+        "pinpoint_datasets.mini_earth.tables:Photos",
+        _info("Mini-Earth, 32,000 photos by photographers: splits A (gallery), B and C", 32_000, "AUTHOR"),
+    ),
+    "mini-earth/streetview": (
+        "pinpoint_datasets.mini_earth.tables:StreetView",
+        _info(
+            "Mini-Earth, 32,000 street-view pictures: splits A (gallery), B and C",
+            32_000,
+            "creator_id",
+            "about a fifth of the countries have none",
+            protocol="haversine-6371-lt",
+        ),
+    ),
+    "mini-earth/gallery-photos": (
+        "pinpoint_datasets.mini_earth.tables:GalleryPhotos",
+        _info("Mini-Earth, the gallery of photos: split A of mini-earth/photos", None, "AUTHOR"),
+    ),
+    "mini-earth/gallery-streetview": (
+        "pinpoint_datasets.mini_earth.tables:GalleryStreetView",
+        _info(
+            "Mini-Earth, the gallery of street view: split A of mini-earth/streetview",
+            None,
+            "creator_id",
+            protocol="haversine-6371-lt",
+        ),
+    ),
+    "mini-earth/query-clean": (
+        "pinpoint_datasets.mini_earth.tables:QueryClean",
+        _info("Mini-Earth, 8,000 photos by photographers of their own", 8_000, "AUTHOR"),
+    ),
+    "mini-earth/query-noisy": (
+        "pinpoint_datasets.mini_earth.tables:QueryNoisy",
+        _info(
+            "Mini-Earth, 8,000 harder photos by photographers of the gallery, with planted leaks",
+            8_000,
+            "AUTHOR",
+            "every photographer also stands in the gallery; near and exact duplicates and placeholders are "
+            "listed in leaks.csv",
+        ),
+    ),
+    "mini-earth/query-street": (
+        "pinpoint_datasets.mini_earth.tables:QueryStreet",
+        _info(
+            "Mini-Earth, 8,000 street-view pictures at least 1 km from those of split A",
+            8_000,
+            "creator_id",
+            "pictures lie at least 1 km from every street-view picture of the gallery: an answer from it "
+            "scores about 0 at 1 km by construction",
+            protocol="haversine-6371-lt",
+        ),
+    ),
+}
+"""Name to target and info, as the registry takes them."""
+
+MINI = BackboneInfo(
+    title="Mini-Earth's own encoder: pictures of 64 x 64 to 512 numbers, trained on pictures of no world",
+    width=512,
+    licence="Apache-2.0",
+    training_data="pictures whose drawing attributes are random; its labels were those attributes",
+)

@@ -1,0 +1,106 @@
+"""Mini-Earth's datasets: the field's layouts, read by the field's reader, drawn when first asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pinpoint_harness.truth import TableDataset, Truth, TruthSpec
+
+from .files import ensure_world
+from .infos import MINI_EARTH
+from .splits import split_photos, split_streetview
+
+if TYPE_CHECKING:
+    from pinpoint_harness.containers import ImageStore
+
+_STREETVIEW = {
+    "ids": "verbatim",
+    "author_names": ("creator_id",),
+    "extras": ("country", "city"),
+    "source": "streetview",
+}
+
+
+def _spec(name: str, **how: object) -> TruthSpec:
+    short = name.removeprefix("mini-earth/")
+    spec = TruthSpec(name, MINI_EARTH[name][1], files=(f"{short}.csv",), images=(f"{short}-*.zip",))
+    return replace(spec, **how)  # type: ignore[arg-type] # the fields are those of `_STREETVIEW`
+
+
+class _MiniEarth(TableDataset):
+    """Where no data are named, the world of the default recipe, drawn first if it is not there."""
+
+    def read(self) -> Truth:
+        self._settle()
+        return super().read()
+
+    def images(self) -> ImageStore:
+        self._settle()
+        return super().images()
+
+    def _settle(self) -> None:
+        if self.location.path is None:
+            self.location = replace(self.location, path=ensure_world())
+
+
+class Photos(_MiniEarth):
+    """The photos of A, B and C, with a column `split` worked out from their names."""
+
+    spec = _spec("mini-earth/photos")
+
+    def read(self) -> Truth:
+        truth = super().read()
+        split = split_photos(truth.frame["image"], truth.frame["author"])
+        return replace(truth, frame=truth.frame.assign(split=split))
+
+
+class GalleryPhotos(Photos):
+    """Split A of the photos: what a method may search."""
+
+    spec = replace(
+        Photos.spec, name="mini-earth/gallery-photos", info=MINI_EARTH["mini-earth/gallery-photos"][1]
+    )
+
+    def read(self) -> Truth:
+        return _gallery(super().read())
+
+
+class StreetView(_MiniEarth):
+    """The street-view pictures of A, B and C, with a column `split`."""
+
+    spec = _spec("mini-earth/streetview", **_STREETVIEW)
+
+    def read(self) -> Truth:
+        truth = super().read()
+        split = split_streetview(truth.frame["image"].to_list(), truth.frame["author"].to_list())
+        return replace(truth, frame=truth.frame.assign(split=split))
+
+
+class GalleryStreetView(StreetView):
+    """Split A of the street view: what a method may search."""
+
+    spec = replace(
+        StreetView.spec,
+        name="mini-earth/gallery-streetview",
+        info=MINI_EARTH["mini-earth/gallery-streetview"][1],
+    )
+
+    def read(self) -> Truth:
+        return _gallery(super().read())
+
+
+def _gallery(truth: Truth) -> Truth:
+    return replace(truth, frame=truth.frame[truth.frame["split"] == "A"].reset_index(drop=True))
+
+
+class QueryClean(_MiniEarth):
+    spec = _spec("mini-earth/query-clean")
+
+
+class QueryNoisy(_MiniEarth):
+    spec = _spec("mini-earth/query-noisy")
+
+
+class QueryStreet(_MiniEarth):
+    spec = _spec("mini-earth/query-street", **_STREETVIEW)

@@ -1,0 +1,25 @@
+"""One of the processes that draw a world: `python -m ...worker FOLDER 0,2,4 seed=1 photos=32000 ...`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pinpoint_harness.artifacts import Artifact
+
+from .files import Tables, write_shard
+from .world import Recipe
+
+
+def main(folder: str, numbers: str, *recipe: str) -> None:
+    """Draw the numbered shards of the world that `folder` has begun, each written whole or not at all."""
+    chosen = Recipe(**{name: int(value) for name, value in (part.split("=") for part in recipe)})
+    artifact = Artifact.begin(Path(folder), "mini-earth", chosen.as_dict())
+    tables = Tables(chosen)
+    with artifact.work():
+        for number in map(int, numbers.split(",")):
+            write_shard(artifact, tables, number)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
