@@ -258,8 +258,8 @@ def test_beside_a_published_row_nothing_is_tested(tmp_path: Path) -> None:
     assert "GeoRanker" in pinpoint("compare", "constant@yfcc4k", "--published", "Ranker", code=2).stderr
 
 
-def test_demo_runs_its_recipe_and_prints_a_table() -> None:
-    text = pinpoint("demo").stdout
+def test_a_recipe_runs_its_steps_and_prints_a_table() -> None:
+    text = pinpoint("reproduce", "capitals").stdout
     for row in ("random-prior", "always-london", "always-khartoum"):
         assert row in text
 

@@ -120,8 +120,8 @@ def test_every_recipe_of_the_package_is_whole_and_names_commands_that_exist(name
         assert expectation.cells
 
 
-def test_the_demo_keeps_its_expectations() -> None:
-    assert "0 FAIL" in reproduce("demo").stdout
+def test_the_capitals_keep_their_expectations() -> None:
+    assert "0 FAIL" in reproduce("capitals").stdout
 
 
 @pytest.mark.parametrize(

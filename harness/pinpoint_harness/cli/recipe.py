@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 @out_option
 @click.pass_context
 def demo(ctx: click.Context, out: Path | None) -> None:
-    """Score baselines on the capitals of the world and print the table.
+    """Draw mini-Earth, embed its pictures, run baselines and print the tables.
 
-    Needs nothing but what is installed; takes seconds.
+    Needs nothing but what is installed; takes a few minutes. Pictures and features are kept, so a
+    second time takes seconds. Mini-Earth is procedural: it shows that the software works, not that
+    an idea does.
 
     \b
     Example:

@@ -169,7 +169,12 @@ def score(
 
 @click.command()
 @click.argument("dataset")
-@click.option("--gallery", required=True, metavar="NAME|FILE", help="A dataset, or any table of coordinates.")
+@click.option(
+    "--gallery",
+    required=True,
+    metavar="NAME|FILE",
+    help="A dataset, several separated by commas, or any table of coordinates.",
+)
 @click.option(
     "--gallery-data",
     type=click.Path(path_type=Path),
@@ -198,6 +203,8 @@ def ceiling(
     Example:
       pinpoint ceiling yfcc4k --gallery coordinates.csv
     """
+    import numpy as np
+
     from ..api import open_dataset
     from ..ceiling import ceiling as best_of
     from ..coordinates import read_coordinates
@@ -207,8 +214,9 @@ def ceiling(
     if Path(gallery).is_file():
         places, gallery_name = read_coordinates(Path(gallery)), Path(gallery).name
     else:
-        truth = open_dataset(registry, gallery, DataLocation(gallery_data)).truth()
-        places, gallery_name = truth[["latitude", "longitude"]].to_numpy(), gallery
+        listed = [open_dataset(registry, name, DataLocation(gallery_data)) for name in gallery.split(",")]
+        truths = [one.truth()[["latitude", "longitude"]].to_numpy() for one in listed]
+        places, gallery_name = np.concatenate(truths), gallery
     opened = open_dataset(registry, dataset, location)
     done = best_of(dataset, opened, gallery_name, places, results_root(out), subset=subset, fresh=fresh)
     measure.report(done, lambda: opened)
