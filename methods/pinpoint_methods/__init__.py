@@ -61,6 +61,24 @@ METHODS = {
             **_ON_FEATURES,
         ),
     ),
+    **{
+        f"pinpoint-top1-{channel}": (
+            f"pinpoint_methods.pinpoint.method:{target}",
+            MethodInfo(
+                title=f"Pinpoint, retrieval only: {words}",
+                paper="arXiv:2606.04133 (re-implemented)",
+                licence="Apache-2.0",
+                training_data="by `config`: mini-Earth, or MP16-Pro and OSV-5M",
+                gallery="split A of the training data",
+                needs=("stages: pinpoint train",),
+            ),
+        )
+        for channel, target, words in (
+            ("gps", "Top1GPS", "image to GPS"),
+            ("image", "Top1Image", "learned image to image"),
+            ("raw", "Top1Raw", "raw features"),
+        )
+    },
 }
 
 _TOWER = "pinpoint_harness.backbones.tower:HuggingFaceTower"

@@ -1,0 +1,158 @@
+"""From parameters to the stages: what each is made from, and by which choices it changes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pinpoint_harness.artifacts import Content
+from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.queries import tokens
+from pinpoint_harness.search import xyz_of
+from pinpoint_harness.training import Making, Stage, describe
+from pinpoint_harness.types import Context
+
+from .config import SOURCES, PinpointConfig, config_of, part
+from .embedder import TrainingRows, make_embedder
+from .gallery import make_gallery, make_support, read_labels
+from .splits import A, C, counts, leave_out, split_store
+from .validation import Photos, Validation
+
+if TYPE_CHECKING:
+    from pinpoint_harness.features import FeatureStore
+
+VERSION = 1
+"""Of the stages' code: raised whenever the same recipe would give another content."""
+
+_OF_SPLITS = (
+    "photos_spelling",
+    "photos_a_percent",
+    "photos_c_one_in",
+    "streetview_b_percent",
+    "streetview_c_one_in",
+    "leave_out_cosine",
+)
+_OF_SUPPORT = ("support_neighbours", "support_km")
+_ELSEWHERE = (*_OF_SPLITS, *_OF_SUPPORT, "backbone", *SOURCES, "leave_out")
+
+Stores = Mapping[str, "FeatureStore"]
+
+
+def pinpoint_stages(params: Any, context: Context, sources: Sequence[str] = SOURCES) -> list[Stage]:
+    """Splits, embedder, support and gallery, for the stores that the configuration names.
+
+    Names of datasets and of the backbone are in no recipe: the keys of their stores are.
+    """
+    config = config_of(params)
+    stores = {source: _store(context, config.dataset_of(source), config) for source in sources}
+    tests = [_store(context, name, config) for name in config.benchmarks()]
+    keys = {source: store.key for source, store in stores.items()}
+    splits = {"version": VERSION, "stores": keys, "config": part(config, *_OF_SPLITS)}
+    splits["leave_out"] = [store.key for store in tests]
+    others = [name for name in config.__dataclass_fields__ if name not in _ELSEWHERE]
+    embedder = {
+        "version": VERSION,
+        "sources": list(sources),
+        "seed": params.seed,
+        "config": part(config, *others),
+    }
+    return [
+        Stage(
+            "splits",
+            "pinpoint-splits",
+            splits,
+            partial(make_splits, config=config, stores=stores, tests=tests),
+        ),
+        Stage(
+            "embedder",
+            "pinpoint-embedder",
+            embedder,
+            partial(train_embedder, config=config, seed=params.seed, stores=stores),
+            needs=("splits",),
+            together=True,
+        ),
+        Stage(
+            "support",
+            "pinpoint-support",
+            {"version": VERSION, "config": part(config, *_OF_SUPPORT)},
+            partial(make_support, config=config, stores=stores),
+            needs=("splits",),
+        ),
+        Stage(
+            "gallery",
+            "pinpoint-gallery",
+            {"version": VERSION},
+            partial(make_gallery, stores=stores),
+            needs=("splits", "embedder"),
+        ),
+    ]
+
+
+def _store(context: Context, dataset: str, config: PinpointConfig) -> FeatureStore:
+    if context.stores is None:
+        raise UsageError("Pinpoint can be used in a run only", fix="use `pinpoint run` or `evaluate`")
+    return context.stores.gallery(dataset, config.backbone)
+
+
+def make_splits(
+    making: Making, config: PinpointConfig, stores: Stores, tests: Sequence[FeatureStore]
+) -> dict[str, Content]:
+    """A label for each row of each store."""
+    files: dict[str, Content] = {}
+    rows: dict[str, dict[str, int]] = {}
+    for source, store in stores.items():
+        labels = split_store(store, making.truth(config.dataset_of(source)), source, config)
+        for test in tests:
+            leave_out(labels, store, test, config.leave_out_cosine, making.context.device)
+        rows[source] = counts(labels)
+        if not rows[source]["A"]:
+            raise DataError(f"no row of '{store.dataset}' is in split A", found=str(rows[source]))
+        files[f"{source}.npy"] = partial(np.save, arr=labels)
+    return {**files, "config.json": describe(part(config, *_OF_SPLITS), rows=rows)}
+
+
+def train_embedder(
+    making: Making, config: PinpointConfig, seed: int, stores: Stores
+) -> Mapping[str, Content]:
+    """The towers, trained on A and watched on C."""
+    labels = read_labels(making.inputs["splits"], stores)
+    device = making.context.device
+    data, queries, galleries = {}, {}, {}
+    for source, store in stores.items():
+        rows, held = (np.flatnonzero(labels[source] == label) for label in (A, C))
+        xyz = torch.from_numpy(xyz_of(store.coordinates()[rows])).to(device)
+        data[source] = TrainingRows(resident(store, rows, device), xyz)
+        chosen = _first_by_md5(store, held, config.validation_queries)
+        if len(chosen):
+            queries[source] = _photos(store, chosen)
+            galleries[source] = _photos(store, rows[:: -(-len(rows) // config.validation_gallery)])
+    exclude_km = {"photos": None, "streetview": config.exclude_km}
+    watched = making.processes.first and queries
+    validation = Validation(queries, galleries, exclude_km, device) if watched else None
+    return make_embedder(making, config, seed, data, validation)
+
+
+def resident(store: FeatureStore, rows: NDArray[np.int64], device: str, chunk: int = 65_536) -> torch.Tensor:
+    """Some rows' features on the device, `(n, width)` fp16, taken there piece by piece."""
+    features = torch.empty(len(rows), store.width, dtype=torch.float16, device=device)
+    for start in range(0, len(rows), chunk):
+        features[start : start + chunk] = torch.from_numpy(store.matrix[rows[start : start + chunk]])
+    return features
+
+
+def _photos(store: FeatureStore, rows: NDArray[np.int64]) -> Photos:
+    authors = store.table["author"].take(rows).to_pylist()
+    return Photos(torch.from_numpy(store.matrix[rows]), store.coordinates()[rows], tokens(authors))
+
+
+def _first_by_md5(store: FeatureStore, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """A sample that neither the order of the rows nor how many there are decides about."""
+    ids = store.table["id"].take(rows).to_pylist()
+    order = np.argsort([hashlib.md5(name.encode(), usedforsecurity=False).hexdigest() for name in ids])
+    return np.sort(rows[order[:count]])

@@ -1,0 +1,140 @@
+"""The two towers: features of a picture, and a place on Earth, as unit vectors of one space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .config import SOURCES, PinpointConfig
+
+
+class Block(nn.Module):
+    """x + Linear(GELU(Linear(LayerNorm(x))))"""
+
+    def __init__(self, width: int, expansion: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.up = nn.Linear(width, expansion * width)
+        self.down = nn.Linear(expansion * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:  # (b, width) -> (b, width)
+        inner: Tensor = self.down(functional.gelu(self.up(self.norm(x))))
+        return x + inner
+
+
+class Head(nn.Module):
+    """LayerNorm and Linear into the shared space, then length 1 in float32."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, embedding)
+
+    def forward(self, x: Tensor) -> Tensor:  # (b, width) -> (b, embedding)
+        out: Tensor = self.out(self.norm(x))
+        return functional.normalize(out if out.dtype == torch.float64 else out.float(), dim=1)
+
+
+class ImageTower(nn.Module):
+    """An adapter for each source, then a trunk that all share."""
+
+    def __init__(self, config: PinpointConfig, width: int, sources: Iterable[str]) -> None:
+        super().__init__()
+        hidden, expansion = config.hidden, config.expansion
+        self.adapters = nn.ModuleDict(
+            {
+                source: nn.Sequential(
+                    nn.LayerNorm(width),
+                    nn.Linear(width, hidden),
+                    nn.GELU(),
+                    *(Block(hidden, expansion) for _ in range(config.adapter_depth)),
+                )
+                for source in sources
+            }
+        )
+        self.trunk = nn.Sequential(*(Block(hidden, expansion) for _ in range(config.trunk_depth)))
+        self.head = Head(hidden, config.embedding)
+
+    def forward(self, features: Tensor, source: str) -> Tensor:
+        x = self.adapters[source](features)  # (b, width) -> (b, hidden)
+        x = self.trunk(x)
+        out: Tensor = self.head(x)  # (b, embedding)
+        return out
+
+
+class LocationTower(nn.Module):
+    """Learned Fourier features of xyz on the unit sphere: no projection, so no seam and no poles."""
+
+    def __init__(self, config: PinpointConfig) -> None:
+        super().__init__()
+        self.frequencies = nn.Parameter(torch.zeros(config.frequencies, 3))
+        self.embed = nn.Linear(2 * config.frequencies, config.location_hidden)
+        blocks = (Block(config.location_hidden, config.expansion) for _ in range(config.location_depth))
+        self.trunk = nn.Sequential(*blocks)
+        self.head = Head(config.location_hidden, config.embedding)
+
+    def forward(self, xyz: Tensor) -> Tensor:
+        out: Tensor = self.head(self.trunk(self.embed(self.waves(xyz))))
+        return out  # (b, embedding)
+
+    def waves(self, xyz: Tensor) -> Tensor:
+        # 2^13 waves leave 10 bits of fp32 for the phase, and none of bf16.
+        with torch.autocast(xyz.device.type, enabled=False):
+            cycles = xyz @ self.frequencies.T  # (b, 3) -> (b, frequencies)
+            phase = 2 * math.pi * (cycles - cycles.detach().round())
+            return torch.cat([phase.sin(), phase.cos()], dim=1)
+
+
+class Towers(nn.Module):
+    """All that the embedder learns: both towers, and t and b of each source's loss."""
+
+    def __init__(self, config: PinpointConfig, width: int, sources: Iterable[str] = SOURCES) -> None:
+        super().__init__()
+        self.sources = tuple(sources)
+        self.image = ImageTower(config, width, self.sources)
+        self.location = LocationTower(config)
+        start = math.log(config.temperature)
+        self.log_temperature = nn.ParameterDict({s: nn.Parameter(torch.tensor(start)) for s in self.sources})
+        self.bias = nn.ParameterDict({s: nn.Parameter(torch.tensor(config.bias)) for s in self.sources})
+
+    def initialise(self, config: PinpointConfig, seed: int) -> Towers:
+        """Weights drawn from the seed alone, the same on every device.
+
+        Blocks begin as the identity (their last layer is zero), so depth does not slow the start.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=module.in_features**-0.5, generator=generator)
+                nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, Block):
+                nn.init.zeros_(module.down.weight)
+        with torch.no_grad():
+            directions = torch.randn(config.frequencies, 3, generator=generator)
+            lowest, highest = math.log(config.lowest_frequency), math.log(config.highest_frequency)
+            size = torch.linspace(lowest, highest, config.frequencies).exp()
+            self.location.frequencies.copy_(functional.normalize(directions, dim=1) * size[:, None])
+        return self
+
+
+TILE = 4096
+"""Rows in one pass when galleries are embedded; always as many, so that a row's neighbours do not count."""
+
+
+def in_tiles(tower: Callable[[Tensor], Tensor], rows: Tensor, device: str, tile: int = TILE) -> Tensor:
+    """Unit vectors of all rows in fp16, float32 inside: `(n, embedding)` on the rows' device.
+
+    The last tile is filled up, since kernels differ with the shape of their input.
+    """
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(rows), tile):
+            piece = rows[start : start + tile].to(device).float()
+            filled = torch.cat([piece, piece[-1:].expand(tile - len(piece), -1)])  # (tile, width)
+            parts.append(tower(filled)[: len(piece)].half().to(rows.device))
+    return torch.cat(parts)
