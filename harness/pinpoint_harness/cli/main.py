@@ -22,8 +22,8 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("recipe:demo", "Score two baselines on the world's capitals and print the table."),
-    "datasets": Command("data:datasets", "List, describe, verify and begin datasets."),
+    "demo": Command("recipe:demo", "Draw mini-Earth, embed it, run baselines and print the tables."),
+    "datasets": Command("data:datasets", "List, describe, look at, verify and begin datasets."),
     "methods": Command("methods:methods", "List, describe, check and begin methods."),
     "backbones": Command("store:backbones", "List backbones."),
     "embed": Command("store:embed", "Compute a backbone's features of every photo of a dataset."),
@@ -34,6 +34,7 @@ COMMANDS = {
     "results": Command("results:results", "List runs, show one, or its worst answers."),
     "table": Command("results:table", "Print a paper-style table of runs and published rows."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
+    "train": Command("train:train", "Make the stages of a method that is trained."),
     "reproduce": Command("recipe:reproduce", "Run a recipe and compare its scores with the expected ones."),
     "doctor": Command("trust:doctor", "Say what works on this machine."),
 }
