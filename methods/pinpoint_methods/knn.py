@@ -59,7 +59,9 @@ class PhotoGallery:
                 chunk = torch.from_numpy(np.array(store.matrix[at : at + _CHUNK_ROWS])).to(device)
                 matrix[start + at : start + at + len(chunk)] = unit_rows(chunk)
         # A store is sorted by id, so the row number is the rank of the id.
-        self._gallery = Gallery.of({_CHANNEL: matrix}, Rows(author_token=self.author_token))
+        ids = [name for store in stores for name in store.table["id"].to_pylist()]
+        rows = Rows(key=tokens(ids), author_token=self.author_token)
+        self._gallery = Gallery.of({_CHANNEL: matrix}, rows)
 
     @classmethod
     def of(cls, names: str, backbone: str, data: Path | None, context: Context) -> PhotoGallery:
@@ -114,10 +116,13 @@ class KNNParams:
 
 
 class NearestPhoto:
-    """The place of the most similar gallery photo, by the cosine of raw features."""
+    """The place of the most similar gallery photo, by the cosine of raw features.
+
+    A photo is never its own neighbour: the gallery's row with the query's id is left out.
+    """
 
     Params: ClassVar[type[KNNParams]] = KNNParams
-    answer_version: ClassVar[int] = 1
+    answer_version: ClassVar[int] = 2
 
     def __init__(self, params: KNNParams, context: Context) -> None:
         self.input = params.backbone
@@ -141,8 +146,7 @@ class NearestPhoto:
         return self.params.candidates
 
     def predict(self, queries: Queries) -> Predictions:
-        exclusion = self._exclusion(queries) if self.params.author_filter else None
-        found = self._gallery.nearest(queries.input, self.neighbours, exclusion)
+        found = self._gallery.nearest(queries.input, self.neighbours, self._exclusion(queries))
         answer = self.answer(found)
         return replace(answer, notes=self._notes)
 
@@ -157,6 +161,9 @@ class NearestPhoto:
         return Candidates(found.coordinates[:, kept], source=source, row=row)
 
     def _exclusion(self, queries: Queries) -> Exclusion:
+        """The query's own photo, should it stand in the gallery, and with the filter its author's."""
+        if not self.params.author_filter:
+            return Exclusion(own_key=queries.key)
         unknown = int((queries.author_token == 0).sum())
         if unknown:
             raise DataError(
@@ -164,7 +171,7 @@ class NearestPhoto:
                 found=f"{unknown} of {len(queries)} queries of a tile are by nobody known",
                 fix="name the column of authors (--column author=NAME), or leave the filter off",
             )
-        return Exclusion(author_token=queries.author_token)
+        return Exclusion(own_key=queries.key, author_token=queries.author_token)
 
     @cached_property
     def _notes(self) -> tuple[str, ...]:
