@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pinpoint_harness.api import evaluate, score
-from pinpoint_harness.compare import (
+from pinpoint_harness.comparison import (
     Comparison,
     against_published,
     compact_letters,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .api import load_dataset as load_dataset
     from .api import read_run as read_run
     from .api import score as score
+    from .comparison import compare as compare
     from .errors import HarnessError as HarnessError
     from .hookspecs import Register as Register
     from .hookspecs import hookimpl as hookimpl
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("evaluate", "load_dataset", "read_run", "score"),
+    "comparison": ("compare",),
     "errors": ("HarnessError",),
     "hookspecs": ("Register", "hookimpl"),
     "params": ("param",),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pinpoint_harness.compare import compare_errors, sign_flips
+from pinpoint_harness.comparison import compare_errors, sign_flips
 from pinpoint_harness.intervals import cluster
 from pinpoint_harness.protocols import get_protocol
 from pinpoint_harness.types import RADII_KM

@@ -14,7 +14,7 @@ from .options import json_option, out_option, parse_radii, print_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..compare import Comparison, Difference
+    from ..comparison import Comparison, Difference
 
 
 @click.command()
@@ -50,8 +50,8 @@ def compare(
       pinpoint compare my-model@yfcc4k --published GeoRanker
     """
     from ..api import read_run
-    from ..compare import against_published
-    from ..compare import compare as compare_runs
+    from ..comparison import against_published
+    from ..comparison import compare as compare_runs
     from ..tables.published import find_published
     from ..types import RADII_KM
 

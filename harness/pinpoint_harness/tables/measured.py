@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..compare import compare
+from ..comparison import compare
 from ..errors import UsageError
 from ..places import ADMIN_PRESETS
 from ..protocols import PROTOCOLS
