@@ -21,10 +21,11 @@ from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.geo import haversine_km, unit_xyz
 from pinpoint_harness.plugins import Registry, load_registry
+from pinpoint_harness.queries import tokens
 from pinpoint_harness.runs import Run
 from pinpoint_harness.shelf import Shelf
 from pinpoint_harness.training import TrainRequest, open_stages, stages_of, train, train_command
-from pinpoint_harness.types import Context, DataLocation
+from pinpoint_harness.types import Context, DataLocation, Queries
 
 PLUGIN = """
 import os
@@ -290,6 +291,21 @@ def test_the_author_filter_hides_the_photographer_s_rows(world: World) -> None:
 
     assert own(plain) > 0
     assert own(filtered) == 0
+
+
+def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
+    *_, gallery = train(world.request())
+    entry = world.registry.method("toy-top1-raw")
+    params = build_params(entry, SETTINGS | {"models": world.folder / "models"})
+    method = entry.load()(params, world.context())
+    table = pq.read_table(gallery.folder / "photos.rows.parquet")
+    features = method._galleries["photos"].matrix("raw")[:4]
+    key = tokens(table["id"].to_pylist()[:4])
+    nobody = np.zeros(4, dtype=np.uint64)
+    known, strange = (Queries(ids, nobody, ["photos"] * 4, features) for ids in (key, key + np.uint64(1)))
+    own, other = (method.predict(queries).candidates for queries in (known, strange))
+    assert other.row[:, 0].tolist() == [0, 1, 2, 3]
+    assert not (own.row == np.arange(4)[:, None]).any()
 
 
 def test_an_instance_can_be_chosen_and_an_unknown_source_is_refused(world: World) -> None:

@@ -44,7 +44,7 @@ class PinpointTop1:
     """
 
     Params: ClassVar[type[Any]] = settings_class("PinpointTop1Params", _OWN)
-    answer_version: ClassVar[int] = 1
+    answer_version: ClassVar[int] = 2
     name: ClassVar[str]
     channel: ClassVar[str]
 
@@ -105,7 +105,7 @@ class PinpointTop1:
 
     def _search(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> Any:
         gallery = self._gallery(source)
-        exclusion = self._exclusion(source, queries, mine) if self.params.author_filter else None
+        exclusion = self._exclusion(source, queries, mine)
         vectors = self._embed(source, queries.input)[torch.from_numpy(mine).to(self._device)]
         from pinpoint_harness.search import search
 
@@ -126,6 +126,10 @@ class PinpointTop1:
         return self._searchable[source]
 
     def _exclusion(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> Exclusion:
+        """The query's own photo, should it stand in the gallery, and with the filter its author's."""
+        key = queries.key[mine]
+        if not self.params.author_filter:
+            return Exclusion(own_key=key)
         token = queries.author_token[mine]
         if not token.all():
             raise DataError(
@@ -143,7 +147,7 @@ class PinpointTop1:
                 found="none is known",
                 fix="embed the gallery from a table with authors, or leave the filter off",
             )
-        return Exclusion(author_token=token)
+        return Exclusion(own_key=key, author_token=token)
 
 
 class Top1GPS(PinpointTop1):
