@@ -121,7 +121,7 @@ def _commit(
     table = answers.build(truth, answer, status).slice(0, len(tile))
     if answer.notes:  # before the shard itself, which stands for "this tile is done"
         write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(answer.notes)}))
-    write_atomic(artifact.shard_path(tile.index, _SHARD), answers.encode(table))
+    answers.write(table, artifact.shard_path(tile.index, _SHARD))
 
 
 def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, Content]:
