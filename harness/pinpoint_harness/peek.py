@@ -10,6 +10,7 @@ import numpy as np
 from .artifacts import write_atomic
 from .containers import Failure
 from .images import decode, resize
+from .maps import png, printable, world_axes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,20 +50,20 @@ def contact_sheet(dataset: Dataset, truth: pd.DataFrame) -> NDArray[np.uint8]:
             cell = sheet[row * step + 2 :, column * step + 2 :][:CELL, :CELL]
             data = store.read(ref)
             picture = data if isinstance(data, Failure) else decode(data)
-            cell[:] = 96 if isinstance(picture, Failure) else _fit(picture)
+            cell[:] = 96 if isinstance(picture, Failure) else fit_square(picture, CELL)
     return sheet
 
 
-def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def fit_square(picture: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """Within a square on black; small pictures are enlarged by whole pixels, which keeps them crisp."""
     longest = max(picture.shape[:2])
-    if CELL % longest == 0:
-        scaled = picture.repeat(CELL // longest, axis=0).repeat(CELL // longest, axis=1)
+    if side % longest == 0:
+        scaled = picture.repeat(side // longest, axis=0).repeat(side // longest, axis=1)
     else:
-        height, width = (max(1, round(side * CELL / longest)) for side in picture.shape[:2])
+        height, width = (max(1, round(length * side / longest)) for length in picture.shape[:2])
         scaled = resize(picture, height, width)
-    square = np.zeros((CELL, CELL, 3), np.uint8)
-    top, left = (CELL - scaled.shape[0]) // 2, (CELL - scaled.shape[1]) // 2
+    square = np.zeros((side, side, 3), np.uint8)
+    top, left = (side - scaled.shape[0]) // 2, (side - scaled.shape[1]) // 2
     square[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     return square
 
@@ -79,21 +80,21 @@ def _png(picture: NDArray[np.uint8]) -> bytes:
 
 def draw_map(truth: pd.DataFrame, name: str) -> bytes:
     """Where the pictures were taken, by source: PNG bytes."""
-    import io
-
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 6), dpi=110, layout="constrained")
-    axes = figure.add_subplot(aspect="equal", xlim=(-180, 180), ylim=(-90, 90), facecolor="#f3f6f9")
+    figure = Figure(figsize=(12, 6.4), dpi=110, layout="constrained")
     shown = truth.sample(min(len(truth), _MOST_PLACES), random_state=0)
+    drawn = "" if len(shown) == len(truth) else f", {len(shown):,} of them drawn"
+    axes = world_axes(figure, title=f"{name}: {len(truth):,} places{drawn}")
     for source, places in shown.groupby("source", sort=True):
         axes.scatter(
-            places["longitude"], places["latitude"], s=3, alpha=0.35, linewidths=0, label=str(source)
+            places["longitude"],
+            places["latitude"],
+            s=3,
+            alpha=0.35,
+            linewidths=0,
+            label=printable(str(source)),
         )
-    axes.set_title(f"{name}: {len(truth):,} places")
-    axes.set_xlabel("longitude, degrees")
-    axes.set_ylabel("latitude, degrees")
-    axes.legend(markerscale=4, loc="lower left")
-    data = io.BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
+    for text in axes.legend(markerscale=4, loc="lower left").get_texts():
+        text.set_parse_math(False)
+    return png(figure)
