@@ -22,7 +22,7 @@ from .intervals import Clusters, SortedSample, cluster, finite, percentile_bound
 from .metrics import metric_names
 from .protocols import PROTOCOLS, Protocol, get_protocol
 from .runs import Run
-from .scoring import errors_km
+from .scoring import Part, errors_km
 from .types import RADII_KM
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def compare(
     protocol: str | None = None,
     radii_km: Sequence[float] = RADII_KM,
     common: bool = False,
+    part: Part | None = None,
     flips: int = FLIPS,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -95,13 +96,17 @@ def compare(
     """Compare every pair of runs under one protocol; misses are infinitely far.
 
     Refuses runs on different truth. Runs over different photos are compared only with `common`,
-    on those that all of them were asked about.
+    on those that all of them were asked about; with `part` only its photos count.
     """
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs or more", found=f"{len(runs)}")
     chosen = get_protocol(protocol or runs[0].record["dataset"]["default_protocol"])
     names = _names(runs)
-    frames = _aligned([run.predictions() for run in runs], names, common)
+    answers = [run.predictions() for run in runs]
+    if part is not None:
+        pairs = zip(runs, answers, strict=True)
+        answers = [frame[part.rows(run, frame["id"])] for run, frame in pairs]
+    frames = _aligned(answers, names, common)
     column = runs[0].record["dataset"]["cluster_column"]
     clusters = cluster(frames[0]["author"].tolist(), column or "author", len(frames[0]))
     errors = {name: errors_km(frame, chosen) for name, frame in zip(names, frames, strict=True)}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from . import predictions as answers
 from .artifacts import canonical_json, read_json, write_atomic
-from .errors import UsageError
+from .errors import DataError, UsageError
 from .intervals import Clusters, Estimate, cluster, estimate_all
 from .places import ADMIN_PRESETS, admin_estimates
 from .protocols import Protocol, get_protocol
@@ -30,11 +31,37 @@ _ABSENT = ("missing", "unreadable")
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some of a dataset's photos under a name, such as those left when leaks are taken out.
+
+    A score over a part says so, and no table ranks it against full rows.
+    """
+
+    title: str
+    ids: frozenset[str]
+    dataset_hash: str
+
+    def rows(self, run: Run, ids: pd.Series[str]) -> NDArray[np.bool_]:
+        """Which rows of a run belong to it; an error for another dataset's run, or if there are none."""
+        if run.record["recipe"]["dataset_hash"] != self.dataset_hash:
+            raise DataError(
+                f"the part '{self.title}' is not of the truth that '{run.title}' was run on",
+                found=f"{len(self.ids):,} photos of another set or edition; the run is on '{run.dataset}'",
+                fix=f"audit '{run.dataset}' with the truth file of the run",
+            )
+        kept = ids.isin(self.ids).to_numpy()
+        if not kept.any():
+            raise UsageError(f"no photo of '{run.title}' is left {self.title}", fix="leave out less")
+        return kept
+
+
+@dataclass(frozen=True)
 class Scores:
     """What one protocol says of one run.
 
-    `estimates` counts every truth row. `present` is the second figure, over the photos that could
-    be read, with the hash of their ids; None when that is all of them.
+    `estimates` counts every truth row, or every row of the `part` that is named. `present` is the
+    second figure, over the photos that could be read, with the hash of their ids; None when that
+    is all of them.
     """
 
     protocol: str
@@ -44,6 +71,7 @@ class Scores:
     present: dict[str, Estimate] | None
     present_rows: int
     present_ids_sha256: str
+    part: str = ""
 
     def to_frame(self) -> pd.DataFrame:
         """One row per metric: value, standard error, interval, n."""
@@ -58,11 +86,13 @@ class Scores:
             "present": None if self.present is None else _as_dicts(self.present),
             "present_rows": self.present_rows,
             "present_ids_sha256": self.present_ids_sha256,
+            **({"part": self.part} if self.part else {}),
         }
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Scores:
-        known = {name: stored[name] for name in cls.__dataclass_fields__}
+        known = {name: stored[name] for name in cls.__dataclass_fields__ if name != "part"}
+        known["part"] = stored.get("part", "")
         present = known["present"]
         return cls(
             **known
@@ -81,36 +111,51 @@ def score_run(
     resamples: int = RESAMPLES,
     seed: int = 0,
     truth: Callable[[], pd.DataFrame] | None = None,
+    part: Part | None = None,
 ) -> Scores:
     """Score a stored run by a protocol or admin preset, or read its score if it was scored so before.
 
-    `truth` gives the dataset's table, which only administrative accuracy needs: place names are
-    not in the run.
+    Only the photos of `part` count where one is given. `truth` gives the dataset's table, which only
+    administrative accuracy needs: place names are not in the run.
     """
     by_places = protocol in ADMIN_PRESETS
-    settings = {
+    settings: dict[str, Any] = {
         "score_version": SCORE_VERSION,
         "radii_km": [] if by_places else list(radii_km),
         "resamples": resamples,
         "seed": seed,
     }
-    path = run.folder / "scores" / f"{protocol}{'' if by_places else _radii_suffix(radii_km)}.json"
+    name = f"{protocol}{'' if by_places else _radii_suffix(radii_km)}"
+    if part is not None:
+        chosen_ids = id_list_sha256(part.ids)
+        settings["part"] = {"title": part.title, "ids_sha256": chosen_ids}
+        name += f"+part-{chosen_ids[:16]}"
+    path = run.folder / "scores" / f"{name}.json"
     if path.exists() and (stored := read_json(path)).get("settings") == settings:
         return Scores.from_dict(stored)
     how = {"cluster_column": run.record["dataset"]["cluster_column"], "resamples": resamples, "seed": seed}
     if by_places:
         if truth is None:
             raise UsageError(f"'{protocol}' needs the truth's place names", fix="give the truth table")
-        scores = score_places(run.predictions(), truth(), protocol, **how)
+        frame = _only(run, part, run.table())[0]
+        scores = score_places(frame, truth(), protocol, **how)
     else:
-        table = run.table()
-        alternatives = answers.candidates_of(table) if run.oracle else None
-        frame = answers.to_frame(table)
+        frame, alternatives = _only(run, part, run.table())
         chosen = get_protocol(protocol)
         scores = score_frame(frame, chosen, alternatives=alternatives, radii_km=radii_km, **how)
+    if part is not None:
+        rows = run.record["counts"]["total"]
+        scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
     path.parent.mkdir(exist_ok=True)
     write_atomic(path, canonical_json({**scores.to_dict(), "settings": settings}, sort_keys=False))
     return scores
+
+
+def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, Candidates | None]:
+    """The run's rows that count and, of an oracle, their alternatives."""
+    if part is not None:
+        table = table.filter(pa.array(part.rows(run, table["id"].to_pandas())))
+    return answers.to_frame(table), answers.candidates_of(table) if run.oracle else None
 
 
 def score_places(

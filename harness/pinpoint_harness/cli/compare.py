@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .options import json_option, out_option, parse_radii, print_json
+from .measure import exclude_option, read_part
+from .options import json_option, out_option, print_json, protocol_option, radii_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option("--protocol", metavar="NAME", help="How to measure [default: the dataset's own].")
+@protocol_option
 @click.option("--common", is_flag=True, help="Compare on the photos that all runs were asked about.")
-@click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
+@exclude_option
+@radii_option
 @click.option(
     "--published",
     metavar="METHOD",
@@ -35,7 +37,8 @@ def compare(
     runs: Sequence[str],
     protocol: str | None,
     common: bool,
-    radii: str | None,
+    exclude: str | None,
+    radii_km: Sequence[float],
     published: str | None,
     flips: int,
     seed: int,
@@ -53,9 +56,9 @@ def compare(
     from ..comparison import against_published
     from ..comparison import compare as compare_runs
     from ..tables.published import find_published
-    from ..types import RADII_KM
 
-    radii_km = RADII_KM if radii is None else parse_radii(radii)
+    if published is not None and exclude is not None:
+        raise UsageError("a published row is over all photos", fix="leave --exclude or --published away")
     found = [read_run(run, out) for run in runs]
     if published is not None:
         if len(found) != 1:
@@ -63,19 +66,20 @@ def compare(
         row = find_published(found[0].dataset, published)
         _print_beside(against_published(found[0], row, radii_km=radii_km), row.protocol, as_json)
         return
+    part = None if exclude is None else read_part(exclude)
     compared = compare_runs(
-        found, protocol=protocol, radii_km=radii_km, common=common, flips=flips, seed=seed
+        found, protocol=protocol, radii_km=radii_km, common=common, part=part, flips=flips, seed=seed
     )
     if as_json:
-        print_json(compared.to_dict())
+        print_json({**compared.to_dict(), **({"part": part.title} if part else {})})
     else:
-        _print(compared, flips)
+        _print(compared, flips, f", {part.title}" if part else "")
 
 
-def _print(compared: Comparison, flips: int) -> None:
+def _print(compared: Comparison, flips: int, part: str) -> None:
     from tabulate import tabulate
 
-    click.echo(f"{compared.protocol}, {compared.rows:,} photos, {compared.clusters}\n")
+    click.echo(f"{compared.protocol}, {compared.rows:,} photos{part}, {compared.clusters}\n")
     standing = [
         [name, *(_value(compared, metric, name) for metric in compared.letters)] for name in compared.names
     ]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Command, gathered, json_option, parse_radii
+from .options import Command, gathered, json_option, radii_option
 from .report import print_report
 
 if TYPE_CHECKING:
     from ..runs import Run
+    from ..scoring import Part
     from ..types import Dataset
 
 
@@ -22,9 +23,11 @@ class Measure:
 
     protocols: Sequence[str]
     all_protocols: bool
-    radii_km: Sequence[float] | None
+    radii_km: Sequence[float]
     as_json: bool
     quiet: bool
+    exclude: str | None = None
+    """`FILE[:KIND,...]`, an audit and what to leave out."""
 
     def report(self, run: Run, dataset: Callable[[], Dataset]) -> None:
         """Score a run by every protocol asked for and print what came out.
@@ -33,16 +36,34 @@ class Measure:
         """
         from ..protocols import PROTOCOLS
         from ..scoring import score_run
-        from ..types import RADII_KM
 
         default = (run.record["dataset"]["default_protocol"],)
         names = tuple(PROTOCOLS) if self.all_protocols else tuple(dict.fromkeys(self.protocols)) or default
-        radii_km = self.radii_km or RADII_KM
-        scores = [score_run(run, name, radii_km=radii_km, truth=lambda: dataset().truth()) for name in names]
+        part = None if self.exclude is None else read_part(self.exclude)
+        scores = [
+            score_run(run, name, radii_km=self.radii_km, truth=lambda: dataset().truth(), part=part)
+            for name in names
+        ]
         if self.quiet:
             click.echo(run.folder)
         else:
             print_report(run, scores, self.as_json)
+
+
+exclude_option = click.option(
+    "--exclude",
+    metavar="FILE[:KIND,...]",
+    help="Leave out what an audit found: same-author, near-duplicates, placeholders [default: all three]; "
+    "the row is marked.",
+)
+
+
+def read_part(text: str) -> Part | None:
+    """The photos that `--exclude` leaves."""
+    from ..audit.table import parse_exclusion, read_audit
+
+    path, kinds = parse_exclusion(text)
+    return read_audit(path).view(kinds)
 
 
 def measure_options() -> Callable[[Command], Command]:
@@ -56,13 +77,17 @@ def measure_options() -> Callable[[Command], Command]:
             help="How to measure; may be given again [default: the dataset's own].",
         ),
         click.option("--all-protocols", is_flag=True, help="Measure by every distance protocol."),
-        click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km."),
+        radii_option,
         json_option,
         click.option("-q", "--quiet", is_flag=True, help="Print only the folder of the run."),
     ]
 
     def gather(
-        protocols: Sequence[str], all_protocols: bool, radii: str | None, as_json: bool, quiet: bool
+        protocols: Sequence[str],
+        all_protocols: bool,
+        radii_km: Sequence[float],
+        as_json: bool,
+        quiet: bool,
     ) -> dict[str, Any]:
         from ..places import ADMIN_PRESETS
         from ..protocols import get_protocol
@@ -70,10 +95,6 @@ def measure_options() -> Callable[[Command], Command]:
         for name in protocols:  # now, and not after a run of hours
             if name not in ADMIN_PRESETS:
                 get_protocol(name)
-        return {
-            "measure": Measure(
-                protocols, all_protocols, None if radii is None else parse_radii(radii), as_json, quiet
-            )
-        }
+        return {"measure": Measure(protocols, all_protocols, radii_km, as_json, quiet)}
 
     return gathered(options, gather)

@@ -58,6 +58,8 @@ def _print_scores(scores: Scores) -> None:
     )
     counts = ", ".join(f"{word} {count}" for word, count in scores.counts.items() if count or word == "ok")
     click.echo(f"rows: {counts}")
+    if scores.part:
+        click.echo(f"partial: {scores.part}")
     click.echo(f"intervals: cluster bootstrap, {scores.clusters}")
     if scores.present is not None:
         second = ", ".join(f"{name} {_number(name, item.value)}" for name, item in scores.present.items())

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .options import json_option, out_option, parse_radii, print_listing, registry_of
+from .explain import breakdown, calibration
+from .measure import exclude_option, read_part
+from .options import json_option, out_option, print_listing, radii_option, registry_of
+from .pictures import plot
 from .report import print_report
 
 if TYPE_CHECKING:
@@ -18,7 +21,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def results() -> None:
-    """List runs, show one, or its worst answers."""
+    """List runs, show one, its worst answers, pictures, calibration and breakdowns."""
+
+
+results.add_command(plot)
+results.add_command(calibration)
+results.add_command(breakdown)
 
 
 @results.command("list")
@@ -117,7 +125,8 @@ def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None
 @click.option("--mix-protocols", is_flag=True, help="Show runs of different protocols, a block for each.")
 @click.option("--admin", metavar="NAME", help="Add country, region, area and city accuracy by this preset.")
 @click.option("--compare", is_flag=True, help="Add letters: full runs that share one cannot be told apart.")
-@click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
+@exclude_option
+@radii_option
 @click.option("--intervals/--no-intervals", default=True, show_default=True, help="Print 95 % intervals.")
 @click.option(
     "--format", "form", type=click.Choice(["md", "latex", "csv", "html"]), default="md", show_default=True
@@ -133,15 +142,16 @@ def table(
     mix_protocols: bool,
     admin: str | None,
     compare: bool,
-    radii: str | None,
+    exclude: str | None,
+    radii_km: Sequence[float],
     intervals: bool,
     form: Format,
     out: Path | None,
 ) -> None:
     """Print a paper-style table of every stored run of DATASET.
 
-    Rows are ranked only within one protocol and over the full dataset; oracle and partial rows
-    are marked and never ranked.
+    Rows are ranked only within one protocol and over the full dataset; oracle and partial rows,
+    and all rows of a table with --exclude, are marked and never ranked.
 
     \b
     Example:
@@ -153,11 +163,9 @@ def table(
     from ..tables import render
     from ..tables.measured import measured_rows
     from ..tables.published import read_published
-    from ..types import RADII_KM
 
     entry = registry_of(ctx).dataset(dataset)
     info = entry.info
-    radii_km = RADII_KM if radii is None else parse_radii(radii)
     root = results_root(out)
     rows = measured_rows(
         root,
@@ -167,6 +175,7 @@ def table(
         admin=admin,
         letters=compare,
         radii_km=radii_km,
+        part=None if exclude is None else read_part(exclude),
     )
     if published or published_files:
         rows += read_published(dataset, extra=published_files, total=info.expected_rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,16 +11,22 @@ import click
 
 from ..errors import UsageError
 from ..types import DataLocation
-from .measure import Measure, measure_options
-from .options import location_options, out_option, registry_of, subset_options
-from .store import stores_option, weights_option
+from .measure import Measure, exclude_option, measure_options
+from .options import (
+    device_option,
+    gallery_data_option,
+    location_options,
+    out_option,
+    registry_of,
+    settings_option,
+    stores_option,
+    subset_options,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     from ..records import Subset
 
-_settings = click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
-)
 _name = click.option("--name", help="Name of the row [default: the method's, or the file's].")
 _fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored of this run and start over.")
 
@@ -28,14 +35,12 @@ _fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored o
 @click.argument("method")
 @click.argument("dataset")
 @location_options(images=True)
-@_settings
+@settings_option
 @subset_options()
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For methods that draw."
 )
-@click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
-)
+@device_option
 @click.option(
     "--shard",
     "share",
@@ -113,11 +118,12 @@ def run(
 @click.argument("answers")
 @click.option("--dataset", metavar="NAME", help="The dataset a file of answers belongs to.")
 @location_options()
-@_settings
+@settings_option
 @subset_options()
 @_name
 @out_option
 @_fresh
+@exclude_option
 @measure_options()
 @click.pass_context
 def score(
@@ -130,12 +136,14 @@ def score(
     name: str | None,
     out: Path | None,
     fresh: bool,
+    exclude: str | None,
     measure: Measure,
 ) -> None:
     """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
 
     A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
-    passes parameters to the method `stored-predictions`.
+    passes parameters to the method `stored-predictions`. With --exclude only the photos count that
+    an audit (`pinpoint audit`) leaves.
 
     \b
     Examples:
@@ -147,6 +155,7 @@ def score(
     from ..runner import run as run_request
 
     registry = registry_of(ctx)
+    measure = replace(measure, exclude=exclude)
     if dataset is None:
         if Path(answers).is_file():
             raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
@@ -175,11 +184,7 @@ def score(
     metavar="NAME|FILE",
     help="A dataset, several separated by commas, or any table of coordinates.",
 )
-@click.option(
-    "--gallery-data",
-    type=click.Path(path_type=Path),
-    help="Where the gallery's truth lies, if it is a dataset.",
-)
+@gallery_data_option
 @location_options()
 @subset_options()
 @out_option
@@ -203,20 +208,14 @@ def ceiling(
     Example:
       pinpoint ceiling yfcc4k --gallery coordinates.csv
     """
-    import numpy as np
-
     from ..api import open_dataset
     from ..ceiling import ceiling as best_of
-    from ..coordinates import read_coordinates
+    from ..coordinates import open_gallery
     from ..runs import results_root
 
     registry = registry_of(ctx)
-    if Path(gallery).is_file():
-        places, gallery_name = read_coordinates(Path(gallery)), Path(gallery).name
-    else:
-        listed = [open_dataset(registry, name, DataLocation(gallery_data)) for name in gallery.split(",")]
-        truths = [one.truth()[["latitude", "longitude"]].to_numpy() for one in listed]
-        places, gallery_name = np.concatenate(truths), gallery
+    name = Path(gallery).name if Path(gallery).is_file() else gallery
+    places = open_gallery(registry, gallery, gallery_data)
     opened = open_dataset(registry, dataset, location)
-    done = best_of(dataset, opened, gallery_name, places, results_root(out), subset=subset, fresh=fresh)
+    done = best_of(dataset, opened, name, places, results_root(out), subset=subset, fresh=fresh)
     measure.report(done, lambda: opened)

@@ -121,6 +121,10 @@ class Container(Protocol):
         """The bytes of one picture, from any thread."""
         ...
 
+    def size(self, row: int) -> int:
+        """How many bytes `read` gives, told without reading them; -1 where that cannot be told."""
+        ...
+
 
 def unsafe_because(name: str) -> str:
     """Why a member's name is not to be trusted, or nothing. A trusted name is a relative path with `/`."""

@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from .common import (
+    MAX_MEMBER_BYTES,
     MAX_MEMBERS,
     Failure,
     NameColumn,
@@ -45,12 +46,14 @@ class FolderContainer:
         path = os.path.realpath(self.path(row))
         if not is_inside(path, self._root):
             return Failure("unreadable", "symbolic link leads outside its folder")
+        return read_file(path, max_bytes)
+
+    def size(self, row: int) -> int:
+        path = os.path.realpath(self.path(row))
         try:
-            return _read_file(path, max_bytes)
-        except FileNotFoundError:
-            return Failure("missing", "gone since the folder was listed")
-        except OSError as error:
-            return Failure("unreadable", f"cannot read: {error.strerror}")
+            return os.stat(path).st_size if is_inside(path, self._root) else -1  # noqa: PTH116
+        except OSError:
+            return -1
 
 
 class Prober:
@@ -214,7 +217,17 @@ def _begins_tar(path: Path) -> bool:
         return False
 
 
-def _read_file(path: str, max_bytes: int) -> bytes | Failure:
+def read_file(path: str, max_bytes: int = MAX_MEMBER_BYTES) -> bytes | Failure:
+    """The bytes of a regular file of a bounded size."""
+    try:
+        return _read(path, max_bytes)
+    except FileNotFoundError:
+        return Failure("missing", "gone since the folder was listed")
+    except OSError as error:
+        return Failure("unreadable", f"cannot read: {error.strerror}")
+
+
+def _read(path: str, max_bytes: int) -> bytes | Failure:
     # Not blocking: a pipe that took the place of a file must not hang the run.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:

@@ -109,6 +109,11 @@ class ImageStore:
         container, row = self._at(ref)
         return container.read(row, max_bytes)
 
+    def size(self, ref: int) -> int:
+        """How many bytes the picture at a position has, told without reading it; -1 if unknown."""
+        container, row = self._at(ref)
+        return container.size(row)
+
     def where(self, ref: int) -> str:
         """Container and name of a picture, for messages."""
         container, row = self._at(ref)

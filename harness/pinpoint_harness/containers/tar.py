@@ -72,6 +72,9 @@ class TarContainer:
         except OSError as error:
             return Failure("unreadable", f"tar member: {error}")
 
+    def size(self, row: int) -> int:
+        return int(self._sizes[row])
+
 
 def is_tar(head: bytes) -> bool:
     """Whether the first 512 bytes of a file are a tar header with a right checksum."""

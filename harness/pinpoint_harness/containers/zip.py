@@ -88,6 +88,9 @@ class ZipContainer:
             return Failure("unreadable", "zip member: size or checksum differs from the zip's directory")
         return data
 
+    def size(self, row: int) -> int:
+        return int(self._sizes[row])
+
     def _packed_bytes(self, offset: int, size: int) -> bytes:
         with closing(self._parts.open(longest_read=max(size, _LOCAL_HEADER.size))) as file:
             file.seek(offset)

@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..places import ADMIN_PRESETS
 from ..protocols import PROTOCOLS
 from ..runs import Run, iter_runs
-from ..scoring import Scores, score_run
+from ..scoring import Part, Scores, score_run
 from ..types import RADII_KM
 from .row import Present, Row
 
@@ -25,14 +25,21 @@ def measured_rows(
     admin: str | None = None,
     letters: bool = False,
     radii_km: Sequence[float] = RADII_KM,
+    part: Part | None = None,
 ) -> list[Row]:
     """One row per finished run of a dataset, all measured by one protocol.
 
     Without `protocol` it is the one every run has been scored by, the dataset's own if several;
     with `mix_protocols` each run gives a row for every protocol it has been scored by. `admin`
     adds the stored administrative accuracy of one preset. `letters` compares the full runs of each
-    protocol pair by pair and says which cannot be told apart.
+    protocol pair by pair and says which cannot be told apart. With `part` every run is scored on
+    those photos alone, and no row is ranked.
     """
+    if part is not None and (admin or letters):
+        raise UsageError(
+            f"a table {part.title} has no letters and no place names",
+            fix="pinpoint compare and pinpoint score take the same --exclude",
+        )
     runs = list(iter_runs(root, dataset))
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
@@ -40,7 +47,7 @@ def measured_rows(
     for run in runs:
         for name in [protocol] if protocol else scored_by(run):
             places = score_run(run, admin) if admin and admin in scored_by(run, ADMIN_PRESETS) else None
-            rows.append(_row(run, score_run(run, name, radii_km=radii_km), places))
+            rows.append(_row(run, score_run(run, name, radii_km=radii_km, part=part), places))
             origin.append(run)
     if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
         raise UsageError(
@@ -96,6 +103,8 @@ def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
         values = {name: item.value for name, item in scores.present.items() if item.value is not None}
         present = Present(scores.present_rows, scores.present_ids_sha256, values)
     footnotes = [*record["notes"], *([f"asked about {run.partial}"] if run.partial else [])]
+    if scores.part:
+        footnotes.append(f"scored on {scores.part}")
     if places is not None:
         footnotes.append(f"place names by {places.protocol}")
     return Row(
@@ -112,7 +121,7 @@ def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
         author_filter=method.get("author_filter", "?"),
         verified="measured",
         total=record["dataset"]["expected_rows"] or record["dataset"]["rows"],
-        complete=run.partial is None,
+        complete=run.partial is None and not scores.part,
         counts=scores.counts,
         clusters=scores.clusters,
         present=present,

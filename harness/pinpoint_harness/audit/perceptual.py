@@ -1,0 +1,88 @@
+"""Perceptual hashes: 256 bits of a picture's low frequencies, compared by how many differ.
+
+The bits are those of `imagehash.phash(image, hash_size=16)`, the package the field uses: grey, 64 x
+64 by Lanczos, the 16 x 16 lowest frequencies of the cosine transform, each against their median.
+It is ten lines on libraries that are here anyway, where the package would bring a wavelet library.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+from scipy.fft import dctn
+
+from ..artifacts import Artifact, safe_name
+from ..containers import Failure
+from ..images import decoder_name
+from ..prefetch import prefetch
+from ..records import id_list_sha256
+from ..search import shards
+from .content import Pictures
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SIDE = 16
+BITS = SIDE * SIDE
+_SAMPLED = 4 * SIDE
+_SHARD_ROWS = 8192
+_VERSION = 1
+
+
+def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`(h, w, 3)` uint8 to the hash's bits, packed into `(32,)` bytes."""
+    grey = Image.fromarray(pixels).convert("L").resize((_SAMPLED, _SAMPLED), Image.Resampling.LANCZOS)
+    lowest = dctn(np.asarray(grey, dtype=np.float64))[:SIDE, :SIDE]
+    return np.packbits(lowest > np.median(lowest))
+
+
+def hash_pictures(pictures: Pictures, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Hashes `(n, 32)` of the given rows, and which of them could be read; zeros for the others."""
+    hashes = np.zeros((len(rows), BITS // 8), dtype=np.uint8)
+    there = np.zeros(len(rows), dtype=bool)
+    decoded = prefetch(
+        lambda index: pictures.read(int(rows[index])),
+        len(rows),
+        threads=os.cpu_count() or 1,
+        depth=64,
+        transform=perceptual_hash,
+    )
+    for index, found in decoded:
+        if not isinstance(found, Failure):
+            hashes[index], there[index] = found, True
+    return hashes, there
+
+
+def hash_all(parent: Path, ids: Any, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Hashes of every picture, kept as an artifact that resumes: a gallery is decoded once."""
+    recipe = {
+        "hash": _VERSION,
+        "rows": id_list_sha256(ids),
+        "present_ids_sha256": id_list_sha256(np.asarray(ids, dtype=object)[pictures.refs >= 0]),
+        "decoder": decoder_name(),
+    }
+    artifact = Artifact.begin(parent / safe_name("perceptual-hash"), "perceptual-hash", recipe)
+
+    def make(start: int, stop: int) -> NDArray[np.uint8]:
+        hashes, there = hash_pictures(pictures, np.arange(start, stop))
+        return np.column_stack([hashes, there.astype(np.uint8)])
+
+    shards.fill(artifact, "hashing", len(pictures), _SHARD_ROWS, make)
+    table = shards.read(artifact.folder)
+    return table[:, :-1], table[:, -1].astype(bool)
+
+
+def hamming(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Bits that differ between rows of hashes, `(n, 32)` each."""
+    differing: NDArray[np.int64] = np.unpackbits(first ^ second, axis=1).sum(axis=1, dtype=np.int64)
+    return differing
+
+
+def as_vectors(hashes: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """Unit vectors whose inner product is 1 - 2 x differing / 256, exactly: hashes for the exact search."""
+    one = np.float16(1 / SIDE)
+    return np.where(np.unpackbits(hashes, axis=1), one, -one)

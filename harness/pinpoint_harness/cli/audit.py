@@ -1,0 +1,218 @@
+"""`pinpoint audit`: what a query set and a gallery share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..types import DataLocation
+from .options import (
+    device_option,
+    json_option,
+    location_options,
+    out_option,
+    print_json,
+    registry_of,
+    stores_option,
+    weights_option,
+)
+
+if TYPE_CHECKING:
+    from ..audit.effect import Effect
+    from ..scoring import Scores
+
+
+@click.command()
+@click.argument("gallery")
+@click.argument("dataset")
+@click.option("--backbone", required=True, metavar="NAME|ID|FOLDER", help="Whose features are compared.")
+@location_options(images=True)
+@click.option(
+    "--gallery-data",
+    type=click.Path(path_type=Path),
+    help="Where the gallery's truth and pictures lie [default: $PINPOINT_DATA].",
+)
+@click.option(
+    "--gallery-images",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder or archive of the gallery's pictures, if not in the usual places; may be given again.",
+)
+@click.option(
+    "--training", metavar="NAME,NAME", default="", help="Datasets whose ids must not be among the queries."
+)
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    metavar="RUN",
+    help="Say what the leaks are worth to this run; may be given again.",
+)
+@click.option(
+    "--cosine",
+    type=click.FloatRange(-1, 1.001),
+    help="Near-duplicates from this cosine of features on [default: what 1 query in 1,000 reaches with a "
+    "photo at least 25 km away].",
+)
+@click.option(
+    "--hamming",
+    type=click.IntRange(0, 256),
+    default=31,
+    show_default=True,
+    help="Near-duplicates up to so many differing bits of 256 of the perceptual hash.",
+)
+@click.option(
+    "--spot",
+    "spot_m",
+    type=click.FloatRange(0),
+    default=30.0,
+    show_default=True,
+    help="Near-duplicates up to so many metres apart by one photographer; 0 judges by pictures alone.",
+)
+@click.option(
+    "--pixels",
+    is_flag=True,
+    help="Hash every picture of the gallery, and not only those whose features are most alike.",
+)
+@click.option(
+    "--file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Where to put the row per query [default: results/audits/DATASET--GALLERY.parquet].",
+)
+@device_option
+@weights_option
+@stores_option
+@out_option
+@json_option
+@click.pass_context
+def audit(
+    ctx: click.Context,
+    gallery: str,
+    dataset: str,
+    backbone: str,
+    location: DataLocation,
+    gallery_data: Path | None,
+    gallery_images: Sequence[Path],
+    training: str,
+    runs: Sequence[str],
+    cosine: float | None,
+    hamming: int,
+    spot_m: float,
+    pixels: bool,
+    file: Path | None,
+    device: str,
+    weights: str | None,
+    stores: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what the queries of DATASET and a GALLERY share: photographers, photos, near-duplicates.
+
+    GALLERY is a dataset, the folder of a feature store, or several separated by commas. The row per
+    query goes into a file that `pinpoint score`, `table` and `compare` take as --exclude.
+
+    \b
+    Example:
+      pinpoint audit mp16 yfcc4k --backbone siglip2-giant-opt-patch16-384 --run nearest-photo@yfcc4k
+    """
+    from ..api import open_dataset, read_run
+    from ..artifacts import check_writable, safe_name
+    from ..audit.effect import effect_of
+    from ..audit.inspection import AuditRequest
+    from ..audit.inspection import audit as make_audit
+    from ..audit.likeness import Limits
+    from ..embedding import default_device
+    from ..features import stores_root
+    from ..shelf import Shelf
+
+    registry = registry_of(ctx)
+    measured = [read_run(run, out) for run in runs]
+    galleries = [name.strip() for name in gallery.split(",") if name.strip()]
+    names = "+".join(safe_name(Path(name).name if Path(name).is_dir() else name) for name in galleries)
+    path = file or Path("results", "audits", f"{safe_name(dataset)}--{names}.parquet")
+    check_writable(path.parent)
+    shelf = Shelf(registry, stores_root(stores), default_device(device), weights)
+    request = AuditRequest(
+        dataset_name=dataset,
+        dataset=open_dataset(registry, dataset, location),
+        galleries=galleries,
+        backbone=backbone,
+        shelf=shelf,
+        limits=Limits(cosine, hamming, spot_m),
+        training=[name.strip() for name in training.split(",") if name.strip()],
+        gallery_location=DataLocation(gallery_data, images=tuple(gallery_images)),
+        every_hash=pixels,
+    )
+    found = make_audit(request)
+    found.write(path)
+    opened = [shelf.gallery(name, backbone, gallery_data) for name in galleries]
+    effects = [effect_of(run, found, opened) for run in measured]
+    if as_json:
+        print_json(
+            {
+                "file": str(path),
+                "asked": dict(found.asked),
+                "rows": len(found.table),
+                "counts": found.counts(),
+                "runs": [effect.to_dict() for effect in effects],
+            }
+        )
+        return
+    for line in found.in_words():
+        click.echo(line)
+    for effect in effects:
+        _print(effect)
+    click.echo(f"\na row per query: {path}")
+    click.echo(f"to score without them: pinpoint score RUN --exclude {path}")
+
+
+def _print(effect: Effect) -> None:
+    from tabulate import tabulate
+
+    from ..audit.table import VIEWS
+
+    click.echo(
+        f"\n{effect.title}, {effect.protocol}: accuracy over the queries that are left, 95 % interval, change"
+    )
+    full = effect.views["all"]
+    assert full is not None
+    metrics = [name for name in full.estimates if name.startswith("acc_")]
+    rows = [
+        [name, *(["0"] if scores is None else _view(scores, full, metrics))]
+        for name, scores in effect.views.items()
+    ]
+    headers = ["", "n", *(name.removeprefix("acc_") for name in metrics)]
+    click.echo(tabulate(rows, headers, "simple", disable_numparse=True))
+    if effect.views[VIEWS["other_authors_only"]] is None:
+        click.echo("no query is left without same authors: look at the hits, or run with the author filter")
+    click.echo("\nhits by whose gallery photo stands at the answer's place")
+    lines = [
+        [
+            f"{item.radius_km:g} km",
+            item.hits,
+            _share(item.same_author, item.hits),
+            item.other_author,
+            item.elsewhere,
+        ]
+        for item in effect.hits
+    ]
+    click.echo(tabulate(lines, ["", "hits", "the query's author", "others", "no photo's place"], "simple"))
+
+
+def _view(scores: Scores, full: Scores, metrics: Sequence[str]) -> list[str]:
+    cells = [f"{scores.counts['total']:,}"]
+    for metric in metrics:
+        item, before = scores.estimates[metric], full.estimates[metric]
+        assert item.value is not None
+        assert before.value is not None
+        interval = "" if item.low is None or item.high is None else f" [{item.low:.1f}, {item.high:.1f}]"
+        change = "" if scores is full else f" {item.value - before.value:+.1f}"
+        cells.append(f"{item.value:.1f}{interval}{change}")
+    return cells
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} ({100 * part / whole:.1f} %)" if whole else "0"
