@@ -8,7 +8,7 @@ process went on.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from .containers import ImageStore
 
-    Prepared = Generator[tuple[int, Any], None, None]
+    Prepared = Iterator[tuple[int, Any]]
 
 SHARD_TILES = 16
 """Tiles that are committed as one; not in the key, since shards are joined in the end."""
@@ -163,7 +163,7 @@ def _embed(
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
     with closing(prepared), phase(title, total, done=total - left) as advance:
         for shard in todo:
-            features, failures = _features_of(shard, backbone, prepared, request.source.name)
+            features, failures = features_of(shard, backbone, prepared, request.source.name, backbone.tile)
             # Failures first: the features stand for "this shard is done".
             write_atomic(
                 artifact.shard_path(shard.index, _FAILURES),
@@ -173,10 +173,13 @@ def _embed(
             advance(len(shard))
 
 
-def _features_of(
-    shard: Tile, backbone: Backbone, prepared: Prepared, name: str
+def features_of(
+    shard: Tile, backbone: Backbone, prepared: Prepared, name: str, tile_size: int
 ) -> tuple[NDArray[np.float16], dict[int, str]]:
-    """Features of a shard's readable photos in order, and the status of each of the others by position."""
+    """Features of a shard's readable photos in order, and the status of each of the others by position.
+
+    `tile_size` is the backbone's tile, or 1 for a backbone that `takes_any_tile`.
+    """
     failures: dict[int, str] = {}
     parts = [np.empty((0, backbone.width), np.float16)]
     running: tuple[list[int], Any] | None = None
@@ -184,10 +187,11 @@ def _features_of(
     def collect() -> None:
         if running is not None:
             positions, answer = running
-            parts.append(_finite(_half(answer, backbone, name), positions, failures, name))
+            half = _half(answer, (tile_size, backbone.width), name)
+            parts.append(_finite(half, positions, failures, name))
 
     try:
-        for tile in tiles(len(shard), backbone.tile):
+        for tile in tiles(len(shard), tile_size):
             given = [next(prepared)[1] for _ in range(len(tile))]
             readable = [row for row, image in enumerate(given) if not isinstance(image, Failure)]
             failures |= {
@@ -197,7 +201,7 @@ def _features_of(
             }
             if readable:
                 filled = [given[row] for row in readable]
-                answer = backbone.features(filled + [filled[-1]] * (backbone.tile - len(filled)))
+                answer = backbone.features(filled + [filled[-1]] * (tile_size - len(filled)))
                 # A GPU is still at it: what is fetched now is the tile before.
                 collect()
                 running = [tile.start + row for row in readable], answer
@@ -213,15 +217,15 @@ def _features_of(
     return np.concatenate(parts), failures
 
 
-def _half(answer: Any, backbone: Backbone, name: str) -> NDArray[np.float16]:
+def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]:
     """A backbone's answer as fp16 in the host's memory; what fp16 cannot hold becomes infinite."""
     if hasattr(answer, "cpu"):  # a tensor, narrowed before it travels
         answer = answer.half().cpu().numpy()
     with np.errstate(over="ignore"):
         half = np.asarray(answer).astype(np.float16, copy=False)
-    if half.shape != (backbone.tile, backbone.width):
+    if half.shape != shape:
         raise PluginError(
-            f"backbone '{name}' must answer with an array of shape {(backbone.tile, backbone.width)}",
+            f"backbone '{name}' must answer with an array of shape {shape}",
             found=f"shape {half.shape}",
         )
     return half
@@ -230,10 +234,10 @@ def _half(answer: Any, backbone: Backbone, name: str) -> NDArray[np.float16]:
 def _finite(
     half: NDArray[np.float16], positions: Sequence[int], failures: dict[int, str], name: str
 ) -> NDArray[np.float16]:
-    """The rows that hold numbers; the others join the failures, unless none is left."""
+    """The rows that hold numbers; the others join the failures, unless of several none is left."""
     half = half[: len(positions)]
     finite = np.isfinite(half).all(axis=1)
-    if not finite.any():
+    if len(positions) > 1 and not finite.any():
         raise DataError(
             f"backbone '{name}' gives no finite feature for any of {len(positions)} photos",
             found="NaN, infinity, or more than the 65,504 that fp16 holds",

@@ -157,7 +157,7 @@ class ImageInput:
         )
         with closing(decoded):
             for tile in tiles:
-                yield _tile_of_images([next(decoded)[1] for _ in range(len(tile))], size)
+                yield tile_of_images([next(decoded)[1] for _ in range(len(tile))], size)
 
     def close(self) -> None:
         self._store.close()
@@ -202,7 +202,7 @@ class FeatureInput:
         pass
 
 
-def _tile_of_images(images: Sequence[Pixels | Failure], size: int) -> TileInput:
+def tile_of_images(images: Sequence[Pixels | Failure], size: int) -> TileInput:
     """A full tile: failures replaced by the first picture that is there, the end padded by the last."""
     from .containers import Failure
 

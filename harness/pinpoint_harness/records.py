@@ -128,26 +128,35 @@ def run_recipe(
     content: Mapping[str, Any] | None,
     method_content: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Everything that changes an answer, by content and never by name or place.
-
-    `method_content` is what the method says of itself: it stands in place of the parameters of
-    the same names.
-    """
-    entry, context = request.method, request.context
-    own = dict(method_content or {})
-    names = [item.name for item in fields(request.params) if item.name not in own]
-    parameters = {name: _by_content(getattr(request.params, name)) for name in names}
+    """Everything that changes an answer, by content and never by name or place."""
+    context = request.context
     return {
-        "method": entry.target,
-        "plugin_sha256": entry.origin.file_sha256,
-        "answer_version": entry.load().answer_version,
-        "parameters": parameters | own,
+        **method_recipe(request.method, request.params, method_content),
         **truth_recipe(full_truth, truth, request.subset),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],
         "dtype": context.dtype,
         "tile": tile,
+    }
+
+
+def method_recipe(
+    entry: Entry[MethodInfo], params: Any, method_content: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The part of a recipe that says who answers.
+
+    `method_content` is what the method says of itself: it stands in place of the parameters of
+    the same names.
+    """
+    own = dict(method_content or {})
+    names = [item.name for item in fields(params) if item.name not in own]
+    parameters = {name: _by_content(getattr(params, name)) for name in names}
+    return {
+        "method": entry.target,
+        "plugin_sha256": entry.origin.file_sha256,
+        "answer_version": entry.load().answer_version,
+        "parameters": parameters | own,
     }
 
 

@@ -75,7 +75,7 @@ def _answer_tiles(
     rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
     with phase(title, rows, done=rows - left) as advance:
         for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
-            answer = _ask(method, queries.take(padded(tile, size), given.values), given)
+            answer = ask(method, queries.take(padded(tile, size), given.values), given)
             _commit(artifact, tile, truth.iloc[padded(tile, size)], answer, given)
             advance(len(tile))
 
@@ -93,7 +93,7 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
     return method
 
 
-def _ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
+def ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
         return Predictions(np.full((len(queries), 2), np.nan))
@@ -103,9 +103,9 @@ def _ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
         raise
     except Exception as error:
         raise PluginError(
-            f"the method failed on a tile of {len(queries)} queries; what was finished before is kept",
+            f"the method failed on a tile of {len(queries)} queries",
             found=f"{type(error).__name__}: {error}",
-            fix="mend the method and give the same command again to resume",
+            fix="mend the method and give the same command again; what a run has finished is kept",
         ) from error
     answers.check_predictions(answer, len(queries))
     return answer

@@ -62,6 +62,8 @@ class HuggingFaceTower:
     context's dtype.
     """
 
+    takes_any_tile = True
+
     def __init__(self, weights: Path, context: Context) -> None:
         self._folder = weights
         self._context = context

@@ -1,0 +1,570 @@
+"""`pinpoint locate`: the path of a run over photos nobody has a truth for."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pinpoint_harness.api import evaluate
+from pinpoint_harness.cli.locate import _percent
+from pinpoint_harness.cli.main import cli
+from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.features import iter_stores
+from pinpoint_harness.locate import Answer, Candidate, Locator, open_photos
+from pinpoint_harness.locate_map import _around, draw_answers
+from pinpoint_harness.plugins import Registry, load_registry
+from pinpoint_harness.predictions import candidates_of
+
+PLUGIN = """
+import os
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from pinpoint_harness import BackboneInfo, Candidates, DatasetInfo, MethodInfo, Predictions, hookimpl
+from pinpoint_harness.containers import ImageStore
+
+class Toy:
+    name = ""
+    def __init__(self, location):
+        self.info = DatasetInfo(title=self.name, source="", licence="")
+        self.folder = Path(os.environ["TOY"])
+    def truth(self):
+        frame = pd.read_csv(self.folder / f"{self.name}.csv", dtype={"id": str, "image": str})
+        return frame.assign(author=None, source="photos")
+    def images(self):
+        return ImageStore.open([self.folder / self.name])
+
+class Real(Toy):
+    name = "real"
+class Drawn(Toy):
+    name = "drawn"
+class Asked(Toy):
+    name = "asked"
+
+class Colours:
+    width, tile = 12, 16
+    sizes = []
+    def __init__(self, weights, context):
+        pass
+    def content(self):
+        return {"version": 1}
+    def prepare(self, image):
+        halves = [image[:4, :4], image[:4, 4:], image[4:, :4], image[4:, 4:]]
+        return np.concatenate([half.mean(axis=(0, 1)) for half in halves]) / 50
+    def features(self, images):
+        self.sizes.append(len(images))
+        return np.stack(images)
+
+class Flexible(Colours):
+    takes_any_tile = True
+    def features(self, images):
+        found = super().features(images)
+        found[(found < 0.5).all(axis=1)] = np.inf
+        return found
+
+class Looker:
+    input = "image"
+    answer_version = 1
+    seen = []
+    def __init__(self, params, context):
+        pass
+    def predict(self, queries):
+        self.seen.append(queries)
+        places = np.array([[im[0, 0, 0] / 255 * 80, im.shape[1] % 100] for im in queries.input], dtype=float)
+        places[[not im.any() for im in queries.input]] = np.nan
+        north = places + [[0.1, 0.0]]
+        far = places + [[0.0, 60.0]]
+        none = np.full_like(places, np.nan)
+        n = len(places)
+        return Predictions(places, np.ones(n), Candidates(
+            np.stack([places, north, far, none], axis=1),
+            np.tile([0.5, 0.25, 0.125, np.nan], (n, 1)),
+            np.tile(["a", "b", "a", ""], (n, 1)),
+            np.tile([3, 5, 7, -1], (n, 1)),
+        ))
+
+class Blind:
+    input = "none"
+    answer_version = 1
+    def __init__(self, params, context):
+        pass
+    def predict(self, queries):
+        return Predictions(np.zeros((len(queries), 2)))
+
+@hookimpl
+def pinpoint_register(register):
+    def info(*notes):
+        return DatasetInfo(title="Toy", source="", licence="", notes=notes)
+    register.dataset("toy/real", f"{__name__}:Real", info())
+    register.dataset("toy/drawn", f"{__name__}:Drawn", info("procedural pictures: of no place"))
+    register.dataset("toy/asked", f"{__name__}:Asked", info())
+    for name in ("Colours", "Flexible"):
+        register.backbone(name.lower(), f"{__name__}:{name}", BackboneInfo(title=name, width=12))
+    register.method("looker", f"{__name__}:Looker", MethodInfo(title="Looker"))
+    register.method("blind", f"{__name__}:Blind", MethodInfo(title="Blind"))
+"""
+
+COUNT = 5
+
+
+def pixels(seed: int, width: int = 12, height: int = 8) -> np.ndarray:
+    random = np.random.default_rng(seed)
+    return random.integers(40, 255, (height, width, 3), dtype=np.uint8)
+
+
+def save(path: Path, image: np.ndarray, **options: Any) -> Path:
+    Image.fromarray(image).save(path, **options)
+    return path
+
+
+class World:
+    """Two galleries with features, and photos to ask about."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for number, (name, count) in enumerate({"real": 20, "drawn": 20, "asked": COUNT}.items()):
+            (folder / name).mkdir()
+            for row in range(count):
+                save(folder / name / f"{name}{row}.png", pixels(100 * number + row, width=12 + row))
+            random = np.random.default_rng(number)
+            places = random.uniform([-60, -180], [60, 180], (count, 2))
+            frame = pd.DataFrame(places, columns=["latitude", "longitude"])
+            frame.insert(0, "id", [f"{name}{row}" for row in range(count)])
+            frame.insert(1, "image", frame["id"] + ".png")
+            frame.to_csv(folder / f"{name}.csv", index=False)
+        (folder / "toy.py").write_text(PLUGIN)
+        self.stores = folder / "stores"
+        self.registry: Registry = load_registry([str(folder / "toy.py")])
+
+    @property
+    def photos(self) -> list[Path]:
+        return [self.folder / "asked" / f"asked{row}.png" for row in range(COUNT)]
+
+    def seen(self) -> list[Any]:
+        seen: list[Any] = self.registry.method("looker").load().seen
+        return seen
+
+    def locator(self, method: str = "looker", **settings: Any) -> Locator:
+        return Locator(self.registry, method, settings, stores=self.stores, device="cpu")
+
+    def nearest(self, gallery: str, backbone: str = "colours") -> Locator:
+        return self.locator("nearest-photo", gallery=gallery, backbone=backbone)
+
+    def run(self, method: str, **parameters: Any) -> Any:
+        return evaluate(
+            method,
+            "toy/asked",
+            parameters=parameters,
+            out=self.folder / "runs",
+            stores=self.stores,
+            device="cpu",
+            tile=1,
+            registry=self.registry,
+        )
+
+    def command(self, *arguments: object) -> Result:
+        plugin = ["--plugin", str(self.folder / "toy.py"), "locate"]
+        return CliRunner().invoke(
+            cli, [*plugin, *map(str, arguments), "--stores", str(self.stores), "--device", "cpu"]
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    before = os.environ.get("TOY")
+    os.environ["TOY"] = str(folder)
+    made = World(folder)
+    for gallery in ("toy/real", "toy/drawn"):
+        made.run("nearest-photo", gallery=gallery, backbone="colours")
+    made.run("nearest-photo", gallery="toy/drawn", backbone="flexible")
+    yield made
+    if before is None:
+        del os.environ["TOY"]
+    else:
+        os.environ["TOY"] = before
+
+
+def ask(locator: Locator, *paths: Path) -> list[Answer]:
+    with open_photos(paths) as photos:
+        return list(locator.answers(photos))
+
+
+def assert_as_in_the_run(answers: list[Answer], run: Any) -> None:
+    frame = run.predictions()
+    candidates = candidates_of(run.table())
+    assert candidates is not None
+    for row, answer in enumerate(answers):
+        assert answer.place == (frame["predicted_latitude"][row], frame["predicted_longitude"][row])
+        assert answer.score == frame["confidence"][row]
+        stored = candidates.coordinates[row]
+        assert [(c.latitude, c.longitude) for c in answer.candidates] == [
+            tuple(place) for place in stored.tolist() if not np.isnan(place[0])
+        ]
+        assert candidates.row is not None
+        assert [c.row for c in answer.candidates] == candidates.row[row][: len(answer.candidates)].tolist()
+
+
+def test_a_method_that_sees_pictures_answers_as_in_a_stored_run_at_tile_1(world: World) -> None:
+    assert_as_in_the_run(ask(world.locator(), *world.photos), world.run("looker"))
+
+
+def test_a_method_on_features_answers_as_in_a_stored_run_at_tile_1(world: World) -> None:
+    run = world.run("nearest-photo", gallery="toy/real", backbone="colours")
+    assert_as_in_the_run(ask(world.nearest("toy/real"), *world.photos), run)
+
+
+def test_a_photo_alone_gets_the_answer_it_has_among_others(world: World) -> None:
+    together = ask(world.nearest("toy/real"), *world.photos)
+    for photo, answer in zip(world.photos, together, strict=True):
+        assert ask(world.nearest("toy/real"), photo) == [answer]
+
+
+def test_a_backbone_gets_its_own_tile_unless_it_takes_any(world: World) -> None:
+    sizes = world.registry.backbones["colours"].load().sizes
+    sizes.clear()
+    ask(world.nearest("toy/drawn"), *world.photos)
+    assert sizes == [16]
+    sizes.clear()
+    locator = world.nearest("toy/drawn", "flexible")
+    ask(locator, *world.photos)
+    assert sizes == [1] * COUNT
+    assert locator.record()["inputs"]["tile"] == 1
+    assert locator.record()["tile"] == 1
+
+
+def test_a_tower_of_hugging_face_answers_from_one_picture_as_from_a_full_tile(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import Dinov2Config, Dinov2Model
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    checkpoint = tmp_path / "tiny"
+    torch.manual_seed(0)
+    Dinov2Model(
+        Dinov2Config(
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            mlp_ratio=2,
+            image_size=32,
+            patch_size=8,
+        )
+    ).save_pretrained(checkpoint)
+    SiglipImageProcessorPil(size={"height": 32, "width": 32}).save_pretrained(checkpoint)
+    stored = world.run("nearest-photo", gallery="toy/real", backbone=str(checkpoint))
+    locator = world.nearest("toy/real", str(checkpoint))
+    answers = ask(locator, *world.photos)
+    assert locator.record()["inputs"]["tile"] == 1
+    frame = stored.predictions()
+    assert [answer.place for answer in answers] == [
+        *zip(frame["predicted_latitude"], frame["predicted_longitude"], strict=True)
+    ]
+    for answer, confidence in zip(answers, frame["confidence"], strict=True):
+        assert answer.score == pytest.approx(confidence, abs=1e-3)
+
+
+def test_nothing_is_stored(world: World) -> None:
+    before = sorted(world.folder.rglob("*"))
+    assert world.command(*world.photos, "--method", "looker").exit_code == 0
+    ask(world.nearest("toy/real"), *world.photos)
+    assert sorted(world.folder.rglob("*")) == before
+
+
+def test_a_photo_on_its_side_is_answered_as_it_stands(world: World, tmp_path: Path) -> None:
+    upright = pixels(7, width=20, height=8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stands upright when turned clockwise by a quarter
+    turned = save(tmp_path / "turned.png", np.rot90(upright).copy(), exif=exif)
+    straight = save(tmp_path / "straight.png", upright)
+    first, second = ask(world.locator(), turned, straight)
+    assert first.place == second.place
+    assert first.place is not None
+    assert first.place[1] == 20
+
+
+def test_a_name_a_comment_and_a_position_change_nothing_a_method_sees(world: World, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "S", 2: (33.0, 0.0, 0.0), 3: "E", 4: (151.0, 0.0, 0.0)})
+    plain, lying = (io.BytesIO() for _ in range(2))
+    Image.fromarray(pixels(3)).save(plain, "JPEG")
+    Image.fromarray(pixels(3)).save(lying, "JPEG", exif=exif.tobytes(), comment=b"latitude: -33")
+    (tmp_path / "a.jpg").write_bytes(plain.getvalue())
+    (tmp_path / "Sydney_33S_151E.jpg").write_bytes(lying.getvalue())
+    world.seen().clear()
+    first, second = ask(world.locator(), tmp_path / "a.jpg", tmp_path / "Sydney_33S_151E.jpg")
+    assert replace(first, photo="") == replace(second, photo="")
+    honest, misled = world.seen()
+    np.testing.assert_array_equal(honest.key, misled.key)
+    np.testing.assert_array_equal(honest.input[0], misled.input[0])
+    assert misled.author_token.tolist() == [0]
+    assert misled.source == ["photos"]
+
+
+def test_other_pixels_have_another_key(world: World, tmp_path: Path) -> None:
+    image = pixels(5)
+    other = image.copy()
+    other[2, 3, 1] ^= 1
+    world.seen().clear()
+    ask(
+        world.locator(),
+        save(tmp_path / "a.png", image),
+        save(tmp_path / "b.png", other),
+        save(tmp_path / "c.png", image.reshape(12, 8, 3)),
+    )
+    assert len({int(query.key[0]) for query in world.seen()}) == 3
+
+
+def test_a_broken_file_in_a_folder_is_reported_and_the_others_are_answered(
+    world: World, tmp_path: Path
+) -> None:
+    save(tmp_path / "c.png", pixels(1))
+    save(tmp_path / "a.png", pixels(2))
+    (tmp_path / "b.jpg").write_bytes(b"<!DOCTYPE html><html>not found</html>")
+    (tmp_path / "d.jpg").write_bytes(b"")
+    result = world.command(tmp_path, "--method", "looker", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)["photos"]
+    assert [Path(photo["photo"]).name for photo in found] == ["a.png", "b.jpg", "c.png", "d.jpg"]
+    assert [photo["status"] == "ok" for photo in found] == [True, False, True, False]
+    assert "HTML" in found[1]["status"]
+    assert found[1]["latitude"] is None
+    assert found[1]["candidates"] == []
+    printed = world.command(tmp_path, "--method", "looker")
+    assert printed.exit_code == 1
+    assert "no place    unreadable: looks like an HTML page" in printed.stdout
+    features = ask(world.nearest("toy/real"), tmp_path)
+    assert [answer.status == "ok" for answer in features] == [True, False, True, False]
+    assert features[2] == ask(world.nearest("toy/real"), tmp_path / "c.png")[0]
+
+
+def test_a_feature_that_is_not_finite_fails_its_photo_only(world: World, tmp_path: Path) -> None:
+    dark = save(tmp_path / "dark.png", np.full((8, 12, 3), 20, np.uint8))
+    answers = ask(world.nearest("toy/drawn", "flexible"), world.photos[0], dark, world.photos[1])
+    assert [answer.status for answer in answers] == ["ok", "unreadable: its feature is not finite", "ok"]
+
+
+def test_a_photo_the_method_does_not_answer_has_no_place(world: World, tmp_path: Path) -> None:
+    black = save(tmp_path / "black.png", np.zeros((8, 8, 3), np.uint8))
+    (answer,) = ask(world.locator(), black)
+    assert (answer.status, answer.place, answer.within) == ("no prediction", None, None)
+    assert world.command(black, "--method", "looker").exit_code == 1
+
+
+def test_confidence_and_distances_are_those_of_the_candidates(world: World, tmp_path: Path) -> None:
+    red = np.zeros((4, 30, 3), np.uint8)
+    red[..., 0] = 1
+    (answer,) = ask(world.locator(), save(tmp_path / "red.png", red))
+    assert answer.place == (80 / 255, 30.0)
+    # A tenth of a degree of latitude is 11.1 km; 60 degrees of longitude near the equator are 6,672 km.
+    assert answer.within == {1.0: 0.5, 25.0: 0.75, 200.0: 0.75, 750.0: 0.75, 2500.0: 0.75}
+    assert [round(candidate.distance_km, 1) for candidate in answer.candidates] == [0.0, 11.1, 6671.6]
+    assert [(c.source, c.row, c.probability) for c in answer.candidates] == [
+        ("a", 3, 0.5),
+        ("b", 5, 0.25),
+        ("a", 7, 0.125),
+    ]
+
+
+def test_json_holds_every_photo_and_what_the_answers_depend_on(world: World) -> None:
+    result = world.command(*world.photos[:2], "--method", "looker", "--json", "--candidates", "2")
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert set(document) == {"method", "made", "notes", "photos"}
+    assert document["made"]["tile"] == 1
+    assert document["made"]["answer_version"] == 1
+    assert document["made"]["inputs"]["decoder"]
+    first = document["photos"][0]
+    assert set(first) == {
+        "photo", "status", "latitude", "longitude", "score", "confidence_within_km", "candidates", "link",
+    }  # fmt: skip
+    assert first["confidence_within_km"] == {"1": 0.5, "25": 0.75, "200": 0.75, "750": 0.75, "2500": 0.75}
+    assert len(first["candidates"]) == 2
+    assert set(first["candidates"][0]) == {
+        "latitude", "longitude", "distance_km", "probability", "source", "row",
+    }  # fmt: skip
+
+
+def test_the_text_holds_place_confidence_candidates_and_link(world: World, tmp_path: Path) -> None:
+    red = np.zeros((4, 30, 3), np.uint8)
+    red[..., 0] = 1
+    printed = world.command(save(tmp_path / "red.png", red), "--method", "looker").stdout
+    assert "place       0.31373, 30.00000" in printed
+    assert "50 % within 1 km, 75 % within 25 km" in printed
+    assert "0.41373,   30.00000    25 %      11.1 km  b" in printed
+    assert "https://www.openstreetmap.org/?mlat=0.31373&mlon=30.00000#map=10/0.31373/30.00000" in printed
+    assert "note" not in printed
+    without = world.command(
+        world.photos[0], "--method", "nearest-photo", "--set", "gallery=toy/real", "--set", "backbone=colours"
+    )
+    assert "this method reports no probabilities" in without.stdout
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0, "0 %"), (0.004, "<1 %"), (0.256, "26 %"), (0.996, ">99 %"), (1.0, "100 %")],
+)
+def test_neither_nothing_nor_certainty_comes_from_rounding(share: float, text: str) -> None:
+    assert _percent(share) == text
+
+
+def test_a_model_of_a_procedural_world_says_so_in_every_output(world: World, tmp_path: Path) -> None:
+    settings = ["--method", "nearest-photo", "--set", "backbone=colours", "--set"]
+    photos = world.photos[:2]
+    drawn = world.command(*photos, *settings, "gallery=toy/drawn").stdout
+    assert drawn.count("knows only toy/drawn, pictures of a procedural planet") == 2
+    told = json.loads(world.command(*photos, *settings, "gallery=toy/drawn", "--json").stdout)["notes"]
+    assert len(told) == 1
+    assert "means nothing" in told[0]
+    for gallery in ("toy/real", "toy/real,toy/drawn"):
+        assert "procedural" not in world.command(*photos, *settings, f"gallery={gallery}").stdout
+
+
+def test_mini_earth_s_own_datasets_are_known_as_procedural() -> None:
+    from pinpoint_harness.locate import PROCEDURAL
+
+    said = {
+        name: any(note.startswith(PROCEDURAL) for note in entry.info.notes)
+        for name, entry in load_registry().datasets.items()
+    }
+    assert {name for name, procedural in said.items() if procedural} == {
+        name for name in said if name.startswith("mini-earth/")
+    }
+
+
+def test_a_method_that_does_not_look_is_refused(world: World) -> None:
+    result = world.command(world.photos[0], "--method", "blind")
+    assert result.exit_code == 2
+    assert "method 'blind' does not look at photos" in result.stderr
+    with pytest.raises(UsageError, match="does not look at photos"):
+        world.locator("stored-predictions", file="x.csv")
+
+
+def test_a_gallery_without_features_is_named_with_the_command_and_not_embedded(world: World) -> None:
+    with pytest.raises(DataError, match="pinpoint embed toy/real --backbone flexible"):
+        world.nearest("toy/real", "flexible")
+    assert not any(
+        (store.dataset, store.backbone) == ("toy/real", "flexible") for store in iter_stores(world.stores)
+    )
+
+
+def test_a_path_that_leads_nowhere_ends_it_before_any_work(world: World, tmp_path: Path) -> None:
+    result = world.command(world.photos[0], tmp_path / "typo.jpg", "--method", "no-such-method")
+    assert result.exit_code == 2
+    assert "typo.jpg" in result.stderr
+    with pytest.raises(DataError, match="no pictures"), open_photos([tmp_path]):
+        pass
+
+
+def test_archives_and_links_are_read_and_odd_names_are_shown_safely(world: World, tmp_path: Path) -> None:
+    archive = tmp_path / "photos.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for photo in world.photos:
+            file.write(photo, f"deep/{photo.name}")
+    link = tmp_path / "\x1b[2Jlink.png"
+    link.symlink_to(world.photos[0])
+    *packed, linked = ask(world.locator(), archive, link)
+    loose = ask(world.locator(), *world.photos)
+    assert [answer.place for answer in packed] == [answer.place for answer in loose]
+    assert packed[0].photo == f"{archive}/deep/asked0.png"
+    assert linked.place == loose[0].place
+    assert linked.photo.isprintable()
+
+
+def test_what_a_folder_holds_and_is_left_out_is_said(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(tmp_path / "a.png", pixels(1))
+    (tmp_path / "b.png").symlink_to(world.photos[0])
+    (tmp_path / "c.zip").write_bytes(b"PK, and nothing of a zip")
+    assert [Path(answer.photo).name for answer in ask(world.locator(), tmp_path)] == ["a.png"]
+    assert "symbolic link leads outside its folder" in caplog.text
+    assert "c.zip" in caplog.text
+
+
+def test_a_map_is_drawn_of_one_photo_and_of_many(world: World, tmp_path: Path) -> None:
+    sizes = []
+    for count in (1, COUNT):
+        target = tmp_path / f"{count}.png"
+        result = world.command(*world.photos[:count], "--method", "looker", "--map", target)
+        assert result.exit_code == 0, result.output
+        with Image.open(target) as picture:
+            sizes.append(picture.size)
+            colours = picture.convert("RGB").getcolors(1 << 20)
+        assert colours is not None
+        assert {(230, 227, 217), (245, 250, 255)} <= {colour for _, colour in colours}  # land and sea
+    assert sizes[0] == sizes[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", f"{COUNT}.png"]
+
+
+def test_a_map_bears_its_note_and_any_name(world: World) -> None:
+    answers = [
+        Answer(name, "ok", (10.0, 179.0), candidates=[Candidate(-16.0, -179.0, 1.0, 0.5, "a", 1)])
+        for name in ("_$x^{.jpg", "東京.jpg", "a" * 99)
+    ]
+    plain, noted = (draw_answers(answers, "title", notes) for notes in ([], ["it means nothing"]))
+    assert plain[:4] == noted[:4] == b"\x89PNG"
+    assert plain != noted
+
+
+def test_a_map_that_cannot_be_written_is_refused_before_any_work(world: World, tmp_path: Path) -> None:
+    for target in (tmp_path / "map.jpg", tmp_path / "absent" / "map.png"):
+        result = world.command(world.photos[0], "--method", "no-such-method", "--map", target)
+        assert result.exit_code == 2
+        assert "map" in result.stderr
+        assert "no-such-method" not in result.stderr
+    assert not any(tmp_path.iterdir())
+
+
+PLACES = st.tuples(st.floats(-90, 90), st.floats(-180, 180))
+
+
+@given(PLACES, st.lists(PLACES, max_size=6))
+def test_the_map_of_one_photo_holds_its_candidates(
+    place: tuple[float, float], others: list[tuple[float, float]]
+) -> None:
+    candidates = [Candidate(*other, 0.0, None, None, None) for other in others]
+    extent = _around(Answer("x", "ok", place, candidates=candidates))
+    if extent is None:
+        return
+    west, south, east, north = extent
+    width = (east - west) % 360
+    assert -180 <= west <= 180
+    assert -90 <= south < north <= 90
+    assert width > 0
+    for latitude, longitude in [place, *others]:
+        assert south - 1e-9 <= latitude <= north + 1e-9
+        assert (longitude - west + 1e-6) % 360 <= width + 2e-6
+
+
+def test_a_map_around_the_antimeridian_stays_small() -> None:
+    near = Candidate(-17.0, -179.5, 0.0, None, None, None)
+    extent = _around(Answer("x", "ok", (-17.0, 179.5), candidates=[near]))
+    assert extent is not None
+    west, _, east, _ = extent
+    assert 170 < west <= 180
+    assert -180 <= east < -170
+
+
+@pytest.mark.realdata
+def test_camera_photos_are_all_answered(real_data: Path, world: World) -> None:
+    result = world.command(real_data / "exif", "--method", "looker", "--json")
+    photos = json.loads(result.stdout)["photos"]
+    assert result.exit_code == 0
+    assert len(photos) == len(list((real_data / "exif").glob("*.jpg")))
