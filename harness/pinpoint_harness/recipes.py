@@ -6,6 +6,10 @@ One TOML file per recipe in `pinpoint_results/expected`:
     status = "expected"                 # has been run; or "unverified": for those who hold the data
     hours = 0.1
     steps = [["run", "constant", "capitals", "--set", "latitude=0", "--set", "longitude=0"]]
+    more = []                           # further steps, run only with --all
+
+    [each]                              # a step is repeated for all values of the names in its braces
+    world = ["3", "4"]
 
     [[needs]]                           # what must be there first
     dataset = "yfcc4k"                  # or weights = "hub id", or method = "name"
@@ -21,9 +25,10 @@ One TOML file per recipe in `pinpoint_results/expected`:
 
 from __future__ import annotations
 
+import itertools
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -69,6 +74,7 @@ class Recipe:
     title: str
     status: Literal["expected", "unverified"]
     steps: tuple[tuple[str, ...], ...]
+    more: tuple[tuple[str, ...], ...] = ()
     needs: tuple[Need, ...] = ()
     expected: tuple[Expectation, ...] = ()
     hours: float = 0.0
@@ -137,12 +143,11 @@ def parse_recipe(text: str, name: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"recipe '{name}' is not TOML", found=str(error)) from error
     try:
-        steps = content.pop("steps")
-        if not all(isinstance(word, str) for step in steps for word in step) or not all(steps):
-            raise TypeError("steps must be lists of words")
+        each = content.pop("each", {})
         recipe = Recipe(
             name=name,
-            steps=tuple(tuple(step) for step in steps),
+            steps=_steps(content.pop("steps"), each),
+            more=_steps(content.pop("more", []), each),
             needs=tuple(map(_need, content.pop("needs", []))),
             expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
             **content,
@@ -152,6 +157,25 @@ def parse_recipe(text: str, name: str) -> Recipe:
     if recipe.status not in ("expected", "unverified"):
         raise DataError(f"recipe '{name}' has the status '{recipe.status}'", fix="expected or unverified")
     return recipe
+
+
+def _steps(lists: Any, each: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+    """Command lines as they are run, those with names in braces once for every combination of values."""
+    if not all(isinstance(word, str) for step in lists for word in step) or not all(lists):
+        raise TypeError("steps must be lists of words")
+    steps: list[tuple[str, ...]] = []
+    for step in lists:
+        names = [name for name in each if any(f"{{{name}}}" in word for word in step)]
+        for values in itertools.product(*(each[name] for name in names)):
+            chosen = dict(zip(names, values, strict=True))
+            steps.append(tuple(_filled(word, chosen) for word in step))
+    return tuple(steps)
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        word = word.replace(f"{{{name}}}", value)
+    return word
 
 
 def check(recipe: Recipe, results: Path) -> list[Cell]:

@@ -6,6 +6,7 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +45,13 @@ def demo(ctx: click.Context, out: Path | None) -> None:
 @click.option(
     "--dry-run", is_flag=True, help="Say what is here, what is missing, how big and how long; run nothing."
 )
+@click.option("--all", "everything", is_flag=True, help="Run the recipe's further steps as well.")
 @out_option
 @json_option
 @click.pass_context
-def reproduce(ctx: click.Context, name: str | None, dry_run: bool, out: Path | None, as_json: bool) -> None:
+def reproduce(
+    ctx: click.Context, name: str | None, dry_run: bool, everything: bool, out: Path | None, as_json: bool
+) -> None:
     """Run a recipe and compare its scores with the expected ones; exit code 1 if one fails.
 
     NAME is a recipe of the package or a TOML file; without it all recipes are listed. OK is within
@@ -66,6 +70,8 @@ def reproduce(ctx: click.Context, name: str | None, dry_run: bool, out: Path | N
         _list([load_recipe(known) for known in recipe_names()], as_json)
         return
     recipe = load_recipe(name)
+    if everything:
+        recipe = replace(recipe, steps=recipe.steps + recipe.more)
     if dry_run:
         _dry_run(ctx, recipe, as_json)
         return
