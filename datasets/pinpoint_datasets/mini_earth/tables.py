@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, ClassVar
 
 from pinpoint_harness.truth import TableDataset, Truth, TruthSpec
 
 from .files import ensure_world
-from .infos import MINI_EARTH
+from .infos import DEFAULT_SEED, HELD_OUT, MINI_EARTH, world_name
 from .splits import split_photos, split_streetview
+from .world import Recipe
 
 if TYPE_CHECKING:
     from pinpoint_harness.containers import ImageStore
@@ -29,7 +31,9 @@ def _spec(name: str, **how: object) -> TruthSpec:
 
 
 class _MiniEarth(TableDataset):
-    """Where no data are named, the world of the default recipe, drawn first if it is not there."""
+    """Where no data are named, the world of its seed, drawn first if it is not there."""
+
+    seed: ClassVar[int] = DEFAULT_SEED
 
     def read(self) -> Truth:
         self._settle()
@@ -41,7 +45,7 @@ class _MiniEarth(TableDataset):
 
     def _settle(self) -> None:
         if self.location.path is None:
-            self.location = replace(self.location, path=ensure_world())
+            self.location = replace(self.location, path=ensure_world(Recipe(seed=self.seed)))
 
 
 class Photos(_MiniEarth):
@@ -104,3 +108,18 @@ class QueryNoisy(_MiniEarth):
 
 class QueryStreet(_MiniEarth):
     spec = _spec("mini-earth/query-street", **_STREETVIEW)
+
+
+def _world(seed: int) -> SimpleNamespace:
+    """The same datasets of another world, by the names of their classes."""
+    classes = (Photos, GalleryPhotos, StreetView, GalleryStreetView, QueryClean, QueryNoisy, QueryStreet)
+    return SimpleNamespace(**{known.__name__: _of_world(known, seed) for known in classes})
+
+
+def _of_world(known: type[_MiniEarth], seed: int) -> type[_MiniEarth]:
+    name = world_name(known.spec.name, seed)
+    spec = replace(known.spec, name=name, info=MINI_EARTH[name][1])
+    return type(known.__name__, (known,), {"spec": spec, "seed": seed, "__module__": __name__})
+
+
+World3, World4 = (_world(seed) for seed in HELD_OUT)
