@@ -186,7 +186,7 @@ def open_stages(
     """
     finished: dict[str, Finished] = {}
     for stage in stages:
-        if names is not None and stage.name not in _with_needs(stages, names):
+        if names is not None and stage.name not in with_needs(stages, names):
             continue
         keys = {name: done.key for name, done in finished.items()}
         found = _find(stage, root, keys, context, 1)
@@ -211,7 +211,8 @@ def train_command(method: str, params: Any, but: Sequence[str] = ()) -> str:
     return " ".join(["pinpoint train", method, *settings])
 
 
-def _with_needs(stages: Sequence[Stage], names: Sequence[str]) -> set[str]:
+def with_needs(stages: Sequence[Stage], names: Sequence[str]) -> set[str]:
+    """The names of some stages and of all that they are made from."""
     wanted = set(names)
     for stage in reversed(stages):
         if stage.name in wanted:
@@ -227,7 +228,7 @@ def _up_to(stages: Sequence[Stage], last: str | None, method: str) -> list[Stage
         raise UsageError(
             f"method '{method}' has no stage '{last}'", found=", ".join(names), fix="give one of these"
         )
-    wanted = _with_needs(stages, [last])
+    wanted = with_needs(stages, [last])
     return [stage for stage in stages if stage.name in wanted]
 
 

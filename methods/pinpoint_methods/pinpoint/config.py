@@ -20,6 +20,8 @@ from pinpoint_harness.params import param
 SOURCES = ("photos", "streetview")
 """The two image sources, each with an adapter, a loss and a gallery of its own."""
 
+_SOURCES = (",".join(SOURCES), *SOURCES)
+
 Mark = Literal["K", "I", "D"]
 
 
@@ -44,6 +46,9 @@ class PinpointConfig:
     """All that changes the trained model; the defaults are the configuration `full`."""
 
     # What it is made from.
+    sources: str = choice(
+        "photos,streetview", "K", "image sources that train, are searched and give support", choices=_SOURCES
+    )
     backbone: str = choice("siglip2-giant-opt-patch16-384", "K", "frozen, features not normalised")
     photos: str = choice("mp16-pro", "K", "dataset of photos: gallery and training")
     streetview: str = choice("osv5m-train", "K", "dataset of street view: gallery and training")
@@ -122,6 +127,89 @@ class PinpointConfig:
     )
     support_km: float = choice(25.0, "D", "support lies this close to the candidate", minimum=0)
     exclude_km: float = choice(1.0, "K", "around street view of B and C, as its test set is cut", minimum=0)
+    support: str = choice(
+        "near",
+        "K",
+        "photos of the other source near the candidate; shuffled: near another, random one",
+        choices=("near", "shuffled", "none"),
+    )
+    support_used: int = choice(16, "D", "the nearest of them left after masking are pooled", minimum=1)
+    galleries: str = choice(
+        "own",
+        "K",
+        "each instance searches its source's gallery; both: quotas halved",
+        choices=("own", "both"),
+    )
+    candidates_image: int = choice(8, "K", "from image to image", minimum=0)
+    candidates_raw: int = choice(2, "K", "from raw feature to raw feature", minimum=0)
+    candidates_location: int = choice(2, "K", "from image to GPS", minimum=0)
+    candidates_kept: int = choice(
+        32,
+        "D",
+        "rows stored per channel and gallery: all ablations share one search",
+        minimum=1,
+        maximum=1024,
+    )
+
+    # Reranker.
+    reranker: str = choice(
+        "attention",
+        "K",
+        "a Transformer over each candidate's tokens; features: an MLP over hand-made features; none: the "
+        "scores of the retrieval",
+        choices=("attention", "features", "none"),
+    )
+    reranker_queries: str = choice(
+        "B", "K", "split whose photos train it; A: gallery photos, each left out", choices=("B", "A")
+    )
+    query_embedding: bool = choice(True, "K", "the query token carries the query's image embedding")
+    visual_token: bool = choice(True, "K", "the candidate's image embedding is a token")
+    gps_token: bool = choice(True, "K", "its location embedding is a token")
+    support_token: bool = choice(True, "K", "its support, pooled, is a token")
+    token_scores: bool = choice(
+        True, "D", "tokens carry the similarities they stand for: few lists, too few to learn products from"
+    )
+    list_features: bool = choice(
+        False, "D", "the query token carries the hand-made features of `reranker=features`"
+    )
+    layers: int = choice(3, "D", "of the Transformer over one candidate's tokens", minimum=1)
+    width: int = choice(384, "D", "of its tokens", minimum=2)
+    heads: int = choice(6, "D", "of its attention", minimum=1)
+    context_layers: int = choice(
+        0, "K", "layers in which candidates see one another; 0: each is scored alone", minimum=0
+    )
+    ranking_loss: str = choice(
+        "margin",
+        "K",
+        "margin: the candidate nearest the truth above all others; listwise: cross-entropy against a soft "
+        "target",
+        choices=("margin", "listwise"),
+    )
+    margin: float = choice(0.5, "D", "between the best candidate's score and any other's", minimum=0)
+    target_temperature: float = choice(
+        0.1, "D", "of the soft target, a softmax of each candidate's share of the radii", minimum=0.001
+    )
+    reranker_epochs: int = choice(10, "D", "passes over its queries; the best by C is kept", minimum=1)
+    reranker_batch: int = choice(256, "D", "queries of a step", minimum=1)
+    reranker_learning_rate: float = choice(3e-4, "D", "peak; AdamW, warm-up, cosine", minimum=0)
+    reranker_weight_decay: float = choice(0.05, "D", "of its matrices", minimum=0)
+
+    # Answer.
+    retrieval_location: float = choice(
+        0.7, "D", "weight of image to GPS beside image to image where the retrieval ranks", minimum=0
+    )
+    retrieval_raw: float = choice(0.0, "D", "weight of the raw similarity there", minimum=0)
+    decoding: str = choice(
+        "argmax",
+        "K",
+        "the best candidate; expected: the one with the highest expected share of the five radii",
+        choices=("argmax", "expected"),
+    )
+
+    def quota(self, channel: str) -> int:
+        """Candidates of a channel in each gallery; what one gallery would give is shared by two."""
+        given: int = getattr(self, f"candidates_{channel}")
+        return given // (2 if self.galleries == "both" else 1)
 
     def steps(self) -> int:
         """Optimizer steps of the whole training."""
@@ -157,8 +245,22 @@ MINI: Mapping[str, tuple[Any, str]] = {
     "learning_rate": (2e-3, "of a small model, chosen on C of world seed 1"),
     "validation_queries": (2000, "about all there are"),
     "validation_gallery": (100_000, "all of it"),
+    "layers": (2, "6,000 queries a source to learn from, two cores"),
+    "width": (128, "likewise"),
+    "heads": (4, "likewise"),
+    "reranker_batch": (128, "likewise"),
+    "reranker_epochs": (4, "of ten, the best on C were among the first two"),
 }
 """Where `mini` differs from `full`, and why."""
+
+EMBEDDER = (
+    *("embedding", "hidden", "adapter_depth", "trunk_depth", "expansion"),
+    *("frequencies", "lowest_frequency", "highest_frequency", "location_hidden", "location_depth"),
+    *("temperature", "bias", "mask_km", "samples", "batch", "learning_rate", "warmup_share"),
+    *("weight_decay", "beta2", "clip_norm", "input_noise"),
+    *("validations", "validation_queries", "validation_gallery", "exclude_km"),
+)
+"""The choices that change the embedder, beside the rows it learns from."""
 
 CONFIGS = {
     "full": PinpointConfig(),
@@ -192,18 +294,100 @@ def settings_class(name: str, own: Sequence[tuple[str, Any, Any]] = ()) -> type[
     return dataclasses.make_dataclass(name, [*shared, *own, *changes], frozen=True)
 
 
-def config_of(params: Any) -> PinpointConfig:
-    """The configuration that parameters name, with their changes to it."""
-    changed = {item.name: getattr(params, item.name) for item in fields(PinpointConfig)}
-    config = replace(
-        CONFIGS[params.config], **{name: value for name, value in changed.items() if value is not None}
-    )
+PLUS: Mapping[str, Any] = {
+    "galleries": "both",
+    "candidates_image": 32,
+    "candidates_raw": 16,
+    "candidates_location": 16,
+    "query_embedding": False,
+    "visual_token": False,
+    "gps_token": False,
+    "support_token": False,
+    "list_features": True,
+    "layers": 1,
+    "width": 64,
+    "heads": 4,
+    "ranking_loss": "listwise",
+    "reranker_epochs": 4,
+    "reranker_learning_rate": 1e-3,
+    "decoding": "expected",
+}
+"""What split C favours on mini-Earth, see results/mini-earth/choices.md."""
+
+METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "pinpoint": ("own gallery, support from the other source, argmax", {}),
+    "pinpoint-plus": ("what split C favours: both galleries, listwise, hand-made features, expected", PLUS),
+    # Controls.
+    "pinpoint-no-reranker-plus": (
+        "candidates and decoding of plus, retrieval scores",
+        {**PLUS, "reranker": "none"},
+    ),
+    "pinpoint-feature-reranker": ("an MLP over hand-made features", {"reranker": "features"}),
+    # Ablations.
+    "pinpoint-no-support": ("no support token", {"support": "none"}),
+    "pinpoint-shuffled-support": ("support from random places", {"support": "shuffled"}),
+    "pinpoint-photos-only": ("embedder, gallery and support of photos", {"sources": "photos"}),
+    "pinpoint-streetview-only": ("embedder, gallery and support of street view", {"sources": "streetview"}),
+    # A dropped channel's places go to the others, or the number of candidates would change as well.
+    "pinpoint-no-raw-channel": ("candidates 10 + 0 + 2", {"candidates_image": 10, "candidates_raw": 0}),
+    "pinpoint-no-gps-channel": ("candidates 10 + 2 + 0", {"candidates_image": 10, "candidates_location": 0}),
+    "pinpoint-no-image-channel": (
+        "candidates 0 + 6 + 6",
+        {"candidates_image": 0, "candidates_raw": 6, "candidates_location": 6},
+    ),
+    "pinpoint-no-gps-token": ("no GPS token", {"gps_token": False}),
+    "pinpoint-no-visual-token": ("no visual token", {"visual_token": False}),
+    "pinpoint-loo-reranker": ("reranker trained on gallery photos, each left out", {"reranker_queries": "A"}),
+    "pinpoint-listwise": (
+        "candidates attend to one another, soft listwise loss",
+        {"context_layers": 2, "ranking_loss": "listwise"},
+    ),
+    "pinpoint-union": ("both galleries, quotas 4 + 4, 1 + 1, 1 + 1", {"galleries": "both"}),
+    "pinpoint-expected": ("decoded by the expected share of the radii", {"decoding": "expected"}),
+}
+"""Every reranked method: what it is in words, and its changes to the configuration."""
+
+
+def class_name(method: str) -> str:
+    """The name of a method's class in the module `method`: `PinpointPlus`."""
+    return method.title().replace("-", "")
+
+
+def config_of(params: Any, changes: Mapping[str, Any] | None = None) -> PinpointConfig:
+    """The configuration that parameters name, changed by the method and then by the user."""
+    given = {item.name: getattr(params, item.name) for item in fields(PinpointConfig)}
+    asked = {name: value for name, value in given.items() if value is not None}
+    config = replace(CONFIGS[params.config], **{**(changes or {}), **asked})
     if config.lowest_frequency > config.highest_frequency:
         raise UsageError(
             "the lowest frequency is not above the highest",
             found=f"{config.lowest_frequency:g} and {config.highest_frequency:g}",
         )
+    if config.width % config.heads:
+        raise UsageError(
+            "the reranker's width is not a multiple of its heads", found=f"{config.width} and {config.heads}"
+        )
+    _refuse_lists_nobody_can_learn_from(config)
     return config
+
+
+def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
+    asked = {name: config.quota(name) for name in ("image", "raw", "location")}
+    found = ", ".join(f"candidates_{name}={getattr(config, f'candidates_{name}')}" for name in asked)
+    if not any(asked.values()):
+        raise UsageError("no channel gives a candidate", found=f"{found}, galleries={config.galleries}")
+    if (most := max(asked.values())) > config.candidates_kept:
+        raise UsageError(
+            "a channel gives more candidates than are kept to train on",
+            found=f"{found}, galleries={config.galleries}, candidates_kept={config.candidates_kept}",
+            fix=f"--set candidates_kept={most}",
+        )
+    if config.reranker == "attention" and not (config.query_embedding or config.list_features):
+        raise UsageError(
+            "the query token holds nothing",
+            found="query_embedding=False, list_features=False",
+            fix="leave one of them on",
+        )
 
 
 def part(config: PinpointConfig, *names: str) -> dict[str, Any]:

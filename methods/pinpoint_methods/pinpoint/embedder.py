@@ -11,7 +11,7 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.progress import phase
 from pinpoint_harness.training import Checkpoints, Making, Processes, describe
 
-from .config import PinpointConfig
+from .config import EMBEDDER, PinpointConfig, part
 from .loss import gather_with_gradient, near_pairs, sigmoid_loss
 from .towers import Towers
 
@@ -173,9 +173,9 @@ class Trainer:
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
-        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
-        for gradient, part in zip(gradients, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
 
     def check(self, keep: Checkpoints | None = None) -> None:
         """Stop where a loss or gradient is no number any more."""
@@ -278,7 +278,7 @@ def make_embedder(
         "rows": {s: len(r) for s, r in data.items()},
     }
     return {
-        "config.json": describe(asdict(config), **outcome, last=curve[-1]),
+        "config.json": describe(part(config, *EMBEDDER), **outcome, last=curve[-1]),
         "model.safetensors": _safetensors(weights),
         "curve.csv": curve_csv(curve),
         "curve.png": partial(_draw, curve, list(data)),

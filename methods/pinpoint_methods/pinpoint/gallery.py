@@ -175,6 +175,28 @@ class SourceGallery:
             )
         return torch.from_numpy(array).to(self.device)
 
+    @cached_property
+    def _searchable(self) -> dict[tuple[str, ...], Gallery]:
+        return {}
+
     def searchable(self, channels: Sequence[str]) -> Gallery:
-        """The channels as one gallery of the search."""
-        return Gallery.of({channel: self.matrix(channel) for channel in channels}, self.rows)
+        """The channels as one gallery of the search; opened once."""
+        wanted = tuple(channels)
+        if wanted not in self._searchable:
+            self._searchable[wanted] = Gallery.of({c: self.vectors(c) for c in wanted}, self.rows)
+        return self._searchable[wanted]
+
+    @cached_property
+    def _vectors(self) -> dict[str, Tensor]:
+        return {}
+
+    def vectors(self, what: str) -> Tensor:
+        """A channel's matrix, or the rows' places as `xyz` `(rows, 3)`; taken to the device once."""
+        if what not in self._vectors:
+            xyz = what == "xyz"
+            self._vectors[what] = (
+                torch.from_numpy(self.rows.needed("xyz", self.rows.xyz)).to(self.device)
+                if xyz
+                else self.matrix(what)
+            )
+        return self._vectors[what]

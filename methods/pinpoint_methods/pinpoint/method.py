@@ -1,26 +1,33 @@
-"""Answers that need no reranker: the place of the best row of one channel."""
+"""The methods: from a tile of queries to answers, with the stages' help.
+
+`PinpointTop1` names the best row of one channel. `PinpointReranked` is Pinpoint itself and every
+ablation of it, one class for each row of `config.METHODS`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from functools import cached_property, partial
+from dataclasses import dataclass, fields, replace
+from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.params import param
-from pinpoint_harness.search import Exclusion
-from pinpoint_harness.training import Stage, models_root, open_stages, train_command
+from pinpoint_harness.search import Exclusion, search
+from pinpoint_harness.training import Stage, models_root, open_stages, train_command, with_needs
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..knn import unit_rows
-from .config import SOURCES, PinpointConfig, config_of, settings_class
+from .answer import Answer, Calibration, decide
+from .config import METHODS, SOURCES, PinpointConfig, class_name, config_of, settings_class
 from .embedder import load_towers
-from .gallery import SourceGallery
+from .lists import Instance, Lists, galleries_of, open_instance, quotas
+from .ranking import load_reranker, read_calibration, scores_of
 from .stages import pinpoint_stages
 from .towers import in_tiles
 
@@ -33,99 +40,99 @@ _OWN: list[tuple[str, Any, Any]] = [
     ("author_filter", bool, param(False, "leave out gallery photos by the query's photographer")),
     ("candidates", int, param(10, "alternatives to report", minimum=1, maximum=1000)),
 ]
+_OF_DECODING = ("decoding",)
+"""Choices that no stage depends on."""
+
 _OF_THE_ANSWER = ("models", *(name for name, _, _ in _OWN))
 
 
-class PinpointTop1:
-    """The place of the gallery row that one channel likes best.
+class _Pinpoint:
+    """What all have in common: the stages, the instance of each query, and what it may not see."""
 
-    Each query is answered by the instance of its source: photos by the gallery of photos, street
-    view by that of street view. Towers run in float32 on a whole tile for each source in it.
-    """
-
-    Params: ClassVar[type[Any]] = settings_class("PinpointTop1Params", _OWN)
+    Params: ClassVar[type[Any]] = settings_class("PinpointParams", _OWN)
     answer_version: ClassVar[int] = 2
     name: ClassVar[str]
-    channel: ClassVar[str]
+    changes: ClassVar[Mapping[str, Any]] = {}
+    needs: ClassVar[tuple[str, ...]]
+    """The stages it answers with."""
 
     def __init__(self, params: Any, context: Context) -> None:
-        self.params, self.config = params, config_of(params)
+        self.params, self.config = params, config_of(params, self.changes)
         self.input = self.config.backbone
         self._device = context.device
+        self._sources = tuple(self.config.sources.split(","))
         command = train_command(self.name, params, but=_OF_THE_ANSWER)
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, models_root(params.models), context, command, ["gallery"])
-        self._galleries = {s: SourceGallery(s, self._stages["gallery"].folder, self._device) for s in SOURCES}
-        self._searchable: dict[str, Any] = {}
+        self._stages = open_stages(stages, models_root(params.models), context, command, self.needs)
+        self._galleries = galleries_of(self._folder("gallery"), self._sources, self._device)
 
     @classmethod
     def stages(cls, params: Any, context: Context) -> list[Stage]:
-        return pinpoint_stages(params, context)
+        stages = pinpoint_stages(params, context, cls.changes)
+        wanted = with_needs(stages, cls.needs)
+        return [stage for stage in stages if stage.name in wanted]
 
     def content(self) -> Mapping[str, Any]:
         """The stages by their keys; what only made them stands in those already."""
         made = dict.fromkeys(["config", "seed", "models", *(item.name for item in fields(PinpointConfig))])
-        return {**made, "stages": {name: stage.key for name, stage in self._stages.items()}}
+        answer = {name: getattr(self.config, name) for name in _OF_DECODING}
+        return {**made, **answer, "stages": {name: stage.key for name, stage in self._stages.items()}}
+
+    def predict(self, queries: Queries) -> Predictions:
+        """Each query is answered by the instance of its source; all answers of a tile are put together."""
+        instance = self._instances(queries.source)
+        count, kept = len(queries), self.params.candidates
+        places, scores = np.full((count, kept, 2), np.nan), np.full(count, np.nan)
+        rows, named = np.full((count, kept), -1, dtype=np.int64), np.full((count, kept), "", dtype="U16")
+        probability = np.full((count, kept), np.nan)
+        for source in sorted(set(instance)):
+            mine = np.flatnonzero(instance == source)
+            part = self._answer(source, queries, mine)
+            places[mine], rows[mine], named[mine] = part.places, part.rows, part.sources
+            scores[mine], probability[mine] = part.confidence, part.probability
+        known = None if np.isnan(probability).all() else probability
+        candidates = Candidates(places, probability=known, source=named, row=rows)
+        return Predictions(places[:, 0], confidence=scores, candidates=candidates)
+
+    def candidate_photos(self, source: str, row: NDArray[np.int64]) -> tuple[str, list[str]]:
+        """The dataset that a gallery is a part of, and the ids of its rows, as candidates name them."""
+        return self.config.dataset_of(source), self._galleries[source].table["id"].take(row).to_pylist()
+
+    def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
+        """Answers of one instance to the queries `mine` of a tile."""
+        raise NotImplementedError
+
+    def _folder(self, stage: str) -> Path:
+        return self._stages[stage].folder
 
     @cached_property
     def _towers(self) -> Any:
-        return load_towers(self._stages["embedder"].folder, self._device)
-
-    def predict(self, queries: Queries) -> Predictions:
-        instance = self._instances(queries.source)
-        count, kept = len(queries), self.params.candidates
-        places = np.full((count, kept, 2), np.nan)
-        scores = np.full(count, np.nan)
-        rows = np.full((count, kept), -1, dtype=np.int64)
-        for source in sorted(set(instance)):
-            mine = np.flatnonzero(instance == source)
-            found = self._search(source, queries, mine)
-            rows[mine] = found.rows.cpu().numpy()
-            there = rows[mine] >= 0
-            coordinates = self._galleries[source].coordinates
-            places[mine] = np.where(there[..., None], coordinates[rows[mine]], np.nan)
-            scores[mine] = np.where(there[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan)
-        named = np.where(rows >= 0, instance[:, None], "")
-        return Predictions(
-            places[:, 0], confidence=scores, candidates=Candidates(places, source=named, row=rows)
-        )
+        return load_towers(self._folder("embedder"), self._device)
 
     def _instances(self, sources: Sequence[str]) -> NDArray[np.str_]:
-        """The instance that answers each query."""
+        """The instance that answers each query; where there is but one, it answers all."""
         if self.params.instance != "auto":
+            if self.params.instance not in self._sources:
+                raise UsageError(
+                    f"{self.name} has no instance '{self.params.instance}'", found=", ".join(self._sources)
+                )
             return np.full(len(sources), self.params.instance)
-        unknown = sorted(set(sources) - set(SOURCES))
+        if len(self._sources) == 1:
+            return np.full(len(sources), self._sources[0])
+        unknown = sorted(set(sources) - set(self._sources))
         if unknown:
             raise DataError(
                 f"no instance of Pinpoint is for the source '{unknown[0]}'",
-                found=f"instances for {' and '.join(SOURCES)}",
+                found=f"instances for {' and '.join(self._sources)}",
                 fix="choose one: --set instance=photos",
             )
         return np.array(sources)
 
-    def _search(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> Any:
-        gallery = self._gallery(source)
-        exclusion = self._exclusion(source, queries, mine)
-        vectors = self._embed(source, queries.input)[torch.from_numpy(mine).to(self._device)]
-        from pinpoint_harness.search import search
+    def _image(self, source: str, features: Any) -> Any:
+        """Image embeddings of the whole tile: the shape never depends on the mix of sources in it."""
+        return in_tiles(partial(self._towers.image, source=source), features, self._device, len(features))
 
-        k = {self.channel: self.params.candidates}
-        return search(gallery, {self.channel: vectors}, k, exclusion)[self.channel]
-
-    def _embed(self, source: str, features: Any) -> Any:
-        """Query vectors of the whole tile, `(tile, width)` fp16: their shape never depends on its mix."""
-        if self.channel == "raw":
-            return unit_rows(features)
-        tower = partial(self._towers.image, source=source)
-        return in_tiles(tower, features, self._device, tile=len(features))
-
-    def _gallery(self, source: str) -> Any:
-        """The source's gallery, opened when first asked for: half of all runs need one of them only."""
-        if source not in self._searchable:
-            self._searchable[source] = self._galleries[source].searchable([self.channel])
-        return self._searchable[source]
-
-    def _exclusion(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> Exclusion:
+    def _exclusion(self, gallery: str, queries: Queries, mine: NDArray[np.int64]) -> Exclusion:
         """The query's own photo, should it stand in the gallery, and with the filter its author's."""
         key = queries.key[mine]
         if not self.params.author_filter:
@@ -137,17 +144,135 @@ class PinpointTop1:
                 found=f"{int((token == 0).sum())} of {len(token)} queries of a tile are by nobody known",
                 fix="name the column of authors (--column author=NAME), or leave the filter off",
             )
-        if (
-            not self._galleries[source]
-            .rows.needed("author_token", self._galleries[source].rows.author_token)
-            .any()
-        ):
+        rows = self._galleries[gallery].rows
+        if not rows.needed("author_token", rows.author_token).any():
             raise DataError(
-                f"author_filter needs the photographers of the gallery '{source}'",
+                f"author_filter needs the photographers of the gallery '{gallery}'",
                 found="none is known",
                 fix="embed the gallery from a table with authors, or leave the filter off",
             )
         return Exclusion(own_key=key, author_token=token)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Candidates of some queries, best first, `(n, candidates)`; -1 and NaN where there are no more."""
+
+    places: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    sources: NDArray[np.str_]
+    probability: NDArray[np.float64]
+    confidence: NDArray[np.float64]  # (n,)
+
+
+class PinpointTop1(_Pinpoint):
+    """The place of the gallery row that one channel likes best.
+
+    Each query is answered by the instance of its source: photos by the gallery of photos, street
+    view by that of street view. Towers run in float32 on a whole tile for each source in it.
+    """
+
+    needs = ("gallery",)
+    channel: ClassVar[str]
+
+    def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
+        raw = self.channel == "raw"
+        vectors = unit_rows(queries.input) if raw else self._image(source, queries.input)
+        gallery, kept = self._galleries[source], self.params.candidates
+        asking = {self.channel: vectors[torch.from_numpy(mine).to(self._device)]}
+        exclusion = self._exclusion(source, queries, mine)
+        found = search(gallery.searchable([self.channel]), asking, {self.channel: kept}, exclusion)[
+            self.channel
+        ]
+        rows = found.rows.cpu().numpy()
+        there = rows >= 0
+        return _Part(
+            places=np.where(there[..., None], gallery.coordinates[rows], np.nan),
+            rows=rows,
+            sources=np.where(there, source, ""),
+            probability=np.full(rows.shape, np.nan),
+            confidence=np.where(there[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
+        )
+
+
+class PinpointReranked(_Pinpoint):
+    """Retrieve, then rerank: one of several candidates, each scored by what stands near it.
+
+    Three exact searches in one pass over each gallery, support masked for each query, scores in
+    float32 at the shape of the tile, probabilities as calibrated on split C. The confidence is the
+    share of the five radii to expect.
+    """
+
+    answer_version = 1
+
+    def __init_subclass__(cls) -> None:
+        reranked = cls.changes.get("reranker") != "none"
+        cls.needs = ("calibration", *(["reranker"] if reranked else []))
+
+    def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
+        instance, model, calibration = self._opened(source)
+        # A full tile whatever the mix: kernels differ with the shape of their input.
+        padded = np.concatenate([mine, np.full(len(queries) - len(mine), mine[-1])])
+        chosen = torch.from_numpy(padded).to(self._device)
+        image = self._image(source, queries.input)[chosen]
+        raw = unit_rows(queries.input)[chosen]
+        hidden = [self._exclusion(gallery.source, queries, padded) for gallery in instance.galleries]
+        found = instance.find(image, raw, hidden, quotas(self.config))
+        near = [self._exclusion(gallery.source, queries, padded) for gallery in instance.support]
+        lists = instance.lists(found, image, raw, near)
+        scores = scores_of(model, self.config, instance, lists)
+        answer = decide(lists, scores, calibration, self.config.decoding)
+        return self._part(instance, lists, answer, len(mine))
+
+    def _opened(self, source: str) -> tuple[Instance, Any, Calibration]:
+        """An instance, its reranker and its calibration, opened when first asked for."""
+        if source not in self._open:
+            instance = open_instance(self.config, source, self._galleries, self._folder("support"))
+            trained = self._folder("reranker") if self.config.reranker != "none" else None
+            model = load_reranker(trained, source, self.config, self._device)
+            calibration = read_calibration(self._folder("calibration"), source, self.params.author_filter)
+            self._open[source] = instance, model, calibration
+        return self._open[source]
+
+    @cached_property
+    def _open(self) -> dict[str, tuple[Instance, Any, Calibration]]:
+        return {}
+
+    def _part(self, instance: Instance, lists: Lists, answer: Answer, count: int) -> _Part:
+        """The best candidates of the first `count` lists, as the runner stores them."""
+        kept = self.params.candidates
+        slot = answer.slot[:count, :kept]
+        there = answer.there[:count, :kept].cpu().numpy()
+        row = lists.row[:count].gather(1, slot).cpu().numpy()
+        gallery = instance.slots.gallery.to(slot.device)[slot].cpu().numpy()
+        each = [instance.galleries[number].coordinates for number in range(len(instance.galleries))]
+        places = np.stack([coordinates[np.where(gallery == g, row, 0)] for g, coordinates in enumerate(each)])
+        taken = np.take_along_axis(places, gallery[None, ..., None], axis=0)[0]
+        names = np.array(instance.slots.sources)[gallery]
+        share = answer.expected_share[:count, 0].cpu().numpy()
+        part = _Part(
+            places=np.where(there[..., None], taken, np.nan),
+            rows=np.where(there, row, -1),
+            sources=np.where(there, names, ""),
+            probability=np.where(there, answer.probability[:count, :kept].cpu().numpy(), np.nan),
+            confidence=np.where(there[:, 0], share, np.nan),
+        )
+        return _widened(part, kept)
+
+
+def _widened(part: _Part, kept: int) -> _Part:
+    """As many columns as are reported, the last of them empty where lists are shorter."""
+    more = kept - part.rows.shape[1]
+    if more <= 0:
+        return part
+    wider = ((0, 0), (0, more))
+    return replace(
+        part,
+        places=np.pad(part.places, (*wider, (0, 0)), constant_values=np.nan),
+        rows=np.pad(part.rows, wider, constant_values=-1),
+        sources=np.pad(part.sources, wider, constant_values=""),
+        probability=np.pad(part.probability, wider, constant_values=np.nan),
+    )
 
 
 class Top1GPS(PinpointTop1):
@@ -169,3 +294,16 @@ class Top1Raw(PinpointTop1):
 
     name = "pinpoint-top1-raw"
     channel = "raw"
+
+
+@cache
+def _method(name: str) -> type[PinpointReranked]:
+    title, changes = METHODS[name]
+    return type(name, (PinpointReranked,), {"__doc__": title, "name": name, "changes": changes})
+
+
+def __getattr__(attribute: str) -> type[PinpointReranked]:
+    for name in METHODS:
+        if class_name(name) == attribute:
+            return _method(name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{attribute}'")

@@ -1,4 +1,11 @@
-"""From parameters to the stages: what each is made from, and by which choices it changes."""
+"""From parameters to the stages: what each is made from, and by which choices it changes.
+
+    splits -> embedder -> gallery -> candidates -> reranker -> calibration
+    splits -> support -------------------------------^
+
+A choice stands in the recipe of the first stage it changes and in no other, so that ablations share
+whatever they have in common.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +25,11 @@ from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Making, Stage, describe
 from pinpoint_harness.types import Context
 
-from .config import SOURCES, PinpointConfig, config_of, part
+from .candidates import OF_CANDIDATES, make_candidates
+from .config import EMBEDDER, PinpointConfig, config_of, part
 from .embedder import TrainingRows, make_embedder
 from .gallery import make_gallery, make_support, read_labels
+from .ranking import OF_RERANKER, make_calibration, make_reranker
 from .splits import A, C, counts, leave_out, split_store
 from .validation import Photos, Validation
 
@@ -39,59 +48,64 @@ _OF_SPLITS = (
     "leave_out_cosine",
 )
 _OF_SUPPORT = ("support_neighbours", "support_km")
-_ELSEWHERE = (*_OF_SPLITS, *_OF_SUPPORT, "backbone", *SOURCES, "leave_out")
 
 Stores = Mapping[str, "FeatureStore"]
 
 
-def pinpoint_stages(params: Any, context: Context, sources: Sequence[str] = SOURCES) -> list[Stage]:
-    """Splits, embedder, support and gallery, for the stores that the configuration names.
+def pinpoint_stages(params: Any, context: Context, changes: Mapping[str, Any] | None = None) -> list[Stage]:
+    """All stages of a method, for the stores that its configuration names.
 
     Names of datasets and of the backbone are in no recipe: the keys of their stores are.
     """
-    config = config_of(params)
+    config = config_of(params, changes)
+    sources = config.sources.split(",")
     stores = {source: _store(context, config.dataset_of(source), config) for source in sources}
     tests = [_store(context, name, config) for name in config.benchmarks()]
+    seed = params.seed
+
+    def stage(name: str, recipe: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
+        return Stage(name, f"pinpoint-{name}", {"version": VERSION, **recipe}, make, tuple(needs), **how)
+
     keys = {source: store.key for source, store in stores.items()}
-    splits = {"version": VERSION, "stores": keys, "config": part(config, *_OF_SPLITS)}
-    splits["leave_out"] = [store.key for store in tests]
-    others = [name for name in config.__dataclass_fields__ if name not in _ELSEWHERE]
-    embedder = {
-        "version": VERSION,
-        "sources": list(sources),
-        "seed": params.seed,
-        "config": part(config, *others),
-    }
-    return [
-        Stage(
-            "splits",
-            "pinpoint-splits",
-            splits,
-            partial(make_splits, config=config, stores=stores, tests=tests),
-        ),
-        Stage(
+    of_splits = {"stores": keys, "config": part(config, *_OF_SPLITS), "leave_out": [s.key for s in tests]}
+    of_embedder = {"sources": sources, "seed": seed, "config": part(config, *EMBEDDER)}
+    stages = [
+        stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
+        stage(
             "embedder",
-            "pinpoint-embedder",
-            embedder,
-            partial(train_embedder, config=config, seed=params.seed, stores=stores),
-            needs=("splits",),
+            of_embedder,
+            partial(train_embedder, config=config, seed=seed, stores=stores),
+            ["splits"],
             together=True,
         ),
-        Stage(
+        stage(
             "support",
-            "pinpoint-support",
-            {"version": VERSION, "config": part(config, *_OF_SUPPORT)},
+            {"config": part(config, *_OF_SUPPORT)},
             partial(make_support, config=config, stores=stores),
-            needs=("splits",),
+            ["splits"],
         ),
-        Stage(
-            "gallery",
-            "pinpoint-gallery",
-            {"version": VERSION},
-            partial(make_gallery, stores=stores),
-            needs=("splits", "embedder"),
+        stage("gallery", {}, partial(make_gallery, stores=stores), ["splits", "embedder"]),
+        stage(
+            "candidates",
+            {"config": part(config, *OF_CANDIDATES)},
+            partial(make_candidates, config=config, stores=stores),
+            ["splits", "embedder", "gallery"],
         ),
     ]
+    reranked = ["support", "gallery", "candidates"]
+    if config.reranker != "none":
+        stages.append(
+            stage(
+                "reranker",
+                {"seed": seed, "config": part(config, *OF_RERANKER)},
+                partial(make_reranker, config=config, seed=seed, stores=stores),
+                reranked,
+            )
+        )
+        reranked = [*reranked, "reranker"]
+    of_calibration = {"config": part(config, *OF_RERANKER)}
+    making = partial(make_calibration, config=config, stores=stores)
+    return [*stages, stage("calibration", of_calibration, making, reranked)]
 
 
 def _store(context: Context, dataset: str, config: PinpointConfig) -> FeatureStore:

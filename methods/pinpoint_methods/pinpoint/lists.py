@@ -1,0 +1,315 @@
+"""Candidate lists: what the searches find for a query, a slot each, and what is known of every candidate.
+
+Slots stand in a fixed order, so that a slot's number says where it comes from: the instance's own
+gallery first, in each the channels in the order of `CHANNELS`, in each the best first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinpoint_harness.errors import UsageError
+from pinpoint_harness.search import Exclusion, mask_support, search
+from pinpoint_harness.types import RADII_KM
+
+from .config import PinpointConfig
+from .gallery import CHANNELS, SourceGallery
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+EARTH_KM = 6371.0088
+"""Mean radius: distances here only order candidates and count them within a radius."""
+
+_FARTHEST = float(np.log1p(np.pi * EARTH_KM))
+"""Log distance to a first candidate that does not exist."""
+
+Found = Mapping[str, "NDArray[np.integer[Any]]"]
+"""Rows of one gallery by channel, `(queries, k)`, best first, -1 where none is left."""
+
+_CHUNK_QUERIES = 512
+
+_PIECE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 27}
+"""Numbers of the support's embeddings at hand at once: on a CPU no more than stay in its cache."""
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where each of a list's slots comes from."""
+
+    sources: tuple[str, ...]  # the galleries, the instance's own first
+    gallery: Tensor  # (c,), number of the gallery
+    channel: Tensor  # (c,), number of the channel
+    rank: Tensor  # (c,), 0 for the best
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+    @property
+    def per_gallery(self) -> int:
+        """Slots of each gallery; they lie together."""
+        return len(self) // len(self.sources)
+
+
+def quotas(config: PinpointConfig) -> dict[str, int]:
+    """Candidates of each channel in each gallery."""
+    return {channel: config.quota(channel) for channel in CHANNELS}
+
+
+def slots_of(config: PinpointConfig, sources: Sequence[str]) -> Slots:
+    per_gallery = [
+        (channel, rank)
+        for channel, name in enumerate(CHANNELS)
+        for rank in range(quotas(config)[name])
+    ]  # fmt: skip
+    listed = [(gallery, channel, rank) for gallery in range(len(sources)) for channel, rank in per_gallery]
+    gallery, channel, rank = torch.tensor(listed).T
+    return Slots(tuple(sources), gallery, channel, rank)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The candidates of n queries: all small things that are known of them."""
+
+    query: Tensor  # (n, e), unit image embeddings, float32
+    row: Tensor  # (n, c), of the slot's gallery, -1 for none
+    there: Tensor  # (n, c), false for none and for what an earlier slot holds
+    scores: Tensor  # (n, c, 3), similarity by channel, float32
+    xyz: Tensor  # (n, c, 3), unit vectors, float32
+    support: Tensor  # (n, c, m), rows of the support's gallery, -1 for none
+    support_facts: Tensor  # (n, c, 3), highest and mean similarity of the support, log of how much there is
+    features: Tensor  # (n, c, f), hand-made
+    short: int = 0  # candidates whose table of support was too short to fill what masking took
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def take(self, rows: Tensor | slice) -> Lists:
+        """Some of the queries."""
+        return replace(
+            self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "short"}
+        )
+
+
+class Instance:
+    """The galleries that one instance's candidates and their support come from."""
+
+    def __init__(
+        self,
+        galleries: Sequence[SourceGallery],
+        support: Sequence[SourceGallery],
+        tables: Sequence[NDArray[np.int32] | None],
+        config: PinpointConfig,
+        device: str,
+    ) -> None:
+        """`tables[i]` names the rows of `support[i]` near each row of `galleries[i]`."""
+        self.galleries, self.support, self.tables = galleries, support, tables
+        self.config, self.device = config, device
+        self.slots = slots_of(config, [gallery.source for gallery in galleries])
+
+    def find(
+        self, image: Tensor, raw: Tensor, exclusions: Sequence[Exclusion], k: Mapping[str, int]
+    ) -> list[Found]:
+        """The searches of every gallery, all channels of one in a single pass."""
+        channels = [channel for channel in CHANNELS if k[channel]]
+        queries = {channel: raw if channel == "raw" else image for channel in channels}
+        wanted = {channel: k[channel] for channel in channels}
+        found: list[Found] = []
+        for gallery, exclusion in zip(self.galleries, exclusions, strict=True):
+            hits = search(gallery.searchable(CHANNELS), queries, wanted, exclusion)
+            found.append({channel: hits[channel].rows.cpu().numpy() for channel in channels})
+        return found
+
+    def lists(self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion]) -> Lists:
+        """The lists of some queries; `hidden[i]` is what the queries may not see of `support[i]`."""
+        parts = [
+            self._lists(found, image, raw, hidden, queries) for queries in _slices(len(image), _CHUNK_QUERIES)
+        ]
+        joined: dict[str, Any] = {
+            f.name: torch.cat([getattr(part, f.name) for part in parts])
+            for f in fields(Lists)
+            if f.name != "short"
+        }
+        return Lists(**joined, short=sum(part.short for part in parts))
+
+    def _lists(
+        self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion], queries: slice
+    ) -> Lists:
+        wanted = quotas(self.config)
+        each = [
+            np.concatenate([rows[c][queries, : wanted[c]] for c in CHANNELS if wanted[c]], 1)
+            for rows in found
+        ]
+        row = torch.from_numpy(np.concatenate(each, axis=1).astype(np.int64)).to(self.device)  # (n, c)
+        gallery = self.slots.gallery.to(self.device)
+        same = (row[:, :, None] == row[:, None]) & (gallery[:, None] == gallery)  # (n, c, c)
+        earlier = same.tril(-1).any(dim=2)
+        there = (row >= 0) & ~earlier
+        query = image[queries].to(self.device).float()
+        by_channel = {"image": query, "raw": raw[queries].to(self.device).float(), "location": query}
+        scores = torch.stack(
+            [self._similar(name, vectors, row) for name, vectors in by_channel.items()], dim=2
+        )
+        xyz = self._gather("xyz", row)
+        support, short = self._support(each, there, hidden, queries)
+        nothing = torch.empty(*row.shape, 0, device=query.device)
+        lists = Lists(query, row, there, scores, xyz, support, nothing, nothing, short)
+        facts = self._support_facts(lists)
+        return replace(lists, support_facts=facts, features=hand_features(lists, self.slots, same))
+
+    def _similar(self, channel: str, query: Tensor, row: Tensor) -> Tensor:
+        return torch.einsum("ne,nce->nc", query, self._gather(channel, row))
+
+    def _gather(self, what: str, row: Tensor) -> Tensor:
+        """`(n, c, width)` float32 of each slot's gallery; row 0 stands in for none."""
+        return self._taken(self.galleries, what, row)
+
+    def _support(
+        self, rows: Sequence[NDArray[Any]], there: Tensor, hidden: Sequence[Exclusion], queries: slice
+    ) -> tuple[Tensor, int]:
+        """Rows of the support's galleries `(n, c, m)` that the queries may see, and how many fell short."""
+        if self.config.support == "none":
+            return torch.empty(*there.shape, 0, dtype=torch.int64, device=self.device), 0
+        parts, short = [], 0
+        for own, near, table, exclusion, listed in zip(
+            self.galleries, self.support, self.tables, hidden, rows, strict=True
+        ):
+            assert table is not None
+            close = np.where(listed[..., None] >= 0, table[np.maximum(listed, 0)], -1)  # (n, c, 64)
+            if near is own:  # a candidate is no support of itself
+                close = np.where(close == listed[..., None], -1, close)
+            masked = mask_support(close, near.rows, exclusion.take(queries), self.config.support_used)
+            parts.append(torch.from_numpy(masked.rows).to(self.device))
+            short += int(masked.short.sum())
+        return torch.cat(parts, dim=1), short
+
+    def _support_facts(self, lists: Lists) -> Tensor:
+        """How the support resembles the query, and how much there is of it: what is constant in training."""
+        there = lists.support >= 0
+        if not there.shape[2]:
+            return torch.zeros(*there.shape[:2], 3, device=self.device)
+        step = max(1, _PIECE_ELEMENTS[there.device.type] // (there[0].numel() * lists.query.shape[1]))
+        pieces = [lists.take(queries) for queries in _slices(len(lists), step)]
+        similar = torch.cat(
+            [torch.einsum("ne,ncme->ncm", piece.query, self.support_of(piece)) for piece in pieces]
+        )
+        count = there.sum(dim=2)
+        highest = similar.masked_fill(~there, -1.0).amax(dim=2)
+        mean = (similar * there).sum(dim=2) / count.clamp(min=1)
+        return torch.stack([highest, mean, torch.log1p(count)], dim=2)
+
+    def support_of(self, lists: Lists) -> Tensor:
+        """Image embeddings of the support, `(n, c, m, e)`; row 0 stands in for none."""
+        return self._taken(self.support, "image", lists.support)
+
+    def _taken(self, galleries: Sequence[SourceGallery], what: str, row: Tensor) -> Tensor:
+        """Float32 rows of each slot's gallery, `(n, c, ..., width)`."""
+        parts = torch.split(row.clamp(min=0), self.slots.per_gallery, dim=1)
+        # Several times as fast as indexing with brackets, for the same rows.
+        taken = [
+            g.vectors(what).index_select(0, rows.flatten()).view(*rows.shape, -1)
+            for g, rows in zip(galleries, parts, strict=True)
+        ]
+        return torch.cat(taken, dim=1).float()
+
+    def embeddings(self, channel: str, lists: Lists) -> Tensor:
+        """The candidates' rows in a channel, `(n, c, width)`; a GPU gathers them where the galleries lie."""
+        return self._gather(channel, lists.row)
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def galleries_of(folder: Path, sources: Iterable[str], device: str) -> dict[str, SourceGallery]:
+    """The galleries of a finished stage."""
+    return {source: SourceGallery(source, folder, device) for source in sources}
+
+
+def open_instance(
+    config: PinpointConfig, source: str, galleries: Mapping[str, SourceGallery], support: Path
+) -> Instance:
+    """The instance that answers a source, with the support of its candidates from the folder of that stage.
+
+    Support is of the other source than the candidate's; where there is but one, of that one.
+    """
+    names = list(galleries)
+    listed = [source, *(name for name in names if name != source)] if config.galleries == "both" else [source]
+    if config.galleries == "both" and len(names) < 2:
+        raise UsageError("galleries=both needs two sources", found=config.sources, fix="--set galleries=own")
+    other = {name: next((n for n in names if n != name), name) for name in names}
+    near = [galleries[other[name]] for name in listed]
+    tables = [_support_table(config, name, support) for name in listed]
+    return Instance([galleries[name] for name in listed], near, tables, config, near[0].device)
+
+
+def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArray[np.int32] | None:
+    """Rows near each row of a gallery; shuffled, those near another row that the seed has chosen."""
+    if config.support == "none":
+        return None
+    table: NDArray[np.int32] = np.load(folder / f"{gallery}.support.npy", mmap_mode="r", allow_pickle=False)
+    if config.support == "shuffled":
+        return table[np.random.default_rng(0).permutation(len(table))]
+    return table
+
+
+def chord_km(a: Tensor, b: Tensor) -> Tensor:
+    """Great-circle distance of unit vectors `(..., 3)` from their difference: exact where they are close."""
+    return _arc_km((a - b).norm(dim=-1))
+
+
+def between_km(lists: Lists) -> Tensor:
+    """Distances between the candidates of each list, `(n, c, c)`, as `chord_km` measures them."""
+    return _arc_km(torch.cdist(lists.xyz, lists.xyz, compute_mode="donot_use_mm_for_euclid_dist"))
+
+
+def _arc_km(chord: Tensor) -> Tensor:
+    return 2 * EARTH_KM * torch.asin(chord.clamp(max=2.0) / 2)
+
+
+def share_of_radii(km: Tensor) -> Tensor:
+    """Of the five radii, the share that a distance stays within: what the field's tables count."""
+    return torch.stack([km < radius for radius in RADII_KM]).float().mean(dim=0)
+
+
+def feature_count(galleries: int) -> int:
+    """Width of `hand_features`."""
+    return galleries * (2 * len(CHANNELS) + 1) + 2
+
+
+def hand_features(lists: Lists, slots: Slots, same: Tensor) -> Tensor:
+    """What a person would look at, `(n, c, f)`: where a candidate ranks and who agrees with it.
+
+    For each gallery: the inverse rank in each channel; the best learned similarity within 1 km
+    relative to the query's best; the log distance to each channel's first. Then the log number of
+    candidates within 1 and 25 km. `same` `(n, c, c)` says which slots hold one row.
+    """
+    km, image = between_km(lists), lists.scores[..., 0]
+    gallery, channel, rank = (t.to(km.device) for t in (slots.gallery, slots.channel, slots.rank))
+    inverse = same * (1.0 / (1.0 + rank))  # (n, c, c): the rank that a slot gives its row
+    found: list[Tensor] = []
+    for number in range(len(slots.sources)):
+        mine = gallery == number  # (c,)
+        best = image.masked_fill(~(lists.there & mine), -1.0)  # (n, c)
+        near = best[:, None].masked_fill(km >= RADII_KM[0], -1.0).amax(dim=2)
+        found.append(near - best.amax(dim=1, keepdim=True))
+        for kind in range(len(CHANNELS)):
+            slot = mine & (channel == kind)
+            if not slot.any():  # a channel that was dropped says nothing
+                found += [torch.zeros_like(image)] * 2
+                continue
+            found.append((inverse * slot).amax(dim=2))
+            first = int(slot.nonzero()[0])
+            away = torch.log1p(km[:, :, first])
+            found.append(torch.where(lists.row[:, first, None] >= 0, away, _FARTHEST))
+    others = lists.there[:, None].float()
+    found += [torch.log1p(((km < radius) * others).sum(dim=2)) for radius in RADII_KM[:2]]
+    return torch.stack(found, dim=2)

@@ -1,0 +1,351 @@
+"""The stage `reranker`: trained on the lists of B, the best pass chosen on C."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pinpoint_harness.artifacts import Content, read_json, write_atomic
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.progress import phase
+from pinpoint_harness.search import xyz_of
+from pinpoint_harness.training import Checkpoints, Making, describe
+from pinpoint_harness.types import RADII_KM
+
+from .answer import Calibration, decide, fit, merge, probabilities
+from .candidates import Asked, read_asked
+from .config import PinpointConfig, part
+from .embedder import curve_csv
+from .lists import Instance, Lists, between_km, chord_km, galleries_of, open_instance, share_of_radii
+from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pinpoint_harness.features import FeatureStore
+
+OF_RERANKER = (
+    *("support", "support_used", "galleries", "candidates_image", "candidates_raw", "candidates_location"),
+    *("reranker", "query_embedding", "visual_token", "gps_token", "support_token", "token_scores"),
+    *("list_features", "layers", "width", "heads", "context_layers", "ranking_loss", "margin"),
+    *("target_temperature", "reranker_epochs", "reranker_batch", "reranker_learning_rate"),
+    *("reranker_weight_decay", "retrieval_location", "retrieval_raw"),
+)
+"""The choices that change a reranker, beside the candidates it learns from."""
+
+FILTERED, OPEN = "author filter", "no author filter"
+
+WARMUP_SHARE = 0.05
+SCORING_BATCH = 128
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Lists of a set and how far from the truth each candidate lies."""
+
+    lists: Lists
+    km: Tensor  # (n, c)
+
+    def __len__(self) -> int:
+        return len(self.lists)
+
+    def take(self, rows: Tensor) -> Ranking:
+        return Ranking(self.lists.take(rows), self.km[rows])
+
+
+def ranking_of(instance: Instance, asked: Asked) -> Ranking:
+    """The candidate lists of a set under a configuration's quotas, support masked for each query."""
+    found = [asked.found[gallery.source] for gallery in instance.galleries]
+    hidden = [asked.hidden[gallery.source] for gallery in instance.support]
+    lists = instance.lists(found, asked.image, asked.raw, hidden)
+    truth = torch.from_numpy(xyz_of(asked.coordinates)).to(instance.device)
+    return Ranking(lists, chord_km(lists.xyz, truth[:, None]))
+
+
+def margin_loss(scores: Tensor, lists: Lists, km: Tensor, margin: float) -> Tensor:
+    """`relu(m - s_best + s_j)` over all candidates farther from the truth than the best one."""
+    away = km.masked_fill(~lists.there, torch.inf)
+    nearest, best = away.min(dim=1, keepdim=True)
+    farther = lists.there & (km > nearest)  # what lies where the best does is as good
+    # An empty slot must not make 0 * inf of the loss, and a list may have no other.
+    scores = scores.clamp(min=torch.finfo(scores.dtype).min / 4)
+    loss = (margin - scores.gather(1, best) + scores).relu() * farther
+    return loss.sum() / farther.sum().clamp(min=1)
+
+
+def listwise_loss(scores: Tensor, lists: Lists, km: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy against the softmax of each candidate's share of the radii.
+
+    Lists in which no candidate is within the largest radius teach nothing and count for nothing.
+    """
+    share = share_of_radii(km)
+    target = (share / temperature).masked_fill(~lists.there, -torch.inf).softmax(dim=1)
+    log_p = scores.log_softmax(dim=1).masked_fill(~lists.there, 0.0)
+    teaches = (share * lists.there).amax(dim=1) > 0
+    losses = -(target.nan_to_num(0.0) * log_p).sum(dim=1)
+    return losses[teaches].sum() / teaches.sum().clamp(min=1)
+
+
+def loss_of(config: PinpointConfig, scores: Tensor, batch: Ranking) -> Tensor:
+    """The configuration's loss of a batch."""
+    if config.ranking_loss == "listwise":
+        return listwise_loss(scores, batch.lists, batch.km, config.target_temperature)
+    return margin_loss(scores, batch.lists, batch.km, config.margin)
+
+
+def accuracy(ranking: Ranking, scores: Tensor) -> Row:
+    """Share of all queries whose best-scored candidate lies within each radius, and the mean of the five."""
+    best = scores.argmax(dim=1, keepdim=True)
+    km = torch.where(ranking.lists.there.any(dim=1), ranking.km.gather(1, best)[:, 0], torch.inf)
+    shares = {f"{radius:g}km": float((km < radius).double().mean()) for radius in RADII_KM}
+    return {**shares, "mean": sum(shares.values()) / len(shares)}
+
+
+def score_lists(model: Reranker | FeatureReranker, instance: Instance, lists: Lists) -> Tensor:
+    """Scores of many lists, `(n, c)`."""
+    with torch.no_grad():
+        parts = [
+            model(lists.take(slice(start, start + SCORING_BATCH)), instance)
+            for start in range(0, len(lists), SCORING_BATCH)
+        ]
+    return torch.cat(parts)
+
+
+class RerankerTrainer:
+    """A reranker, its optimizer and the order of its batches."""
+
+    def __init__(self, config: PinpointConfig, instance: Instance, train: Ranking, seed: int) -> None:
+        self.config, self.instance, self.train, self.seed = config, instance, train, seed
+        lists = train.lists
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.model = build_reranker(config, lists.query.shape[1], lists.features.shape[2])
+        self.model.to(instance.device)
+        if isinstance(self.model, FeatureReranker):
+            self.model.standard.measure(lists.features[lists.there])
+        else:
+            self.model.standard.measure(torch.cat([lists.scores, lists.support_facts], dim=2)[lists.there])
+            self.model.feature_standard.measure(lists.features[lists.there])
+        self.batches = -(-len(train) // config.reranker_batch)
+        self.steps = self.batches * config.reranker_epochs
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=config.reranker_learning_rate, weight_decay=config.reranker_weight_decay, fused=True
+        )
+
+    def epoch(self, number: int) -> float:
+        """One pass over the lists of B in an order of its own; the mean loss."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        order = torch.randperm(len(self.train), generator=generator).to(self.instance.device)
+        self.model.train()
+        total = torch.zeros((), dtype=torch.float64, device=self.instance.device)
+        for batch in range(self.batches):
+            rows = order[batch * self.config.reranker_batch : (batch + 1) * self.config.reranker_batch]
+            chosen = self.train.take(rows)
+            loss = loss_of(self.config, self.model(chosen.lists, self.instance), chosen)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call] # torch has no type for it
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._learning_rate(number * self.batches + batch)
+            self.optimizer.step()
+            total += loss.detach()
+        mean = float(total) / self.batches
+        if not math.isfinite(mean):
+            raise DataError(
+                f"the reranker's loss is no number in pass {number + 1}",
+                fix="lower reranker_learning_rate; the pass before is kept and the training goes on from it",
+            )
+        return mean
+
+    def _learning_rate(self, step: int) -> float:
+        warmup = max(1, round(WARMUP_SHARE * self.steps))
+        if step < warmup:
+            return self.config.reranker_learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, self.steps - warmup)
+        return self.config.reranker_learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the next pass depends on."""
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for kind, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{kind}/{name}"] = value
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a checkpoint's state, to the last bit."""
+        named, weights = dict(self.model.named_parameters()), {}
+        for key, value in tensors.items():
+            kind, _, name = key.partition("/")
+            if kind == "model":
+                weights[name] = value
+            elif kind != "best":
+                self.optimizer.state[named[name]][kind] = value.clone().to(named[name].device)
+        self.model.load_state_dict(weights)
+
+
+def train_reranker(
+    config: PinpointConfig,
+    instance: Instance,
+    train: Ranking,
+    held: Ranking,
+    seed: int,
+    title: str,
+    keep: Checkpoints | None = None,
+) -> tuple[dict[str, Tensor], list[Row]]:
+    """The weights of the pass that answers C best by argmax, and the curve over all passes."""
+    trainer = RerankerTrainer(config, instance, train, seed)
+    begun, curve = (
+        0,
+        [{"epoch": 0.0, "loss": math.nan, **accuracy(held, retrieval_scores(held.lists, config))}],
+    )
+    best: dict[str, Tensor] = {}
+    if keep is not None and (last := keep.last()) and last[2]["title"] == title:
+        _, tensors, notes = last
+        begun, curve = int(notes["passes"]), json.loads(notes["curve"])
+        trainer.restore(tensors)
+        best = {
+            name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")
+        }
+    with phase(title, config.reranker_epochs, done=begun, unit="passes") as advance:
+        for number in range(begun, config.reranker_epochs):
+            loss = trainer.epoch(number)
+            trainer.model.eval()
+            found = accuracy(held, score_lists(trainer.model, instance, held.lists))
+            if not best or found["mean"] > max(row["mean"] for row in curve[1:]):
+                best = {name: value.clone().cpu() for name, value in trainer.model.state_dict().items()}
+            curve.append({"epoch": number + 1.0, "loss": loss, **found})
+            if keep is not None:
+                notes = {"title": title, "passes": str(number + 1), "curve": json.dumps(curve)}
+                weights = {f"best/{name}": value for name, value in best.items()}
+                keep.save(number + 1, {**trainer.state(), **weights}, notes)
+            advance(1)
+    return best, curve
+
+
+def make_reranker(
+    making: Making, config: PinpointConfig, seed: int, stores: Mapping[str, FeatureStore]
+) -> dict[str, Content]:
+    """A reranker for the instance of each source, and the curve of its training."""
+    from safetensors.torch import save
+
+    galleries = galleries_of(making.inputs["gallery"], stores, making.context.device)
+    files: dict[str, Content] = {}
+    outcome: dict[str, Any] = {}
+    for number, source in enumerate(stores):
+        instance = open_instance(config, source, galleries, making.inputs["support"])
+        sets = {
+            name: ranking_of(instance, _asked(making, source, name, stores, config))
+            for name in ("train", "held")
+        }
+        # What is finished of one instance outlives a kill while the next is trained.
+        finished = making.artifact.shard_path(number, ".best")
+        if not finished.exists():
+            best, curve = train_reranker(
+                config, instance, sets["train"], sets["held"], seed, source, Checkpoints(making)
+            )
+            write_atomic(finished, save(best, {"curve": json.dumps(curve)}))
+        weights = finished.read_bytes()
+        curve = _curve_of(weights)
+        files |= {f"{source}.safetensors": weights, f"{source}.curve.csv": curve_csv(curve)}
+        lists = sets["train"].lists
+        outcome[source] = {
+            "lists": len(lists),
+            "features": lists.features.shape[2],
+            "best": max(curve[1:], key=lambda row: row["mean"]),
+            "support_cut_short": lists.short,
+        }
+    return {**files, "config.json": describe(part(config, *OF_RERANKER), seed=seed, outcome=outcome)}
+
+
+def _curve_of(weights: bytes) -> list[Row]:
+    """The notes beside the weights; the library reads them from files only."""
+    length = int.from_bytes(weights[:8], "little")
+    curve: list[Row] = json.loads(json.loads(weights[8 : 8 + length])["__metadata__"]["curve"])
+    return curve
+
+
+def make_calibration(
+    making: Making, config: PinpointConfig, stores: Mapping[str, FeatureStore]
+) -> dict[str, Content]:
+    """Temperature and "none" logit of each instance, with the author filter and without, fitted on C."""
+    galleries = galleries_of(making.inputs["gallery"], stores, making.context.device)
+    fitted: dict[str, dict[str, Any]] = {}
+    held: dict[str, dict[str, Any]] = {}
+    for source in stores:
+        instance = open_instance(config, source, galleries, making.inputs["support"])
+        model = load_reranker(making.inputs.get("reranker"), source, config, making.context.device)
+        fitted[source], held[source] = {}, {}
+        for name, state in (("held", FILTERED), ("held-open", OPEN)):
+            ranking = ranking_of(instance, _asked(making, source, name, stores, config))
+            scores = scores_of(model, config, instance, ranking.lists)
+            calibration = fit(ranking.lists, scores, ranking.km)
+            fitted[source][state] = asdict(calibration)
+            held[source][state] = {
+                decoding: on_held(ranking, scores, calibration, decoding)
+                for decoding in ("argmax", "expected")
+            }
+    return {"config.json": describe(part(config, *OF_RERANKER), fitted=fitted, held=held)}
+
+
+def on_held(ranking: Ranking, scores: Tensor, calibration: Calibration, decoding: str) -> Row:
+    """Accuracy on C in percent: of each radius, what the probabilities lead to expect, and the mean of five.
+
+    The same photos fitted two numbers and chose a pass: what stands here serves to choose, no more.
+    """
+    answer = decide(ranking.lists, scores, calibration, decoding)
+    slot = answer.slot[:, :1]
+    km = ranking.km.gather(1, slot)[:, 0].masked_fill(~answer.there[:, 0], torch.inf)
+    away = between_km(ranking.lists).gather(1, slot[..., None].expand(-1, -1, ranking.km.shape[1]))[:, 0]
+    _, probability = merge(ranking.lists, probabilities(scores, calibration))
+    row: Row = {}
+    for radius in RADII_KM:
+        row[f"{radius:g}km"] = round(100 * float((km < radius).double().mean()), 2)
+        said = (probability * (away < radius)).sum(dim=1)
+        row[f"{radius:g}km_expected"] = round(100 * float(said.mean()), 2)
+    return {**row, "mean": round(sum(row[f"{radius:g}km"] for radius in RADII_KM) / len(RADII_KM), 2)}
+
+
+def read_calibration(folder: Path, source: str, author_filter: bool) -> Calibration:
+    """What was fitted for an instance and a state of the author filter."""
+    found = read_json(folder / "config.json")["fitted"][source][FILTERED if author_filter else OPEN]
+    return Calibration(**found)
+
+
+def load_reranker(
+    folder: Path | None, source: str, config: PinpointConfig, device: str
+) -> Reranker | FeatureReranker | None:
+    """The trained reranker of an instance, ready to answer; None where the retrieval ranks."""
+    if folder is None:
+        return None
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / f"{source}.safetensors")
+    features = read_json(folder / "config.json")["outcome"][source]["features"]
+    model = build_reranker(config, config.embedding, features)
+    model.load_state_dict(weights)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def scores_of(
+    model: Reranker | FeatureReranker | None, config: PinpointConfig, instance: Instance, lists: Lists
+) -> Tensor:
+    """Scores of many lists by the reranker, or by the retrieval where there is none."""
+    return retrieval_scores(lists, config) if model is None else score_lists(model, instance, lists)
+
+
+def _asked(
+    making: Making, source: str, name: str, stores: Mapping[str, FeatureStore], config: PinpointConfig
+) -> Asked:
+    return read_asked(making.inputs["candidates"], source, name, stores[source], list(stores), config)

@@ -1,0 +1,189 @@
+"""The rerankers: one score for each candidate of a list.
+
+`Reranker` reads a few tokens of each candidate; candidates see one another only in `context_layers`.
+`FeatureReranker` is the control: a small network over hand-made features.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pinpoint_harness.types import RADII_KM
+
+from .config import PinpointConfig
+from .lists import Instance, Lists, between_km
+
+FACTS = 6
+"""Numbers known of a candidate beside its embeddings: three similarities and three of its support."""
+
+
+class Layer(nn.Module):
+    """Self-attention and an MLP, each after a LayerNorm and added to what was there."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor, mask: Tensor | None = None, first: int | None = None) -> Tensor:
+        """`(b, t, width)`, or the `first` tokens alone; `mask` `(b, heads, t, t)` is added to the logits."""
+        b, t, width = x.shape
+        normed = self.norm(x)
+        asking, x = normed[:, :first], x[:, :first]
+        q = self.query(asking).view(b, -1, self.heads, width // self.heads).transpose(1, 2)  # (b, h, t, w/h)
+        k, v = self.key_value(normed).view(b, t, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        x = x + self.out(seen.transpose(1, 2).reshape(b, -1, width))
+        out: Tensor = x + self.mlp(x)
+        return out
+
+
+class Reranker(nn.Module):
+    """A Transformer over [query, visual, GPS, support] of one candidate, its score read from the first."""
+
+    def __init__(self, config: PinpointConfig, embedding: int, features: int) -> None:
+        super().__init__()
+        self.config, width = config, config.width
+        scores = 1 if config.token_scores else 0
+        self.scale = embedding**0.5  # a unit vector's entries become about 1
+        self.standard = Standard(FACTS)
+        self.feature_standard = Standard(features)
+        facts = (features + FACTS) * config.list_features
+        self.query = nn.Linear(embedding * config.query_embedding + facts, width)
+        self.gallery = nn.Embedding(2, width)  # the instance's own, or the other
+        if config.visual_token:
+            self.visual = nn.Linear(embedding + 2 * scores, width)  # learned and raw similarity
+        if config.gps_token:
+            self.gps = nn.Linear(embedding + scores, width)
+        self.with_support = config.support_token and config.support != "none"
+        if self.with_support:
+            # One head of attention: key and value projections fold into the query's and the token's.
+            self.pool = nn.Linear(embedding, embedding, bias=False)
+            self.support = nn.Linear(embedding + 3 * scores, width)
+            self.no_support = nn.Parameter(torch.zeros(width))
+        self.layers = nn.ModuleList(Layer(width, config.heads) for _ in range(config.layers))
+        self.context = nn.ModuleList(Layer(width, config.heads) for _ in range(config.context_layers))
+        if config.context_layers:
+            self.nearness = nn.Linear(len(RADII_KM), config.heads, bias=False)
+        self.norm = nn.LayerNorm(width)
+        self.score = nn.Linear(width, 1)
+        nn.init.zeros_(self.score.weight)  # begin with the order of the retrieval
+        self.retrieval = nn.Linear(3, 1, bias=False) if config.token_scores else None
+        if self.retrieval is not None:
+            with torch.no_grad():
+                weights = [1.0, config.retrieval_raw, config.retrieval_location]
+                self.retrieval.weight.copy_(torch.tensor([weights]))
+
+    def forward(self, lists: Lists, instance: Instance) -> Tensor:
+        """Scores `(n, c)`, minus infinity where a slot is empty."""
+        n, c = lists.there.shape
+        x = self.read(lists, instance)  # (n * c, t, width)
+        for number, layer in enumerate(self.layers):
+            x = layer(x, first=1 if number + 1 == len(self.layers) else None)
+        x = x.view(n, c, -1)
+        if len(self.context):
+            mask = self._near(lists)  # (n, heads, c, c)
+            for layer in self.context:
+                x = layer(x, mask)
+        score: Tensor = self.score(self.norm(x)).squeeze(2)
+        if self.retrieval is not None:
+            similar = (lists.scores - self.standard.mean[:3]) / self.standard.deviation[:3]
+            score = score + self.retrieval(similar).squeeze(2)
+        return score.masked_fill(~lists.there, -torch.inf)
+
+    def read(self, lists: Lists, instance: Instance) -> Tensor:
+        """The tokens of every candidate, `(n * c, t, width)`."""
+        config = self.config
+        n, c = lists.there.shape
+        facts = self.standard(torch.cat([lists.scores, lists.support_facts], dim=2))  # (n, c, 6)
+        image, raw, location, support = facts.split([1, 1, 1, 3], dim=2)
+        read = []
+        if config.query_embedding:
+            read.append((lists.query * self.scale)[:, None].expand(-1, c, -1))  # (n, c, e)
+        if config.list_features:
+            read += [self.feature_standard(lists.features), facts]
+        made = [self.query(torch.cat(read, dim=2)) + self.gallery(instance.slots.gallery.to(facts.device))]
+        if config.visual_token:
+            made.append(self.visual(self._with(instance.embeddings("image", lists), image, raw)))
+        if config.gps_token:
+            made.append(self.gps(self._with(instance.embeddings("location", lists), location)))
+        if self.with_support:
+            made.append(self._support(lists, instance, support))
+        return torch.stack(made, dim=2).view(n * c, len(made), -1)
+
+    def _with(self, embedding: Tensor, *facts: Tensor) -> Tensor:
+        scaled = embedding * self.scale
+        return torch.cat([scaled, *facts], dim=2) if self.config.token_scores else scaled
+
+    def _support(self, lists: Lists, instance: Instance, facts: Tensor) -> Tensor:
+        """One token of what stands near each candidate, `(n, c, width)`."""
+        there, close = lists.support >= 0, instance.support_of(lists)  # (n, c, m), (n, c, m, e)
+        logits = torch.einsum("ne,ncme->ncm", self.pool(lists.query * self.scale), close)
+        weights = logits.masked_fill(~there, -torch.inf).softmax(dim=2).nan_to_num(0.0)  # none there: zeros
+        pooled = torch.einsum("ncm,ncme->nce", weights, close)
+        token: Tensor = self.support(self._with(pooled, facts))
+        return torch.where(there.any(dim=2, keepdim=True), token, self.no_support)
+
+    def _near(self, lists: Lists) -> Tensor:
+        """Attention logits of candidates among themselves: how close they lie, and who is there."""
+        km = between_km(lists)  # (n, c, c)
+        within = torch.stack([km < radius for radius in RADII_KM], dim=3).float()
+        bias: Tensor = self.nearness(within).permute(0, 3, 1, 2)  # (n, heads, c, c)
+        # A slot sees itself, so that an empty list has something to attend to.
+        seen = lists.there[:, None] | torch.eye(km.shape[1], dtype=torch.bool, device=km.device)
+        return bias.masked_fill(~seen[:, None], -torch.inf)
+
+
+class FeatureReranker(nn.Module):
+    """64-64-1 over the hand-made features, candidate by candidate."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.standard = Standard(features)
+        self.layers = nn.Sequential(
+            nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+        )
+
+    def forward(self, lists: Lists, instance: Instance) -> Tensor:
+        """Scores `(n, c)`, minus infinity where a slot is empty."""
+        score: Tensor = self.layers(self.standard(lists.features)).squeeze(2)
+        return score.masked_fill(~lists.there, -torch.inf)
+
+
+class Standard(nn.Module):
+    """Numbers of different sizes brought to mean 0 and deviation 1, as measured once in training."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def measure(self, values: Tensor) -> None:
+        """Take mean and deviation from rows `(n, width)`."""
+        self.mean, self.deviation = values.mean(dim=0), values.std(dim=0).clamp(min=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = (x - self.mean) / self.deviation
+        return out
+
+
+def build_reranker(config: PinpointConfig, embedding: int, features: int) -> Reranker | FeatureReranker:
+    """The reranker that the configuration names, not yet trained."""
+    if config.reranker == "features":
+        return FeatureReranker(features)
+    return Reranker(config, embedding, features)
+
+
+def retrieval_scores(lists: Lists, config: PinpointConfig) -> Tensor:
+    """What the searches alone say of each candidate, `(n, c)`: a weighted sum of its similarities."""
+    image, raw, location = lists.scores.unbind(dim=2)
+    score = image + config.retrieval_location * location + config.retrieval_raw * raw
+    return score.masked_fill(~lists.there, -torch.inf)
