@@ -14,19 +14,18 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from scipy.stats import binomtest, fisher_exact
 
-from pinpoint_harness import slicing
+from pinpoint_harness import break_down, load_dataset, read_run, slicing
 from pinpoint_harness.breakdowns import (
     Breakdown,
     against_rest,
-    break_down,
-    exact_bounds,
+    break_down_frame,
     intracluster_correlation,
 )
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.comparison import holm
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.intervals import Clusters, cluster
+from pinpoint_harness.intervals import Clusters, cluster, exact_bounds
 from pinpoint_harness.protocols import get_protocol
 from pinpoint_harness.scoring import score_frame
 from pinpoint_harness.slicing import CONTINENTS, UNKNOWN, Slicing, slice_by
@@ -71,7 +70,7 @@ def mixed(n: int = 400) -> tuple[pd.DataFrame, Slicing]:
 
 def test_slices_add_up_to_the_whole() -> None:
     frame, slices = mixed()
-    found = break_down(frame, slices, PROTOCOL, resamples=100)
+    found = break_down_frame(frame, slices, PROTOCOL, resamples=100)
     assert sum(one.n for one in found.slices) == found.whole.n == 400
     for metric in ("acc_1km", "acc_25km", "acc_200km", "acc_750km", "acc_2500km"):
         assert sum(one.hits(metric) for one in found.slices) == found.whole.hits(metric) > 0
@@ -81,7 +80,7 @@ def test_slices_add_up_to_the_whole() -> None:
 
 def test_a_slice_scores_as_its_rows_do_by_themselves() -> None:
     frame, slices = mixed()
-    found = break_down(frame, slices, PROTOCOL, resamples=100)
+    found = break_down_frame(frame, slices, PROTOCOL, resamples=100)
     for code, one in enumerate(found.slices[:3]):
         alone = score_frame(frame[slices.codes == code], PROTOCOL, resamples=100)
         assert not one.few
@@ -98,7 +97,7 @@ def test_a_slice_of_few_photographers_is_marked_and_neither_tested_nor_ranked() 
         [f"b{n % 3}" for n in range(60)] + [f"a{n}" for n in range(120)] + [f"c{n % 12}" for n in range(24)]
     )
     codes = [1] * 60 + [0] * 120 + [2] * 24
-    found = break_down(answers(off, authors), sliced(codes), PROTOCOL, resamples=100)
+    found = break_down_frame(answers(off, authors), sliced(codes), PROTOCOL, resamples=100)
     slices = by_name(found)
     assert [name for name, one in slices.items() if one.few] == ["b"]
     assert (slices["b"].clusters, slices["b"].effective) == (3, 3)
@@ -113,14 +112,16 @@ def test_a_slice_of_few_photographers_is_marked_and_neither_tested_nor_ranked() 
 
 def test_one_photographer_with_most_of_a_slice_makes_it_few_however_many_others_there_are() -> None:
     authors = ["big"] * 90 + [f"small {n}" for n in range(20)] + [f"rest {n}" for n in range(40)]
-    found = break_down(answers([0.1] * 150, authors), sliced([0] * 110 + [1] * 40), PROTOCOL, resamples=100)
+    found = break_down_frame(
+        answers([0.1] * 150, authors), sliced([0] * 110 + [1] * 40), PROTOCOL, resamples=100
+    )
     first = by_name(found)["a"]
     assert first.clusters == 21
     assert first.few
 
 
 def test_no_slice_is_the_best_of_one() -> None:
-    found = break_down(answers([0.1] * 40), sliced([0] * 40), PROTOCOL, resamples=100)
+    found = break_down_frame(answers([0.1] * 40), sliced([0] * 40), PROTOCOL, resamples=100)
     assert found.extremes("acc_25km") is None
     assert found.tested == 0
 
@@ -347,6 +348,19 @@ def test_continents_of_the_capitals_add_up_and_europe_stands_out(run: str, tmp_p
     assert "by continent: the truth's column 'continent'" in text
     best = next(line for line in text.splitlines() if line.startswith("acc_2500km") and "Europe" in line)
     assert " to " in best  # an extreme never stands without its interval
+
+
+def test_from_python_slices_are_those_of_the_command(run: str) -> None:
+    stored, truth = read_run(run), load_dataset("capitals")
+    told = json.loads(pinpoint("results", "breakdown", run, "--by", "continent", "--json").stdout)
+    assert (
+        json.loads(json.dumps(break_down(stored, "continent", truth).to_dict()))["slices"] == told["slices"]
+    )
+    points = truth[["latitude", "longitude"]].to_numpy()
+    assert sum(one.n for one in break_down(stored, "density", gallery=points).slices) == len(truth)
+    for by, needed in (("country", "the truth table"), ("density", "the points of a gallery")):
+        with pytest.raises(UsageError, match=f"slices by '{by}' need {needed}"):
+            break_down(stored, by)
 
 
 def test_small_slices_are_marked_in_text_and_json() -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,9 @@ def test_doctor_reports_and_fails_only_for_problems(monkeypatch: pytest.MonkeyPa
     report = as_json("doctor")
     assert any(line.startswith("numpy ") for line in report["versions"])
     assert report["devices"][0].startswith("cpu: ")
+    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    extras = declared["optional-dependencies"].keys() - {"cpu", "gpu", "test", "bench"}  # FAISS, and tools
+    assert {line.partition(":")[0] for line in report["extras"]} == extras
     monkeypatch.setenv("PINPOINT_DATA", "/no/such/folder")
     assert "problem: PINPOINT_DATA names" in pinpoint("doctor", code=1).stdout
 

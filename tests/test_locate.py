@@ -25,7 +25,7 @@ from pinpoint_harness.cli.locate import _percent
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import iter_stores
-from pinpoint_harness.locate import Answer, Candidate, Locator, open_photos
+from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.locate_map import _around, draw_answers
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.predictions import candidates_of
@@ -108,11 +108,9 @@ class Blind:
 
 @hookimpl
 def pinpoint_register(register):
-    def info(*notes):
-        return DatasetInfo(title="Toy", source="", licence="", notes=notes)
-    register.dataset("toy/real", f"{__name__}:Real", info())
-    register.dataset("toy/drawn", f"{__name__}:Drawn", info("procedural pictures: of no place"))
-    register.dataset("toy/asked", f"{__name__}:Asked", info())
+    for name in ("real", "drawn", "asked"):
+        info = DatasetInfo(title="Toy", source="", licence="", procedural=name == "drawn")
+        register.dataset(f"toy/{name}", f"{__name__}:{name.title()}", info)
     for name in ("Colours", "Flexible"):
         register.backbone(name.lower(), f"{__name__}:{name}", BackboneInfo(title=name, width=12))
     register.method("looker", f"{__name__}:Looker", MethodInfo(title="Looker"))
@@ -437,15 +435,23 @@ def test_a_model_of_a_procedural_world_says_so_in_every_output(world: World, tmp
 
 
 def test_mini_earth_s_own_datasets_are_known_as_procedural() -> None:
-    from pinpoint_harness.locate import PROCEDURAL
+    infos = {name: entry.info for name, entry in load_registry().datasets.items()}
+    assert {name for name, info in infos.items() if info.procedural} == {
+        name for name in infos if name.startswith("mini-earth")
+    }
 
-    said = {
-        name: any(note.startswith(PROCEDURAL) for note in entry.info.notes)
-        for name, entry in load_registry().datasets.items()
-    }
-    assert {name for name, procedural in said.items() if procedural} == {
-        name for name in said if name.startswith("mini-earth/")
-    }
+
+def test_from_python_answers_come_in_a_list_and_what_must_be_said_is_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"gallery": "toy/drawn", "backbone": "colours"}
+    where: dict[str, Any] = {"device": "cpu", "stores": world.stores, "registry": world.registry}
+    answers = locate_photos([str(world.folder / "asked")], "nearest-photo", settings, **where)
+    assert answers == ask(world.nearest("toy/drawn"), *sorted(world.photos))
+    assert ["means nothing" in record.message for record in caplog.records] == [True]
+    caplog.clear()
+    locate_photos(world.photos[:1], "nearest-photo", settings | {"gallery": "toy/real"}, **where)
+    assert not caplog.records
 
 
 def test_a_method_that_does_not_look_is_refused(world: World) -> None:

@@ -40,11 +40,13 @@ from pinpoint_harness.runs import Run
 from pinpoint_harness.types import DataLocation
 
 PLUGIN = '''
-"""A gallery called `shelf`, and a method that answers every query with its rows."""
+"""A gallery called `shelf`, and methods that answer every query with its rows."""
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from pinpoint_harness import Candidates, DatasetInfo, MethodInfo, Predictions, hookimpl
 from pinpoint_harness.features import FeatureStore
@@ -84,8 +86,34 @@ class Rows:
         return Predictions(places[:, 1], candidates=chosen)
 
 
+class Keeper:
+    """Candidates are rows of a list of its own, of which no feature store knows."""
+
+    input = "none"
+    answer_version = 1
+
+    def __init__(self, params, context):
+        self.names = Path(os.environ["KEPT"]).read_text().split()
+
+    def content(self):
+        return {"kept": tuple(self.names)}
+
+    def candidate_photos(self, source, row):
+        return {"kept": "shelf"}[source], [self.names[at] for at in row]
+
+    def predict(self, queries):
+        table = pd.read_csv(Path(os.environ["PINPOINT_DATA"], "shelf", "truth.csv")).set_index("image")
+        kept = table.loc[self.names, ["latitude", "longitude"]].to_numpy()
+        places = np.tile(kept, (len(queries), 1, 1))
+        shape = places.shape[:2]
+        row = np.tile(np.arange(shape[1]), (len(queries), 1))
+        chosen = Candidates(places, source=np.full(shape, "kept"), row=row)
+        return Predictions(places[:, 0], candidates=chosen)
+
+
 @hookimpl
 def pinpoint_register(register):
+    register.method("keeper", f"{__name__}:Keeper", MethodInfo(title="Keeper"))
     register.dataset("shelf", f"{__name__}:Shelf", INFO)
     register.method("rows", f"{__name__}:Rows", MethodInfo(title="Rows"))
 '''
@@ -311,6 +339,25 @@ def test_a_gallery_without_its_store_is_shown_as_maps_and_says_so(world: World) 
     figure = candidate_sheet(album, np.array([0]))
     assert [Cell(axes).is_map for axes in figure.axes] == [False, True, True, True]
     assert "the run's recipe names no feature store of 'shelf'" in figure.texts[-1].get_text()
+
+
+def test_a_method_says_which_photos_its_own_rows_are_as_long_as_it_is_the_same(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "kept.txt"
+    monkeypatch.setenv("KEPT", str(kept))
+    kept.write_text("g3.jpg g1.jpg")
+    run = world.run("keeper")
+    line = world.cells(run)[0]
+    assert [cell.caption[-1] for cell in line[1:3]] == ["kept", "kept"]
+    assert all(np.abs(cell.middle - [0, SHELF_GREEN, 0]).max() <= 8 for cell in line[1:3])
+    kept.write_text("g1.jpg g3.jpg")
+    assert [cell.is_map for cell in world.cells(run)[0][:3]] == [False, True, True]
+    why = "keeper is not here as it was when it answered"
+    assert f"6 of 9 photos are shown as maps: {why}" in world.notes(run)
+    kept.unlink()
+    why = "keeper cannot be asked for them: method 'keeper' cannot be set up"
+    assert f"6 of 9 photos are shown as maps: {why}" in world.notes(run)
 
 
 def test_a_photo_is_not_shown_for_a_row_that_lies_elsewhere_now(world: World) -> None:

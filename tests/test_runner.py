@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -205,6 +206,17 @@ def test_a_run_stopped_between_tiles_goes_on_where_it_was_and_ends_in_the_same_b
     for name in ("predictions.parquet", "run.json", "manifest.json"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     assert [line["event"] for line in resumed.sessions()] == ["start", "failed", "start", "end"]
+
+
+def test_every_start_and_end_says_how_many_threads_compute(tmp_path: Path) -> None:
+    import torch
+
+    done = run(request(tmp_path))
+    lines = [json.loads(line) for line in (done.folder / "sessions.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["threads"]) for line in lines] == [
+        ("start", torch.get_num_threads()),
+        ("end", torch.get_num_threads()),
+    ]
 
 
 def test_silence_is_stored_as_a_miss_and_notes_are_kept_once(tmp_path: Path) -> None:

@@ -9,14 +9,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api import break_down as break_down
     from .api import evaluate as evaluate
     from .api import load_dataset as load_dataset
     from .api import read_run as read_run
     from .api import score as score
+    from .calibration import calibrate as calibrate
     from .comparison import compare as compare
     from .errors import HarnessError as HarnessError
     from .hookspecs import Register as Register
     from .hookspecs import hookimpl as hookimpl
+    from .locate import locate_photos as locate_photos
     from .params import param as param
     from .types import BackboneInfo as BackboneInfo
     from .types import Candidates as Candidates
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
     from .types import Queries as Queries
 
 _HOMES = {
-    "api": ("evaluate", "load_dataset", "read_run", "score"),
+    "api": ("break_down", "evaluate", "load_dataset", "read_run", "score"),
+    "calibration": ("calibrate",),
     "comparison": ("compare",),
     "errors": ("HarnessError",),
     "hookspecs": ("Register", "hookimpl"),
+    "locate": ("locate_photos",),
     "params": ("param",),
     "types": (
         "BackboneInfo",

@@ -6,6 +6,7 @@ must hold what it should.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,12 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from .api import build_params
+from .artifacts import canonical_json
 from .containers import Failure
 from .errors import HarnessError
 from .features import FeatureStore, iter_stores
 from .images import decode
 from .peek import fit_square
-from .types import DataLocation
+from .records import method_recipe
+from .runner import build_method
+from .shelf import FinishedStores, Shelf
+from .types import Context, DataLocation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,7 +63,8 @@ class Album:
     def candidates(self, source: Sequence[str], row: NDArray[np.int64], places: Floats) -> list[Photo]:
         """Gallery photos: `(n,)` sources and rows and `(n, 2)` coordinates, as the run has them.
 
-        A row is one of the feature store that the run's recipe names; no other store will do.
+        A row is one of the feature store that the run's recipe names, and no other store will do; or
+        the run's method says by `candidate_photos` which photo it is.
         """
         photos: list[Photo] = ["the run names no photo, only a place"] * len(source)
         for name in sorted({str(name) for name in source if name}):
@@ -68,19 +75,42 @@ class Album:
 
     def _of_gallery(self, name: str, row: NDArray[np.int64], places: Floats) -> list[Photo]:
         store = self._run_stores.get(name)
-        if store is None:
+        if store is not None:
+            return self._photos(name, DataLocation(), store.table["id"].take(row).to_pylist(), places)
+        if self._method is None:
             return [f"the run's recipe names no feature store of '{name}' under '{self.stores}'"] * len(row)
-        ids = store.table["id"].take(row).to_pylist()
-        return self._photos(name, DataLocation(), ids, places)
+        if isinstance(self._method, str):
+            return [self._method] * len(row)
+        dataset, ids = self._method.candidate_photos(name, row)
+        return self._photos(dataset, DataLocation(), ids, places)
 
     @cached_property
     def _run_stores(self) -> dict[str, FeatureStore]:
         named = set(_texts(self.run.record["recipe"]))
         return {store.dataset: store for store in iter_stores(self.stores) if store.key in named}
 
+    @cached_property
+    def _method(self) -> Any:
+        """The run's method as it answered; None if it knows nothing of photos, or why it cannot be had."""
+        record = self.run.record
+        name = record["method"]["name"]
+        try:
+            entry = self.registry.method(name)
+            if not hasattr(entry.load(), "candidate_photos"):
+                return None
+            params = build_params(entry, record["shown_parameters"])
+            stores = FinishedStores(Shelf(self.registry, self.stores), entry, params)
+            method: Any = build_method(entry, params, Context(stores=stores))
+            own = method.content() if hasattr(method, "content") else None
+            recipe = json.loads(canonical_json(method_recipe(entry, params, own)))
+        except HarnessError as error:
+            return f"{name} cannot be asked for them: {error.asked}"
+        same = all(record["recipe"][part] == value for part, value in recipe.items())
+        return method if same else f"{name} is not here as it was when it answered"
+
     def _photos(self, name: str, location: DataLocation, ids: Sequence[str], places: Floats) -> list[Photo]:
         try:
-            dataset: Dataset = self.registry.dataset(name).load()(location)
+            dataset = self.registry.open_dataset(name, location)
             truth = dataset.truth()
             found = truth.iloc[pd.Index(truth["id"]).get_indexer(pd.Index(ids))]
             return _read(dataset, found, ids, places)

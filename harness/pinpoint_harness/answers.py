@@ -107,7 +107,7 @@ def _read_rows(
 ) -> tuple[pd.DataFrame, dict[str, str], tuple[str, ...]]:
     """Text under the name of each role, the file's own name of each, and the reader's notes."""
     notes: tuple[str, ...] = ()
-    if _is_json(path):
+    if is_json(path):
         table = _read_json(path)
         column_of = _Header(path, tuple(table.columns)).roles(columns)
     else:
@@ -300,7 +300,7 @@ def _numbers(text: pd.Series[str]) -> Floats:
     return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
 
 
-def _is_json(path: Path) -> bool:
+def is_json(path: Path) -> bool:
     """Judged by the content: a table never begins with a brace or bracket."""
     if not path.is_file():
         raise DataError(f"there is no file '{path}'", fix="give the path of a file of answers")
@@ -332,11 +332,13 @@ def _read_json(path: Path) -> pd.DataFrame:
             if name in record or entries[image] is None
         ]
         return pd.DataFrame(long, columns=["id", "select", "latitude", "longitude"], dtype=str)
-    wide = [[image, *(_text(record.get(name)) for name in names)] for image, record in records.items()]
+    wide = [[image, *(cell_text(record.get(name)) for name in names)] for image, record in records.items()]
     return pd.DataFrame(wide, columns=["id", *names], dtype=str)
 
 
-def _parse_json(path: Path) -> dict[str, Any]:
+def parse_unique(text: str, path: Path) -> Any:
+    """JSON from a file; ValueError if it is none, DataError if a key stands twice, of which one would win."""
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
@@ -346,8 +348,12 @@ def _parse_json(path: Path) -> dict[str, Any]:
             )
         return found
 
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def _parse_json(path: Path) -> dict[str, Any]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=unique)
+        entries = parse_unique(path.read_text(encoding="utf-8-sig"), path)
     except (ValueError, RecursionError) as error:
         raise DataError(f"'{path}' is not valid JSON", found=str(error)) from error
     if not isinstance(entries, dict):
@@ -373,11 +379,12 @@ def _pair(value: Any) -> tuple[str, str]:
         return "", ""
     # What is no pair becomes half a coordinate, which is an invalid one.
     return (
-        (_text(value[0]), _text(value[1]))
+        (cell_text(value[0]), cell_text(value[1]))
         if isinstance(value, list) and len(value) == 2
-        else (_text(value), "")
+        else (cell_text(value), "")
     )
 
 
-def _text(value: Any) -> str:
+def cell_text(value: Any) -> str:
+    """A value of JSON as a cell of a table."""
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)

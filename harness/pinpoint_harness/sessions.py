@@ -44,6 +44,7 @@ class Session:
             cores=os.cpu_count(),
             device=self._context.device,
             dtype=self._context.dtype,
+            threads=_threads(),
             versions=library_versions(),
         )
         return self
@@ -61,6 +62,7 @@ class Session:
         self._write(
             "end" if error is None else "failed",
             seconds=self._phases,
+            threads=_threads(),
             peak_memory_mib=_peak_memory_mib(),
             **outcome,
         )
@@ -68,6 +70,12 @@ class Session:
     def _write(self, event: str, **facts: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         append_line(self._path, json.dumps({"session": self._id, "event": event, "time": now, **facts}))
+
+
+def _threads() -> int | None:
+    """Threads that torch computes with, another number of which means other last digits; None without it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
 
 
 def _peak_memory_mib() -> int:

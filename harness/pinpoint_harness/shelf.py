@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .artifacts import canonical_json
 from .backbones import BackboneSource, find_backbone
 from .embedding import EmbedRequest, complete, embedding_context
 from .errors import DataError, UsageError
 from .features import FeatureStore, iter_stores, store_parent
 from .ids import truth_hash
 from .records import Share, Subset
+from .training import train_command
 from .types import Context, DataLocation
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from .plugins import Registry
-    from .types import Dataset
+    from .plugins import Entry, Registry
+    from .types import Dataset, MethodInfo
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,23 @@ class Shelf:
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         """The features of a whole dataset by its name, or any store by its folder."""
+        found = self.find_gallery(name, backbone, data)
+        if found is not None:
+            return found
+        source = find_backbone(self.registry, backbone, self.weights)
+        try:
+            dataset = self.registry.open_dataset(name, DataLocation(data))
+            return complete(self._request(name, dataset, source, Subset()))
+        except DataError as error:
+            raise DataError(
+                f"the gallery '{name}' has no features by '{source.name}' yet, and cannot be embedded",
+                found=": ".join(part for part in (error.asked, error.found) if part),
+                fix=f"pinpoint embed {name} --backbone {source.name} --data PATH --images PATH; or name a "
+                "store's folder as the gallery",
+            ) from error
+
+    def find_gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore | None:
+        """What `gallery` gives without opening the dataset: None where that is still to be done."""
         source = find_backbone(self.registry, backbone, self.weights)
         if (Path(name) / "manifest.json").is_file():
             store = FeatureStore.open(Path(name))
@@ -44,21 +63,10 @@ class Shelf:
                     fix="embed both sides with one backbone",
                 )
             return store
-        if data is None:
-            whole = [store for store in self._stores(name, source) if store.record["subset"] is None]
-            found = self._choose(whole, source)
-            if found is not None:
-                return found
-        try:
-            dataset: Dataset = self.registry.dataset(name).load()(DataLocation(data))
-            return complete(self._request(name, dataset, source, Subset()))
-        except DataError as error:
-            raise DataError(
-                f"the gallery '{name}' has no features by '{source.name}' yet, and cannot be embedded",
-                found=": ".join(part for part in (error.asked, error.found) if part),
-                fix=f"pinpoint embed {name} --backbone {source.name} --data PATH --images PATH; or name a "
-                "store's folder as the gallery",
-            ) from error
+        if data is not None:
+            return None
+        whole = [store for store in self._stores(name, source) if store.record["subset"] is None]
+        return self._choose(whole, source)
 
     def queries(
         self, name: str, dataset: Dataset, backbone: str, truth: pd.DataFrame, subset: Subset
@@ -76,6 +84,10 @@ class Shelf:
         ]
         found = self._choose(whole, source)
         return found or complete(self._request(name, dataset, source, subset))
+
+    def weights_of(self, backbone: str) -> str:
+        """The folder or Hugging Face id of a backbone's weights; "" where it carries its own."""
+        return find_backbone(self.registry, backbone, self.weights).weights
 
     def _request(self, name: str, dataset: Dataset, source: BackboneSource, subset: Subset) -> EmbedRequest:
         context = embedding_context(self.device)
@@ -97,8 +109,13 @@ class Shelf:
         fitting = list(stores)
         if any(not store.imported for store in stores) and source.is_here():
             context = embedding_context(self.device)
-            wanted = dict(source.content(source.open(context)))
-            fitting = [store for store in stores if store.imported or store.recipe["backbone"] == wanted]
+            # As JSON, in which a recipe was stored: there are no tuples in it.
+            wanted = canonical_json(dict(source.content(source.open(context))))
+            fitting = [
+                store
+                for store in stores
+                if store.imported or canonical_json(store.recipe["backbone"]) == wanted
+            ]
             made_so = [
                 store
                 for store in fitting
@@ -113,6 +130,36 @@ class Shelf:
                 fix="move all but one away, or name a gallery by its folder",
             )
         return max(fitting, key=lambda store: (len(store), store.key), default=None)
+
+
+@dataclass(frozen=True)
+class FinishedStores:
+    """The stores of a shelf that are there, for a method: none is made while somebody waits for an answer.
+
+    Through these a method sees all that it knows of the world, so `opened` says what that is.
+    """
+
+    shelf: Shelf
+    method: Entry[MethodInfo]
+    params: Any
+    opened: dict[str, None] = field(default_factory=dict)
+
+    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
+        store = self.shelf.find_gallery(name, backbone)
+        if store is None:
+            trained = hasattr(self.method.load(), "stages")
+            raise DataError(
+                f"method '{self.method.name}' needs the features of '{name}' by '{backbone}'",
+                found=f"none under '{self.shelf.root}'",
+                fix=train_command(self.method.name, self.params)
+                if trained
+                else f"pinpoint embed {name} --backbone {backbone}" + (f" --data {data}" if data else ""),
+            )
+        self.opened[store.dataset] = None
+        return store
+
+    def weights_of(self, backbone: str) -> str:
+        return self.shelf.weights_of(backbone)
 
 
 def _made(context: Context) -> tuple[str, str]:

@@ -44,6 +44,8 @@ class DatasetInfo:
     """Name of the photographer column in the field's files; empty where no author is known."""
     notes: tuple[str, ...] = ()
     """Footnotes every table of this dataset carries."""
+    procedural: bool = False
+    """Whether the pictures are drawn and show no place on Earth: results say that software works only."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,9 @@ class Method(Protocol):
     `answer_version` rises whenever the same parameters would give other answers, so that stored
     runs are never mistaken for new ones. A method whose answers depend on more than its parameters
     and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of
-    its runs, in place of the parameters of the same names.
+    its runs, in place of the parameters of the same names. One whose candidates count through rows
+    that no feature store of the run has may say which photos they are, so that they can be shown:
+    `candidate_photos(source, row)` gives the name of a dataset and the ids of the `(n,)` rows.
     """
 
     Params: ClassVar[type[Any]]
@@ -174,6 +178,8 @@ class Backbone(Protocol):
     """A frozen image encoder, built as `target(weights, context)`.
 
     `weights` is the local folder of the weights its `BackboneInfo` names, None where it names none.
+    A class may say `takes_any_tile = True` (False where it says nothing) if `features` also takes a
+    single image: `locate` then gives it one instead of a padded tile, other last digits accepted.
     """
 
     width: int
@@ -194,13 +200,17 @@ class Backbone(Protocol):
 
 
 class Stores(Protocol):
-    """Where feature stores are found."""
+    """Where feature stores, and what they are made with, are found."""
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         """The features of a dataset, by its name or the store's folder; completed if they are not there.
 
         `data` is where the dataset's files lie, as for `--data`.
         """
+        ...
+
+    def weights_of(self, backbone: str) -> str:
+        """The folder or Hugging Face id of a backbone's weights, `--weights` included; "" if it has none."""
         ...
 
 

@@ -90,6 +90,13 @@ class PhotoGallery:
             coordinates=np.where(there[..., None], self.coordinates[row], np.nan),
         )
 
+    def vectors(self, row: NDArray[np.int64]) -> Any:
+        """The unit vectors of some rows, `(n, width)` fp16 on the context's device."""
+        import torch
+
+        matrix = self._gallery.channels[_CHANNEL].matrix
+        return matrix[torch.from_numpy(row).to(matrix.device)]
+
     def source_and_row(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
         """The dataset of each row and its number there; empty and -1 for none."""
         store = np.clip(np.searchsorted(self._starts, row, side="right") - 1, 0, None)

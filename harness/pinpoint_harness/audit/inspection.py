@@ -102,7 +102,7 @@ def _check_widths(queries: FeatureStore, stores: Sequence[FeatureStore]) -> None
 def _truth_of(request: AuditRequest, store: FeatureStore) -> tuple[pd.DataFrame | None, Dataset | None]:
     """The dataset behind a gallery's store, for its pictures; none where it cannot be opened."""
     try:
-        dataset: Dataset = request.shelf.registry.dataset(store.dataset).load()(request.gallery_location)
+        dataset = request.shelf.registry.open_dataset(store.dataset, request.gallery_location)
         truth = dataset.truth()
     except (DataError, UsageError) as error:
         log.warning("the pictures of the gallery '%s' are not looked at: %s", store.dataset, error.asked)
@@ -215,8 +215,7 @@ def _training_ids(request: AuditRequest, truth: pd.DataFrame) -> NDArray[np.bool
         return None
     listed = []
     for name in request.training:
-        dataset: Dataset = request.shelf.registry.dataset(name).load()(DataLocation())
-        listed.append(_photo(dataset.truth()["id"]))
+        listed.append(_photo(request.shelf.registry.open_dataset(name).truth()["id"]))
     return np.isin(_photo(truth["id"]), np.concatenate(listed))
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from ..artifacts import file_sha256, read_json
 from ..errors import DataError
 from ..types import Context
 from .preprocess import Preprocess
-from .weights import weights_sha256
+from .weights import load_tower, weights_sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -136,38 +135,6 @@ class HuggingFaceTower:
 
         weights_sha256(self._folder)  # refuses a folder without safetensors, by name
         model_class = getattr(transformers, TOWERS[self._kind].model)
-        with _quiet():
-            network, report = model_class.from_pretrained(
-                self._folder,
-                config=self._config,
-                dtype=self._dtype,
-                local_files_only=True,
-                use_safetensors=True,
-                output_loading_info=True,
-            )
-        wrong = sorted(map(str, {*report["missing_keys"], *report["mismatched_keys"]}))
-        if wrong:
-            raise DataError(
-                f"'{self._folder}' lacks weights of its vision tower",
-                found=f"{len(wrong)} missing or of another shape, the first is {wrong[0]}",
-                fix="give the whole checkpoint; weights drawn at random would look like features",
-            )
-        network = network.eval().requires_grad_(False).to(self._context.device)
+        network = load_tower(model_class, self._folder, self._config, self._dtype, "vision tower")
+        network = network.to(self._context.device)
         return torch.compile(network) if self._compiled else network
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No list of the text tower's weights, which are left out on purpose, and no second progress bar."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    bars = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]

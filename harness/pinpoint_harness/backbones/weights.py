@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from ..artifacts import canonical_json, file_sha256, read_json, write_atomic
-from ..errors import ArtifactError, HarnessError
+from ..errors import ArtifactError, DataError, HarnessError
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +63,19 @@ def fetch_weights(source: str) -> Path:
 
 
 def missing_weights(source: str, found: str) -> WeightsError:
-    owner_name, _, revision = source.partition("@")
-    command = f"hf download {owner_name}" + (f" --revision {revision}" if revision else "")
     return WeightsError(
         f"the weights '{source}' are not on this machine",
         found=found,
-        fix=f"run `{command}` where there is a network (gated models: `hf auth login` first), or give a "
-        "local folder that holds config.json, preprocessor_config.json and model.safetensors with --weights",
+        fix=f"run `{download_command(source)}` where there is a network (gated models: `hf auth login` "
+        "first), or give a local folder that holds config.json, preprocessor_config.json and "
+        "model.safetensors with --weights",
     )
+
+
+def download_command(source: str) -> str:
+    """What puts a hub id's files on this machine."""
+    owner_name, _, revision = source.partition("@")
+    return f"hf download {owner_name}" + (f" --revision {revision}" if revision else "")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -97,6 +104,51 @@ def weights_sha256(folder: Path) -> list[str]:
             "never loaded; `save_pretrained` writes safetensors",
         )
     return [_remembered_sha256(path) for path in files]
+
+
+def load_tower(model_class: Any, folder: Path, config: Any, dtype: Any, part: str) -> Any:
+    """One part of a checkpoint by the class of `transformers` that holds it alone, frozen.
+
+    DataError where the checkpoint lacks some of its weights: they would be drawn at random.
+    """
+    with _quiet():
+        network, report = model_class.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    wrong = sorted(map(str, {*report["missing_keys"], *report["mismatched_keys"]}))
+    if wrong:
+        found = f"{len(wrong)} missing or of another shape, the first is {wrong[0]}"
+        raise incomplete_checkpoint(folder, part, found)
+    return network.eval().requires_grad_(False)
+
+
+def incomplete_checkpoint(folder: Path, part: str, found: str) -> DataError:
+    return DataError(
+        f"'{folder}' lacks weights of its {part}",
+        found=found,
+        fix="give the whole checkpoint; weights drawn at random would look like features",
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No list of the other towers' weights, which are left out on purpose, and no second progress bar."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _remembered_sha256(path: Path) -> str:

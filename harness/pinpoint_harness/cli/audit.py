@@ -118,7 +118,7 @@ def audit(
     Example:
       pinpoint audit mp16 yfcc4k --backbone siglip2-giant-opt-patch16-384 --run nearest-photo@yfcc4k
     """
-    from ..api import open_dataset, read_run
+    from ..api import read_run
     from ..artifacts import check_writable, safe_name
     from ..audit.effect import effect_of
     from ..audit.inspection import AuditRequest
@@ -137,7 +137,7 @@ def audit(
     shelf = Shelf(registry, stores_root(stores), default_device(device), weights)
     request = AuditRequest(
         dataset_name=dataset,
-        dataset=open_dataset(registry, dataset, location),
+        dataset=registry.open_dataset(dataset, location),
         galleries=galleries,
         backbone=backbone,
         shelf=shelf,

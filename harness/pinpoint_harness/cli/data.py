@@ -75,10 +75,9 @@ def peek_dataset(ctx: click.Context, name: str, location: DataLocation, out: Pat
     Example:
       pinpoint datasets peek mini-earth/query-clean
     """
-    from ..api import open_dataset
     from ..peek import peek
 
-    for path in peek(open_dataset(registry_of(ctx), name, location), name, out, seed):
+    for path in peek(registry_of(ctx).open_dataset(name, location), name, out, seed):
         click.echo(path)
 
 

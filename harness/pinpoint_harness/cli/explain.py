@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,16 @@ import click
 
 from ..errors import UsageError
 from ..types import DataLocation
-from .options import json_option, location_options, out_option, parse_radii, print_json, registry_of
+from .options import (
+    gallery_data_option,
+    json_option,
+    location_options,
+    out_option,
+    print_json,
+    protocol_option,
+    radii_option,
+    registry_of,
+)
 
 if TYPE_CHECKING:
     from ..breakdowns import Breakdown, Slice
@@ -18,16 +28,13 @@ if TYPE_CHECKING:
     from ..runs import Run
     from ..types import Floats
 
-_protocol = click.option("--protocol", metavar="NAME", help="How to measure [default: the dataset's own].")
-_radii = click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
-
 _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
 
 
 @click.command()
 @click.argument("run")
-@_protocol
-@_radii
+@protocol_option
+@radii_option
 @click.option(
     "--bins", type=click.IntRange(2, 100), default=10, show_default=True, help="Bins of confidence."
 )
@@ -42,7 +49,7 @@ _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
 def calibration(
     run: str,
     protocol: str | None,
-    radii: str | None,
+    radii_km: Sequence[float],
     bins: int,
     plot: Path | None,
     out: Path | None,
@@ -60,10 +67,8 @@ def calibration(
     from ..api import read_run
     from ..artifacts import write_atomic
     from ..calibration import calibrate
-    from ..types import RADII_KM
 
     found = read_run(run, out)
-    radii_km = RADII_KM if radii is None else parse_radii(radii)
     measured = calibrate(found, protocol=protocol, radii_km=radii_km, bins=bins)
     if as_json:
         print_json({**_heading(found), **measured.to_dict()})
@@ -90,17 +95,13 @@ def calibration(
     metavar="NAME|FILE",
     help="For density: a dataset, several separated by commas, or any table of coordinates.",
 )
-@click.option(
-    "--gallery-data",
-    type=click.Path(path_type=Path),
-    help="Where the gallery's truth lies, if it is a dataset.",
-)
+@gallery_data_option
 @click.option(
     "--bins", type=click.IntRange(2, 100), default=5, show_default=True, help="Bins of a column of numbers."
 )
 @location_options()
-@_protocol
-@_radii
+@protocol_option
+@radii_option
 @click.option(
     "-n", "count", type=click.IntRange(min=1), default=40, show_default=True, help="Slices to print."
 )
@@ -123,7 +124,7 @@ def breakdown(
     bins: int,
     location: DataLocation,
     protocol: str | None,
-    radii: str | None,
+    radii_km: Sequence[float],
     count: int,
     table: Path | None,
     out: Path | None,
@@ -139,26 +140,20 @@ def breakdown(
       pinpoint results breakdown my-model@osv5m --by country --csv countries.csv
       pinpoint results breakdown my-model@yfcc4k --by density --gallery coordinates.csv
     """
-    from ..api import open_dataset, read_run
+    from ..api import read_run
     from ..artifacts import write_atomic
-    from ..breakdowns import break_down
-    from ..protocols import get_protocol
-    from ..slicing import slice_by
-    from ..types import RADII_KM
+    from ..breakdowns import break_down_run
 
     found = read_run(run, out)
-    radii_km = RADII_KM if radii is None else parse_radii(radii)
-    dataset = found.record["dataset"]
-    chosen = get_protocol(protocol or dataset["default_protocol"])
-    frame = found.predictions()
-    slicing = slice_by(
+    measured = break_down_run(
+        found,
         by,
-        frame,
-        truth=lambda: open_dataset(registry_of(ctx), found.dataset, location).truth(),
+        truth=lambda: registry_of(ctx).open_dataset(found.dataset, location).truth(),
         gallery=lambda: _gallery(ctx, gallery, gallery_data),
         bins=bins,
+        protocol=protocol,
+        radii_km=radii_km,
     )
-    measured = break_down(frame, slicing, chosen, cluster_column=dataset["cluster_column"], radii_km=radii_km)
     if table is not None:
         write_atomic(table, measured.to_frame().to_csv(index=False).encode())
     if as_json:
@@ -170,18 +165,11 @@ def breakdown(
 
 
 def _gallery(ctx: click.Context, gallery: str | None, data: Path | None) -> Floats:
-    import numpy as np
-
-    from ..api import open_dataset
-    from ..coordinates import read_coordinates
+    from ..coordinates import open_gallery
 
     if gallery is None:
         raise UsageError("density is that of which gallery?", fix="add --gallery NAME|FILE")
-    if Path(gallery).is_file():
-        return read_coordinates(Path(gallery))
-    registry = registry_of(ctx)
-    listed = [open_dataset(registry, name, DataLocation(data)) for name in gallery.split(",")]
-    return np.concatenate([one.truth()[["latitude", "longitude"]].to_numpy() for one in listed])
+    return open_gallery(registry_of(ctx), gallery, data)
 
 
 def _heading(run: Run) -> dict[str, Any]:

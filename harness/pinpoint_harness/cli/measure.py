@@ -68,7 +68,7 @@ def read_part(text: str) -> Part | None:
 
 def measure_options() -> Callable[[Command], Command]:
     """The options above as one `measure`."""
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.option(
             "--protocol",
             "protocols",

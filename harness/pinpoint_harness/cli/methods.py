@@ -8,7 +8,15 @@ from dataclasses import asdict
 import click
 
 from .new import new_command
-from .options import json_option, print_facts, print_json, print_listing, registry_of
+from .options import (
+    device_option,
+    json_option,
+    print_facts,
+    print_json,
+    print_listing,
+    registry_of,
+    settings_option,
+)
 
 
 @click.group()
@@ -67,15 +75,11 @@ def show_method(ctx: click.Context, name: str, as_json: bool) -> None:
 
 @methods.command("check")
 @click.argument("name")
-@click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
-)
+@settings_option
 @click.option(
     "--tile", type=click.IntRange(min=2), default=16, show_default=True, help="Queries in one call."
 )
-@click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
-)
+@device_option
 @json_option
 @click.pass_context
 def check(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DataError, UsageError
-from ..types import DataLocation
+from ..types import RADII_KM, DataLocation
 
 if TYPE_CHECKING:
     from ..plugins import Registry
@@ -25,6 +25,30 @@ out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of runs [default: $PINPOINT_RESULTS, else results/runs].",
+)
+settings_option = click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
+)
+device_option = click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
+)
+stores_option = click.option(
+    "--stores",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of feature stores [default: $PINPOINT_STORES, else results/stores].",
+)
+weights_option = click.option(
+    "--weights",
+    metavar="FOLDER|ID",
+    help="Weights in place of those the backbone names: a local folder or a Hugging Face id.",
+)
+gallery_data_option = click.option(
+    "--gallery-data",
+    type=click.Path(path_type=Path),
+    help="Where the gallery's truth lies, if it is a dataset.",
+)
+protocol_option = click.option(
+    "--protocol", metavar="NAME", help="How to measure [default: the dataset's own]."
 )
 
 
@@ -76,6 +100,16 @@ def subset_options() -> Callable[[Command], Command]:
         return {"subset": Subset(limit, None if ids is None else read_id_list(ids))}
 
     return gathered(options, gather)
+
+
+def radii_option(function: Command) -> Command:
+    """`--radii` as `radii_km`, the field's five without it."""
+
+    def gather(radii: str | None) -> dict[str, Any]:
+        return {"radii_km": RADII_KM if radii is None else parse_radii(radii)}
+
+    option = click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
+    return gathered([option], gather)(function)
 
 
 def gathered(

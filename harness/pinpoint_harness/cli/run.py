@@ -82,14 +82,14 @@ def run(
     Example:
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
     """
-    from ..api import build_request, open_dataset
+    from ..api import build_request
     from ..artifacts import UnfinishedError
     from ..params import parse_settings
     from ..records import Share
     from ..runner import run as run_request
 
     registry = registry_of(ctx)
-    opened = open_dataset(registry, dataset, location)
+    opened = registry.open_dataset(dataset, location)
     request = build_request(
         registry.method(method),
         dataset,
@@ -150,7 +150,7 @@ def score(
       pinpoint score answers.csv --dataset yfcc4k --name my-model
       pinpoint score my-model@yfcc4k --all-protocols
     """
-    from ..api import build_request, open_dataset, read_run
+    from ..api import build_request, read_run
     from ..params import parse_settings
     from ..runner import run as run_request
 
@@ -160,9 +160,9 @@ def score(
         if Path(answers).is_file():
             raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
         stored = read_run(answers, out)
-        measure.report(stored, lambda: open_dataset(registry, stored.dataset, location))
+        measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
         return
-    opened = open_dataset(registry, dataset, location)
+    opened = registry.open_dataset(dataset, location)
     request = build_request(
         registry.method("stored-predictions"),
         dataset,
@@ -208,7 +208,6 @@ def ceiling(
     Example:
       pinpoint ceiling yfcc4k --gallery coordinates.csv
     """
-    from ..api import open_dataset
     from ..ceiling import ceiling as best_of
     from ..coordinates import open_gallery
     from ..runs import results_root
@@ -216,6 +215,6 @@ def ceiling(
     registry = registry_of(ctx)
     name = Path(gallery).name if Path(gallery).is_file() else gallery
     places = open_gallery(registry, gallery, gallery_data)
-    opened = open_dataset(registry, dataset, location)
+    opened = registry.open_dataset(dataset, location)
     done = best_of(dataset, opened, name, places, results_root(out), subset=subset, fresh=fresh)
     measure.report(done, lambda: opened)

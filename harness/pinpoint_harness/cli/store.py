@@ -9,12 +9,14 @@ import click
 
 from ..types import DataLocation
 from .options import (
+    device_option,
     json_option,
     location_options,
     print_facts,
     print_listing,
     registry_of,
     subset_options,
+    weights_option,
 )
 
 if TYPE_CHECKING:
@@ -23,16 +25,6 @@ if TYPE_CHECKING:
     from ..records import Share, Subset
     from ..store_exchange import Normalisation
 
-stores_option = click.option(
-    "--stores",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of feature stores [default: $PINPOINT_STORES, else results/stores].",
-)
-weights_option = click.option(
-    "--weights",
-    metavar="FOLDER|ID",
-    help="Weights in place of those the backbone names: a local folder or a Hugging Face id.",
-)
 _out = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -40,9 +32,6 @@ _out = click.option(
 )
 _backbone = click.option(
     "--backbone", required=True, metavar="NAME|ID|FOLDER", help="Registered name, Hugging Face id or folder."
-)
-_device = click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
 )
 _dtype = click.option(
     "--dtype",
@@ -58,7 +47,7 @@ _fresh = click.option("--fresh", is_flag=True, help="Throw away what is there of
 @location_options(images=True)
 @subset_options()
 @weights_option
-@_device
+@device_option
 @_dtype
 @click.option(
     "--shard",
@@ -150,7 +139,7 @@ def list_stores(out: Path | None, as_json: bool) -> None:
     "--limit", type=click.IntRange(min=1), default=256, show_default=True, help="Size of the sample."
 )
 @weights_option
-@_device
+@device_option
 @_dtype
 @_out
 @_fresh
@@ -183,7 +172,6 @@ def import_(
     Example:
       pinpoint store import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
     """
-    from ..api import open_dataset
     from ..backbones import find_backbone
     from ..features import stores_root
     from ..store_exchange import ImportRequest, import_store
@@ -194,7 +182,7 @@ def import_(
     imported = import_store(
         ImportRequest(
             dataset_name=dataset,
-            dataset=open_dataset(registry, dataset, location),
+            dataset=registry.open_dataset(dataset, location),
             backbone=source.name,
             width=width or source.entry.info.width or None,
             root=stores_root(out),
@@ -279,7 +267,6 @@ def _request(
     share: Share | None = None,
     fresh: bool = False,
 ) -> EmbedRequest:
-    from ..api import open_dataset
     from ..backbones import find_backbone
     from ..embedding import EmbedRequest, default_device, embedding_context
     from ..features import stores_root
@@ -288,7 +275,7 @@ def _request(
     registry = registry_of(ctx)
     return EmbedRequest(
         dataset_name=dataset,
-        dataset=open_dataset(registry, dataset, location),
+        dataset=registry.open_dataset(dataset, location),
         source=find_backbone(registry, backbone, weights),
         root=stores_root(out),
         context=embedding_context(default_device(device), dtype),

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import json_option, print_listing, registry_of
-from .store import stores_option, weights_option
+from .options import (
+    device_option,
+    json_option,
+    print_listing,
+    registry_of,
+    settings_option,
+    stores_option,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +25,8 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("method")
 @click.option("--stage", help="Stop after this stage [default: the last].")
-@click.option(
-    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
-)
-@click.option(
-    "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
-)
+@settings_option
+@device_option
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),
@@ -69,7 +72,7 @@ def train(
     from ..shelf import Shelf
     from ..training import TrainRequest, models_root
     from ..training import train as train_stages
-    from ..types import Context, DataLocation
+    from ..types import Context
 
     registry = registry_of(ctx)
     entry = registry.method(method)
@@ -78,8 +81,7 @@ def train(
     shelf = Shelf(registry, stores_root(stores), chosen.device, weights, Share.of_environment())
 
     def truth(name: str) -> pd.DataFrame:
-        frame: pd.DataFrame = registry.dataset(name).load()(DataLocation()).truth()
-        return frame
+        return registry.open_dataset(name).truth()
 
     request = TrainRequest(
         method=entry,

@@ -43,10 +43,9 @@ def verify(
     Example:
       pinpoint datasets verify yfcc4k /data/yfcc4k
     """
-    from ..api import open_dataset
     from ..verify import verify as verify_dataset
 
-    dataset = open_dataset(registry_of(ctx), name, replace(location, path=path or location.path))
+    dataset = registry_of(ctx).open_dataset(name, replace(location, path=path or location.path))
     found = verify_dataset(dataset)
     if list_missing:
         for missing in found.missing:
