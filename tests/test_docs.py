@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import pinpoint_harness
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.protocols import PROTOCOLS
@@ -100,7 +102,27 @@ def test_every_protocol_and_every_fate_of_a_row_is_documented() -> None:
 def test_every_dataset_is_named_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for name in load_registry().datasets:
-        assert f"`{name}`" in readme
+        assert f"`{name}`" in readme or f"`{re.sub(r'^mini-earth-[0-9]+/', 'mini-earth/', name)}`" in readme
+
+
+def test_the_table_of_methods_holds_every_one_with_its_licence_and_paper() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text()
+    table = text[text.index("| method | paper") :].partition("\n\n")[0]
+    rows = [line.split("|")[1:-1] for line in table.splitlines()]
+    for name, entry in load_registry().methods.items():
+        if entry.origin.trust == "built-in":
+            (row,) = [cells for cells in rows if f"`{name}`" in cells[0]] or [None]
+            assert row, name
+            _, paper, _, licence = row
+            assert licence.strip() == entry.info.licence or not entry.info.licence, name
+            assert all(number in paper for number in re.findall(r"arXiv:(\d+\.\d+)", entry.info.paper)), name
+
+
+def test_every_function_for_users_of_the_package_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for name in pinpoint_harness.__all__:
+        if inspect.isfunction(getattr(pinpoint_harness, name)) and name != "param":
+            assert f"{name}(" in readme, name
 
 
 def test_every_module_is_in_the_architecture_page() -> None:
@@ -120,8 +142,6 @@ def test_links_between_documents_lead_somewhere() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     import tomllib
-
-    import pinpoint_harness
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["version"] == pinpoint_harness.__version__

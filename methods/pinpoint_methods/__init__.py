@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pinpoint_harness.hookspecs import hookimpl
 from pinpoint_harness.types import BackboneInfo, MethodInfo
 
+from .pinpoint.config import METHODS as PINPOINT
+from .pinpoint.config import class_name
+
 if TYPE_CHECKING:
     from pinpoint_harness.hookspecs import Register
 
@@ -19,6 +22,26 @@ _ON_FEATURES: dict[str, Any] = {
     "gallery": "chosen by `gallery`",
     "needs": ("the backbone's weights, or a feature store",),
 }
+
+_TRAINED_ON_FEATURES: dict[str, Any] = {
+    "licence": "Apache-2.0",
+    "training_data": "chosen by `train`, and the backbone's",
+    "needs": ("stages: pinpoint train",),
+}
+
+
+def _pinpoint(words: str, target: str) -> tuple[str, MethodInfo]:
+    info = MethodInfo(
+        title=f"Pinpoint: {words}",
+        paper="arXiv:2606.04133 (re-implemented)",
+        licence="Apache-2.0",
+        training_data="by `config`: mini-Earth, or MP16-Pro and OSV-5M",
+        gallery="split A of the training data",
+        author_filter="by `author_filter`",
+        needs=("stages: pinpoint train",),
+    )
+    return f"pinpoint_methods.pinpoint.method:{target}", info
+
 
 METHODS = {
     "constant": (
@@ -61,29 +84,100 @@ METHODS = {
             **_ON_FEATURES,
         ),
     ),
-    **{
-        f"pinpoint-top1-{channel}": (
-            f"pinpoint_methods.pinpoint.method:{target}",
-            MethodInfo(
-                title=f"Pinpoint, retrieval only: {words}",
-                paper="arXiv:2606.04133 (re-implemented)",
-                licence="Apache-2.0",
-                training_data="by `config`: mini-Earth, or MP16-Pro and OSV-5M",
-                gallery="split A of the training data",
-                needs=("stages: pinpoint train",),
+    "geoclip": (
+        "pinpoint_methods.geoclip.method:GeoCLIP",
+        MethodInfo(
+            title="GeoCLIP: the gallery coordinate whose location vector the photo likes best",
+            paper="Vivanco Cepeda, Nayak, Shah: GeoCLIP. NeurIPS 2023. arXiv:2309.16020",
+            licence="MIT",
+            training_data="MP-16, 4.72 million photos; CLIP's 400 million image-text pairs, not public",
+            gallery="100K MP-16 coordinates, in the package",
+            needs=(
+                "the package: pip install --no-deps geoclip==1.3.0, or a folder by --set towers=",
+                "CLIP ViT-L/14: openai/clip-vit-large-patch14 from the hub, or a folder by --set backbone=",
             ),
-        )
+        ),
+    ),
+    "cells": (
+        "pinpoint_methods.cells.method:Cells",
+        MethodInfo(
+            title="Classification over adaptive cells, on features; prototypes within them by `refine`",
+            paper="after ISNs (ECCV 2018) and PIGEON (arXiv:2307.05845)",
+            gallery="prototypes of `train`, if `refine` asks for them",
+            **_TRAINED_ON_FEATURES,
+        ),
+    ),
+    "regression": (
+        "pinpoint_methods.regression:Regression",
+        MethodInfo(title="A place on the sphere straight from features", **_TRAINED_ON_FEATURES),
+    ),
+    "superglobal": (
+        "pinpoint_methods.superglobal:SuperGlobal",
+        MethodInfo(
+            title="SuperGlobal: the nearest gallery photos ranked anew after query and photos were expanded",
+            paper="Shao et al.: Global Features are All You Need for Image Retrieval and Reranking. "
+            "ICCV 2023. arXiv:2308.06954",
+            **_ON_FEATURES,
+        ),
+    ),
+    "feature-reranker": (
+        "pinpoint_methods.feature_reranker.method:FeatureReranker",
+        MethodInfo(
+            title="The nearest photos of each gallery, reranked by a small network over hand-made features",
+            paper="after the control of Pinpoint (arXiv:2606.04133), on raw features",
+            gallery="chosen by `gallery`",
+            author_filter="by `author_filter`",
+            **_TRAINED_ON_FEATURES,
+        ),
+    ),
+    "streetclip": (
+        "pinpoint_methods.streetclip:StreetCLIP",
+        MethodInfo(
+            title="StreetCLIP zero-shot: the likeliest country, then one of its cities",
+            paper="Haas, Alberti, Skreta: Learning Generalized Zero-Shot Learners for Open-Domain Image "
+            "Geolocalization. 2023. arXiv:2302.00275 (prompts and gazetteer not the authors')",
+            licence="CC-BY-NC-4.0 (weights), CC-BY-4.0 (GeoNames)",
+            training_data="CLIP's, then 1.1 million street-view pictures, not public",
+            gallery="cities of `gazetteer`",
+            needs=(
+                "the weights and tokenizer of geolocal/StreetCLIP@refs/pr/1, or a local folder (--weights)",
+                "pinpoint-geo[gazetteer], or a table of cities (gazetteer=FILE)",
+            ),
+        ),
+    ),
+    "place-names": (
+        "pinpoint_methods.place_names:PlaceNames",
+        MethodInfo(
+            title="Place names read from a file made elsewhere",
+            licence="Apache-2.0, CC-BY-4.0 (GeoNames)",
+            # Only whoever made the file knows.
+            training_data="?",
+            gallery="?",
+            author_filter="?",
+            mllm="?",
+            web="?",
+            needs=("pinpoint-geo[gazetteer], or a table of cities (gazetteer=FILE)",),
+        ),
+    ),
+    **{
+        f"pinpoint-top1-{channel}": _pinpoint(f"retrieval only, {words}", target)
         for channel, target, words in (
             ("gps", "Top1GPS", "image to GPS"),
             ("image", "Top1Image", "learned image to image"),
             ("raw", "Top1Raw", "raw features"),
         )
     },
+    **{name: _pinpoint(words, class_name(name)) for name, (words, _) in PINPOINT.items()},
 }
 
 _TOWER = "pinpoint_harness.backbones.tower:HuggingFaceTower"
 _SIGLIP2 = "Tschannen et al.: SigLIP 2. 2025. arXiv:2502.14786"
 _WEBLI = "WebLI, image-text pairs"
+_CLIP_PAPER = (
+    "Radford et al.: Learning Transferable Visual Models From Natural Language Supervision. "
+    "2021. arXiv:2103.00020"
+)
+_CLIP_DATA = "400 million image-text pairs, not public"
 
 BACKBONES = {
     name: (_TOWER, info)
@@ -112,14 +206,21 @@ BACKBONES = {
             licence="Apache-2.0",
             training_data=_WEBLI,
         ),
+        "clip-vit-large-patch14": BackboneInfo(
+            title="CLIP ViT-L/14, 224 pixels: the backbone of GeoCLIP",
+            width=768,
+            weights="openai/clip-vit-large-patch14",
+            paper=_CLIP_PAPER,
+            licence="?",
+            training_data=_CLIP_DATA,
+        ),
         "clip-vit-large-patch14-336": BackboneInfo(
             title="CLIP ViT-L/14, 336 pixels",
             width=768,
             weights="openai/clip-vit-large-patch14-336",
-            paper="Radford et al.: Learning Transferable Visual Models From Natural Language Supervision. "
-            "2021. arXiv:2103.00020",
+            paper=_CLIP_PAPER,
             licence="?",
-            training_data="400 million image-text pairs, not public",
+            training_data=_CLIP_DATA,
         ),
         "streetclip": BackboneInfo(
             title="StreetCLIP: CLIP ViT-L/14 at 336 pixels, pretrained on places",
