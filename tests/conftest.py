@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.pinpoint_world import World
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +22,13 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"PINPOINT_REAL_DATA names {folder}, which is not a folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def pinpoint_world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Photos and street view of a small world, and Pinpoint trained on them."""
+    from tests.pinpoint_world import World
+
+    made = World(tmp_path_factory.mktemp("world"))
+    made.train()
+    return made

@@ -83,3 +83,13 @@ def test_a_type_that_cannot_be_set_from_text_is_refused_at_declaration() -> None
 
     with pytest.raises(TypeError, match="names"):
         specs(Wrong)
+
+
+def test_the_word_none_is_a_value_where_it_is_among_the_choices() -> None:
+    @dataclass(frozen=True)
+    class Chosen:
+        kind: str | None = param(None, choices=("near", "none"))
+        size: str | None = param("x")
+
+    built = build(Chosen, {"kind": "none", "size": "none"}, "it")
+    assert (built.kind, built.size) == ("none", None)

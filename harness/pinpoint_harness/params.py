@@ -151,7 +151,7 @@ def _spec(item: dataclasses.Field[Any], hint: Any) -> ParamSpec:
 
 
 def _convert(spec: ParamSpec, given: Any, owner: str) -> Any:
-    if given is None or (spec.optional and isinstance(given, str) and given.lower() == "none"):
+    if given is None or _unsets(spec, given):
         if spec.optional:
             return None
         raise _misfit(spec, given, owner)
@@ -167,6 +167,16 @@ def _convert(spec: ParamSpec, given: Any, owner: str) -> Any:
     if below or above:
         raise _misfit(spec, given, owner)
     return value
+
+
+def _unsets(spec: ParamSpec, given: Any) -> bool:
+    """Whether the word `none` takes a parameter's value away, rather than being one of its choices."""
+    return (
+        spec.optional
+        and isinstance(given, str)
+        and given.lower() == "none"
+        and "none" not in (spec.choices or ())
+    )
 
 
 def _cast(kind: type, given: Any) -> Any:

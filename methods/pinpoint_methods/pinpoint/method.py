@@ -204,10 +204,7 @@ class PinpointReranked(_Pinpoint):
     """
 
     answer_version = 1
-
-    def __init_subclass__(cls) -> None:
-        reranked = cls.changes.get("reranker") != "none"
-        cls.needs = ("calibration", *(["reranker"] if reranked else []))
+    needs = ("calibration",)
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
         instance, model, calibration = self._opened(source)
