@@ -1,0 +1,169 @@
+"""GeoCLIP's trained towers and gallery on disk: the authors' package, or a folder laid out like it.
+
+    weights/location_encoder_weights.pth, image_encoder_mlp_weights.pth, logit_scale_weights.pth
+    gps_gallery/coordinates_100K.csv
+
+The package is found and never imported: its files are read as data.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from pinpoint_harness.artifacts import Artifact, file_sha256
+from pinpoint_harness.coordinates import read_coordinates
+from pinpoint_harness.errors import ArtifactError, DataError
+from pinpoint_harness.progress import phase
+from pinpoint_harness.training import models_root
+
+from .towers import ImageHead, LocationEncoder
+
+if TYPE_CHECKING:
+    from pinpoint_harness.types import Context, Floats
+
+Part = TypeVar("Part")
+
+CLIP = "openai/clip-vit-large-patch14"
+INSTALL = "pip install --no-deps geoclip==1.3.0"
+"""Without what it declares to need: torchvision is imported for training alone, the rest is here."""
+
+_LOCATION = "weights/location_encoder_weights.pth"
+_IMAGE = "weights/image_encoder_mlp_weights.pth"
+_LOGIT_SCALE = "weights/logit_scale_weights.pth"
+_GALLERY = "gps_gallery/coordinates_100K.csv"
+_FILES = (_LOCATION, _IMAGE, _LOGIT_SCALE, _GALLERY)
+
+_KIND = "geoclip-gallery"
+_VECTORS = "vectors.safetensors"
+_CHUNK_ROWS = 4096
+
+
+def missing(found: str) -> DataError:
+    """What GeoCLIP is made of, and all the ways to have it, whichever part is not there."""
+    return DataError(
+        "GeoCLIP needs its trained towers and CLIP ViT-L/14",
+        found=found,
+        fix=f"towers and gallery: `{INSTALL}` (the extra geoclip installs torchvision besides, which is not "
+        "needed), or --set towers=FOLDER that holds weights/ and gps_gallery/ as the package's geoclip/model "
+        f"does; CLIP: `hf download {CLIP}` where there is a network, or --set backbone=FOLDER that holds "
+        "config.json, preprocessor_config.json and model.safetensors",
+    )
+
+
+@dataclass(frozen=True)
+class TowerFiles:
+    """The folder of the trained parts, all of them there."""
+
+    folder: Path
+
+    @classmethod
+    def find(cls, given: Path | None) -> TowerFiles:
+        """The folder given, else that of the installed package."""
+        folder = given or _packaged()
+        absent = [name for name in _FILES if not (folder / name).is_file()]
+        if absent:
+            raise missing(f"'{folder}' without {', '.join(absent)}")
+        return cls(folder)
+
+    def digests(self) -> dict[str, str]:
+        return {name: file_sha256(self.folder / name) for name in _FILES}
+
+    def coordinates(self) -> Floats:
+        """The gallery's points, `(rows, 2)` degrees."""
+        return read_coordinates(self.folder / _GALLERY)
+
+    def image_head(self) -> ImageHead:
+        return _part(ImageHead, self.folder / _IMAGE)
+
+    def location_encoder(self) -> LocationEncoder:
+        return _part(LocationEncoder, self.folder / _LOCATION)
+
+    def logit_scale(self) -> float:
+        """By which cosines are multiplied; stored as its logarithm."""
+        return _part(lambda stored: float(stored.exp()), self.folder / _LOGIT_SCALE)
+
+    def gallery_vectors(self, context: Context, models: Path | None) -> Tensor:
+        """Unit vectors of the gallery's points, `(rows, embedding)` float32 on the device.
+
+        Encoded once for these files and this kind of device, and kept below `results/models`.
+        """
+        digests = self.digests()
+        recipe = {
+            "encoder": 1,
+            "location_encoder_sha256": digests[_LOCATION],
+            "coordinates_sha256": digests[_GALLERY],
+            "made": {"device": context.device.partition(":")[0], "dtype": "float32"},
+        }
+        artifact = Artifact.begin(models_root(models) / _KIND, _KIND, recipe)
+        if not artifact.complete:
+            artifact.finish({_VECTORS: save({"vectors": self._encoded(context.device)})})
+        path = artifact.folder / _VECTORS
+        try:
+            return load_file(path)["vectors"].to(context.device)
+        except (OSError, SafetensorError) as error:
+            raise ArtifactError(
+                f"cannot read '{path}'", found=str(error), fix=f"remove '{artifact.folder}' to make it again"
+            ) from error
+
+    def _encoded(self, device: str) -> Tensor:
+        encoder = self.location_encoder().to(device)
+        points = torch.from_numpy(self.coordinates()).float()  # (rows, 2)
+        parts = []
+        with torch.inference_mode(), phase("geoclip gallery", len(points), unit="points") as advance:
+            for chunk in torch.split(points, _CHUNK_ROWS):
+                parts.append(normalize(encoder(chunk.to(device)), dim=1).cpu())
+                advance(len(chunk))
+        return torch.cat(parts)
+
+
+def _packaged() -> Path:
+    spec = importlib.util.find_spec("geoclip")
+    if spec is None or not spec.submodule_search_locations:
+        raise missing("the package geoclip is not installed")
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _part(build: Callable[[Any], Part], path: Path) -> Part:
+    """What `build` makes of the tensors in a file."""
+    stored = _load(path)
+    try:
+        return build(stored)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise _unfit(f"'{path}' does not hold this part of GeoCLIP", error) from error
+
+
+def _load(path: Path) -> Any:
+    """The tensors of a .pth file.
+
+    The authors publish these three files in no other form within the package. `weights_only` reads them
+    with torch's own reader, which builds tensors and plain containers and refuses anything else: no code
+    of the file is run.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Its remark about a pickle by another program than torch, which it then refuses or reads.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise _unfit(f"cannot read tensors from '{path}'", error) from error
+
+
+def _unfit(asked: str, error: Exception) -> DataError:
+    first_line = str(error).partition("\n")[0]
+    return DataError(
+        asked,
+        found=f"{type(error).__name__}: {first_line}",
+        fix=f"take the file that comes with the package: {INSTALL}",
+    )
