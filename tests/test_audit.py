@@ -18,10 +18,13 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.pinpoint_world import World
 
 from pinpoint_datasets.mini_earth.files import ensure_world
 from pinpoint_datasets.mini_earth.world import Recipe
+from pinpoint_harness.api import evaluate
 from pinpoint_harness.audit.content import Pictures, compare_files
+from pinpoint_harness.audit.effect import galleries_behind
 from pinpoint_harness.audit.likeness import calibrate
 from pinpoint_harness.audit.perceptual import BITS, as_vectors, hamming, perceptual_hash
 from pinpoint_harness.audit.table import KINDS, VIEWS, Audit, parse_exclusion, read_audit
@@ -32,6 +35,7 @@ from pinpoint_harness.ids import flickr_id
 from pinpoint_harness.runs import find_run
 from pinpoint_harness.scoring import Part, score_run
 from pinpoint_harness.search import Gallery, search
+from pinpoint_harness.shelf import Shelf
 
 METRE_DEG = 1 / 111_195
 
@@ -511,3 +515,27 @@ def test_pictures_and_people_of_another_edition_are_not_mixed_in(world: Path, tm
     assert rows_of(tmp_path, "x.parquet")["same_author_rows"].sum() == 6
     assert rows_of(tmp_path, "x.parquet")["identical_bytes"].isna().all()
     assert "another truth file" in result.stderr
+
+
+def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> None:
+    world = pinpoint_world
+    galleries = {"backbone": "colours", "gallery": "toy/streetview,toy/photos"}
+    shelf = Shelf(world.registry, world.folder / "stores")
+    run = evaluate(
+        "nearest-photo",
+        "toy/asked",
+        parameters=galleries,
+        out=world.folder / "runs",
+        stores=world.folder / "stores",
+        device="cpu",
+        registry=world.registry,
+    )
+    assert galleries_behind(run, world.registry, shelf) == (["toy/streetview", "toy/photos"], "colours")
+    nobody = evaluate("random-prior", "toy/asked", out=world.folder / "runs", registry=world.registry)
+    with pytest.raises(UsageError, match="opens no gallery"):
+        galleries_behind(nobody, world.registry, shelf)
+
+
+def test_a_gallery_without_a_backbone_is_refused(world: Path) -> None:
+    result = pinpoint("audit", "table", "table", "--data", world / "queries" / "truth.csv", code=2)
+    assert "--backbone" in result.output

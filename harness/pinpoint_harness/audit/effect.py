@@ -9,18 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from ..api import build_params
+from ..errors import UsageError
 from ..metrics import hits
+from ..plugins import RESERVED_INPUTS
 from ..predictions import candidates_of, to_frame
 from ..protocols import get_protocol
+from ..runner import build_method
 from ..scoring import Scores, errors_km, score_run
-from ..types import RADII_KM
+from ..shelf import FinishedStores
+from ..types import RADII_KM, Context
 from .table import KINDS, VIEWS, Audit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..features import FeatureStore
+    from ..plugins import Registry
     from ..runs import Run
+    from ..shelf import Shelf
 
 _COORDINATE_DIGITS = 6
 """Eleven centimetres: what a place keeps through any file of answers."""
@@ -130,3 +137,21 @@ def _named_rows(
             (int(one), authors[int(at)].as_py()) for one, at in zip(query[right], row[right], strict=True)
         ]
     return found
+
+
+def galleries_behind(run: Run, registry: Registry, shelf: Shelf) -> tuple[list[str], str]:
+    """The galleries that a run's method opens, and the backbone whose features it compares.
+
+    The method is set up again from the run's record; UsageError if it opens none, or takes no features.
+    """
+    entry = registry.method(run.record["method"]["name"])
+    params = build_params(entry, run.record["shown_parameters"])
+    stores = FinishedStores(shelf, entry, params)
+    method = build_method(entry, params, Context(stores=stores))
+    if not stores.opened or method.input in RESERVED_INPUTS:
+        raise UsageError(
+            f"method '{entry.name}' opens no gallery",
+            found=f"input = '{method.input}'",
+            fix="name a gallery: pinpoint audit GALLERY DATASET --backbone NAME --run RUN",
+        )
+    return list(stores.opened), method.input

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import UsageError
 from ..types import DataLocation
 from .options import (
     device_option,
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("gallery")
+@click.argument("gallery", metavar="METHOD|GALLERY")
 @click.argument("dataset")
-@click.option("--backbone", required=True, metavar="NAME|ID|FOLDER", help="Whose features are compared.")
+@click.option(
+    "--backbone", metavar="NAME|ID|FOLDER", help="Whose features are compared [default: those of the METHOD]."
+)
 @location_options(images=True)
 @click.option(
     "--gallery-data",
@@ -92,7 +95,7 @@ def audit(
     ctx: click.Context,
     gallery: str,
     dataset: str,
-    backbone: str,
+    backbone: str | None,
     location: DataLocation,
     gallery_data: Path | None,
     gallery_images: Sequence[Path],
@@ -111,16 +114,18 @@ def audit(
 ) -> None:
     """Say what the queries of DATASET and a GALLERY share: photographers, photos, near-duplicates.
 
-    GALLERY is a dataset, the folder of a feature store, or several separated by commas. The row per
-    query goes into a file that `pinpoint score`, `table` and `compare` take as --exclude.
+    GALLERY is a dataset, the folder of a feature store, or several separated by commas. A METHOD that
+    has been run on DATASET stands for the galleries it opens, and the run is looked at too. The row
+    per query goes into a file that `pinpoint score`, `table` and `compare` take as --exclude.
 
     \b
-    Example:
+    Examples:
+      pinpoint audit nearest-photo yfcc4k
       pinpoint audit mp16 yfcc4k --backbone siglip2-giant-opt-patch16-384 --run nearest-photo@yfcc4k
     """
     from ..api import read_run
     from ..artifacts import check_writable, safe_name
-    from ..audit.effect import effect_of
+    from ..audit.effect import effect_of, galleries_behind
     from ..audit.inspection import AuditRequest
     from ..audit.inspection import audit as make_audit
     from ..audit.likeness import Limits
@@ -129,12 +134,18 @@ def audit(
     from ..shelf import Shelf
 
     registry = registry_of(ctx)
+    shelf = Shelf(registry, stores_root(stores), default_device(device), weights)
     measured = [read_run(run, out) for run in runs]
     galleries = [name.strip() for name in gallery.split(",") if name.strip()]
+    if gallery in registry.methods:
+        measured.insert(0, read_run(f"{gallery}@{dataset}", out))
+        galleries, used = galleries_behind(measured[0], registry, shelf)
+        backbone = backbone or used
+    if backbone is None:
+        raise UsageError("a gallery is audited by a backbone's features", fix="give --backbone NAME")
     names = "+".join(safe_name(Path(name).name if Path(name).is_dir() else name) for name in galleries)
     path = file or Path("results", "audits", f"{safe_name(dataset)}--{names}.parquet")
     check_writable(path.parent)
-    shelf = Shelf(registry, stores_root(stores), default_device(device), weights)
     request = AuditRequest(
         dataset_name=dataset,
         dataset=registry.open_dataset(dataset, location),
