@@ -22,7 +22,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("recipe:demo", "Draw mini-Earth, embed it, run baselines and print the tables."),
+    "demo": Command("recipe:demo", "Draw mini-Earth, train Pinpoint, run it and baselines, print tables."),
     "datasets": Command("data:datasets", "List, describe, look at, verify and begin datasets."),
     "methods": Command("methods:methods", "List, describe, check and begin methods."),
     "backbones": Command("store:backbones", "List backbones."),

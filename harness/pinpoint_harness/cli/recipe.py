@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @out_option
 @click.pass_context
 def demo(ctx: click.Context, out: Path | None) -> None:
-    """Draw mini-Earth, embed its pictures, run baselines and print the tables.
+    """Draw mini-Earth, embed its pictures, train Pinpoint, run it and baselines, and print the tables.
 
     Needs nothing but what is installed; takes a few minutes. Pictures and features are kept, so a
     second time takes seconds. Mini-Earth is procedural: it shows that the software works, not that
