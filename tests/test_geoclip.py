@@ -27,7 +27,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import params
-from pinpoint_harness.api import evaluate
+from pinpoint_harness.api import build_params, evaluate
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
@@ -36,6 +36,7 @@ from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.ids import truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.predictions import check_predictions
+from pinpoint_harness.records import describe_method
 from pinpoint_harness.testing import assert_contract
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.geoclip import towers
@@ -643,3 +644,11 @@ def test_it_is_described_with_its_licence_data_gallery_and_needs() -> None:
         "views (1 | 10",
     ):
         assert word in shown, word
+
+
+def test_a_row_says_how_many_views_a_run_took() -> None:
+    entry = load_registry([]).method("geoclip")
+    taken = [
+        describe_method(entry, build_params(entry, settings))["views"] for settings in ({}, {"views": 10})
+    ]
+    assert taken == [1, 10]

@@ -199,10 +199,12 @@ def run_record(
 
 
 def describe_method(entry: Entry[MethodInfo], params: Any = None) -> dict[str, Any]:
-    """What the method declares, with the gallery and the author filter its parameters chose."""
+    """What the method declares, with the gallery, the views and the author filter its parameters chose."""
     described = {"name": entry.name, "origin": entry.origin.name, **asdict(entry.info)}
     if isinstance(getattr(params, "gallery", None), str):
         described["gallery"] = params.gallery
+    if isinstance(views := getattr(params, "views", None), int):
+        described["views"] = views
     if isinstance(getattr(params, "author_filter", None), bool):
         described["author_filter"] = "yes" if params.author_filter else "no"
     return described

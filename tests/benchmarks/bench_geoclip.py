@@ -41,7 +41,7 @@ from pinpoint_methods.geoclip.method import GeoCLIP
 
 TILE = 256
 GATE, AIM = 500, 1000
-SPREAD = 16.0
+SPREAD = 8.0
 """Random weights this much wider than usual: else all pictures get nearly one feature, and few answers."""
 TEXT = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
 VISION = {
