@@ -104,6 +104,20 @@ class PhotoGallery:
         return np.where(there, self._sources[store], ""), np.where(there, row - self._starts[store], -1)
 
 
+def unseen(key: NDArray[np.uint64], author_token: NDArray[np.uint64], author_filter: bool) -> Exclusion:
+    """What queries may not see of a gallery: themselves, and with the filter their authors' photos."""
+    if not author_filter:
+        return Exclusion(own_key=key)
+    unknown = int((author_token == 0).sum())
+    if unknown:
+        raise DataError(
+            "author_filter needs the photographer of every query",
+            found=f"{unknown} of {len(author_token)} queries of a tile are by nobody known",
+            fix="name the column of authors (--column author=NAME), or leave the filter off",
+        )
+    return Exclusion(own_key=key, author_token=author_token)
+
+
 def unit_rows(features: Any) -> Any:
     """Rows of length 1, normalised in float64 and rounded to fp16; a row of zeros stays one."""
     exact = features.double()
@@ -153,7 +167,11 @@ class NearestPhoto:
         return self.params.candidates
 
     def predict(self, queries: Queries) -> Predictions:
-        found = self._gallery.nearest(queries.input, self.neighbours, self._exclusion(queries))
+        found = self._gallery.nearest(
+            queries.input,
+            self.neighbours,
+            unseen(queries.key, queries.author_token, self.params.author_filter),
+        )
         answer = self.answer(found)
         return replace(answer, notes=self._notes)
 
@@ -166,19 +184,6 @@ class NearestPhoto:
         kept = slice(None, self.params.candidates)
         source, row = self._gallery.source_and_row(found.row[:, kept])
         return Candidates(found.coordinates[:, kept], source=source, row=row)
-
-    def _exclusion(self, queries: Queries) -> Exclusion:
-        """The query's own photo, should it stand in the gallery, and with the filter its author's."""
-        if not self.params.author_filter:
-            return Exclusion(own_key=queries.key)
-        unknown = int((queries.author_token == 0).sum())
-        if unknown:
-            raise DataError(
-                "author_filter needs the photographer of every query",
-                found=f"{unknown} of {len(queries)} queries of a tile are by nobody known",
-                fix="name the column of authors (--column author=NAME), or leave the filter off",
-            )
-        return Exclusion(own_key=queries.key, author_token=queries.author_token)
 
     @cached_property
     def _notes(self) -> tuple[str, ...]:

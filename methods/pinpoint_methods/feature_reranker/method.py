@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.search import Exclusion
 from pinpoint_harness.training import Stage, models_root, open_stages, train_command
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..head import chosen, made_by, training_stores
-from ..knn import Neighbours
+from ..knn import Neighbours, unseen
 from ..pinpoint.answer import Answer, Calibration, decide
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
@@ -79,7 +78,7 @@ class FeatureReranker:
 
     @torch.no_grad()
     def predict(self, queries: Queries) -> Predictions:
-        exclusion = self._exclusion(queries)
+        exclusion = unseen(queries.key, queries.author_token, self.params.author_filter)
         found = [gallery.nearest(queries.input, self.params.k, exclusion) for gallery in self._galleries]
         source = self._source_numbers(queries.source)
         lists = lists_of(found, source, self._shape, self._device)
@@ -128,19 +127,6 @@ class FeatureReranker:
                 fix="name a dataset of that source in `train`, or only one, which then answers for all",
             )
         return np.array([known.index(source) for source in sources])
-
-    def _exclusion(self, queries: Queries) -> Exclusion:
-        """The query's own photo, should it stand in a gallery, and with the filter its author's."""
-        if not self.params.author_filter:
-            return Exclusion(own_key=queries.key)
-        unknown = int((queries.author_token == 0).sum())
-        if unknown:
-            raise DataError(
-                "author_filter needs the photographer of every query",
-                found=f"{unknown} of {len(queries)} queries of a tile are by nobody known",
-                fix="name the column of authors (--column author=NAME), or leave the filter off",
-            )
-        return Exclusion(own_key=queries.key, author_token=queries.author_token)
 
     @cached_property
     def _notes(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import Stage, models_root, open_stages, train_command, with_needs
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..knn import unit_rows
+from ..knn import unit_rows, unseen
 from .answer import Answer, Calibration, decide
 from .config import METHODS, SOURCES, PinpointConfig, class_name, config_of, settings_class
 from .embedder import load_towers
@@ -134,24 +134,14 @@ class _Pinpoint:
 
     def _exclusion(self, gallery: str, queries: Queries, mine: NDArray[np.int64]) -> Exclusion:
         """The query's own photo, should it stand in the gallery, and with the filter its author's."""
-        key = queries.key[mine]
-        if not self.params.author_filter:
-            return Exclusion(own_key=key)
-        token = queries.author_token[mine]
-        if not token.all():
-            raise DataError(
-                "author_filter needs the photographer of every query",
-                found=f"{int((token == 0).sum())} of {len(token)} queries of a tile are by nobody known",
-                fix="name the column of authors (--column author=NAME), or leave the filter off",
-            )
         rows = self._galleries[gallery].rows
-        if not rows.needed("author_token", rows.author_token).any():
+        if self.params.author_filter and not rows.needed("author_token", rows.author_token).any():
             raise DataError(
                 f"author_filter needs the photographers of the gallery '{gallery}'",
                 found="none is known",
                 fix="embed the gallery from a table with authors, or leave the filter off",
             )
-        return Exclusion(own_key=key, author_token=token)
+        return unseen(queries.key[mine], queries.author_token[mine], self.params.author_filter)
 
 
 @dataclass(frozen=True)
