@@ -616,3 +616,10 @@ def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(
     assert resumed.made
     assert bytes_of(resumed.folder) == whole
     assert not (resumed.folder / "shards").exists()
+
+
+def test_both_galleries_of_one_source_are_refused_before_anything_is_trained() -> None:
+    entry = load_registry([]).method("pinpoint-photos-only")
+    params = build_params(entry, {"galleries": "both"})
+    with pytest.raises(UsageError, match="two sources"):
+        config_of(params, entry.load().changes)

@@ -363,6 +363,8 @@ def config_of(params: Any, changes: Mapping[str, Any] | None = None) -> Pinpoint
             "the lowest frequency is not above the highest",
             found=f"{config.lowest_frequency:g} and {config.highest_frequency:g}",
         )
+    if config.galleries == "both" and config.sources in SOURCES:
+        raise UsageError("galleries=both needs two sources", found=config.sources, fix="--set galleries=own")
     if config.width % config.heads:
         raise UsageError(
             "the reranker's width is not a multiple of its heads", found=f"{config.width} and {config.heads}"

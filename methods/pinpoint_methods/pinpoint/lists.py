@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinpoint_harness.errors import UsageError
 from pinpoint_harness.search import Exclusion, mask_support, search
 from pinpoint_harness.types import RADII_KM
 
@@ -243,8 +242,6 @@ def open_instance(
     """
     names = list(galleries)
     listed = [source, *(name for name in names if name != source)] if config.galleries == "both" else [source]
-    if config.galleries == "both" and len(names) < 2:
-        raise UsageError("galleries=both needs two sources", found=config.sources, fix="--set galleries=own")
     other = {name: next((n for n in names if n != name), name) for name in names}
     near = [galleries[other[name]] for name in listed]
     tables = [_support_table(config, name, support) for name in listed]
@@ -252,7 +249,7 @@ def open_instance(
 
 
 def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArray[np.int32] | None:
-    """Rows near each row of a gallery; shuffled, those near another row that the seed has chosen."""
+    """Rows near each row of a gallery; shuffled, those near another row, the same one for every seed."""
     if config.support == "none":
         return None
     table: NDArray[np.int32] = np.load(folder / f"{gallery}.support.npy", mmap_mode="r", allow_pickle=False)
