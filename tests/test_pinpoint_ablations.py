@@ -387,7 +387,7 @@ def test_answers_are_coordinates_of_the_galleries_a_method_may_use(trained: Worl
     answers, galleries = trained.answers(method), galleries_by(trained, method)
     used: dict[str, set[str]] = {"qp": set(), "qs": set()}
     for name, candidates in listed(answers):
-        assert 0 < len(candidates) <= 10
+        assert 0 < len(candidates) <= 64
         for one in candidates:
             row = galleries[one["source"]].iloc[one["row"]]
             assert (one["latitude"], one["longitude"]) == (row["latitude"], row["longitude"])
@@ -623,3 +623,12 @@ def test_both_galleries_of_one_source_are_refused_before_anything_is_trained() -
     params = build_params(entry, {"galleries": "both"})
     with pytest.raises(UsageError, match="two sources"):
         config_of(params, entry.load().changes)
+
+
+def test_all_candidates_of_the_largest_list_are_reported_unless_fewer_are_asked_for() -> None:
+    registry = load_registry([])
+    for name in METHODS:
+        entry = registry.method(name)
+        slots = sum(config_of(build_params(entry, {}), METHODS[name][1]).quota(c) for c in CHANNELS)
+        galleries = 2 if METHODS[name][1].get("galleries") == "both" else 1
+        assert build_params(entry, {}).candidates >= slots * galleries

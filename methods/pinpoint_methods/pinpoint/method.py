@@ -40,6 +40,14 @@ _OWN: list[tuple[str, Any, Any]] = [
     ("author_filter", bool, param(False, "leave out gallery photos by the query's photographer")),
     ("candidates", int, param(10, "alternatives to report", minimum=1, maximum=1000)),
 ]
+_OWN_RERANKED = [
+    *_OWN[:2],
+    (
+        "candidates",
+        int,
+        param(64, "alternatives to report; confidence counts no others", minimum=1, maximum=1000),
+    ),
+]
 _OF_DECODING = ("decoding",)
 """Choices that no stage depends on."""
 
@@ -193,6 +201,7 @@ class PinpointReranked(_Pinpoint):
     share of the five radii to expect.
     """
 
+    Params = settings_class("PinpointRerankedParams", _OWN_RERANKED)
     answer_version = 1
     needs = ("calibration",)
 
