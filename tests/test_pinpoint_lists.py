@@ -80,12 +80,6 @@ def test_the_union_halves_the_quotas_and_begins_with_the_own_gallery(folder: Pat
         assert [gallery.source for gallery in instance.support] == [other, source]
 
 
-def test_the_union_of_one_source_is_refused(tmp_path: Path) -> None:
-    write_gallery(tmp_path, "photos", np.zeros((3, 2)), np.eye(3), 0)
-    with pytest.raises(UsageError, match="two sources"):
-        instance_of(tmp_path, small(galleries="both", sources="photos"))
-
-
 def test_a_row_found_twice_keeps_its_first_slot_and_an_empty_slot_is_nobody(folder: Path) -> None:
     instance = instance_of(folder, small())
     image, raw = (part[:1] for part in asked())
