@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.pinpoint_world import instance_of, small, unit, write_galleries, write_gallery
+from tests.pinpoint_world import instance_of, small, unit, write_galleries
 
-from pinpoint_harness.errors import UsageError
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.queries import tokens
 from pinpoint_harness.search import Exclusion, xyz_of
