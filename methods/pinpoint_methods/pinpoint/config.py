@@ -249,7 +249,7 @@ MINI: Mapping[str, tuple[Any, str]] = {
     "width": (128, "likewise"),
     "heads": (4, "likewise"),
     "reranker_batch": (128, "likewise"),
-    "reranker_epochs": (4, "in trials of four and five passes the first was the best on C"),
+    "reranker_epochs": (4, "with the margin loss the first of four passes was the best on C"),
 }
 """Where `mini` differs from `full`, and why."""
 
