@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pinpoint_harness.calibration import calibrate_answers, confidence_within
+from pinpoint_harness.calibration import calibrate_answers, confidence_within, stated_within
 from pinpoint_harness.calibration.reliability import Reliability, equal_mass_bins, reliability
 from pinpoint_harness.calibration.risk import RiskCoverage, risk_coverage
 from pinpoint_harness.cli.main import cli
@@ -99,6 +99,27 @@ def test_the_protocol_decides_whether_a_candidate_on_the_circle_is_within() -> N
 def test_answers_and_candidates_of_other_queries_are_refused() -> None:
     with pytest.raises(UsageError, match="row of candidates"):
         confidence_within(np.zeros((2, 2)), Candidates(np.zeros((3, 1, 2)), np.ones((3, 1))))
+
+
+def test_what_is_stated_goes_before_the_candidates_row_by_row_and_radius_by_radius() -> None:
+    """One answer states its probabilities, one does not, one is none; the candidates say 0.4 and 0.7."""
+    coordinates = np.array([(0.0, 0.0), (0.0, 0.0), NOWHERE])
+    candidates = Candidates(np.tile([(0.0, 0.0), (0.1, 0.0)], (3, 1, 1)), np.tile([0.4, 0.3], (3, 1)))
+    within = np.array([[0.1, 0.2, 0.3, 0.5, 0.9], [np.nan] * 5, [0.8] * 5])
+    asked = [750.0, 1.0, 100.0]  # the last is not one of the five
+    found = stated_within(coordinates, candidates, within, asked)
+    assert found == pytest.approx(np.array([[0.5, 0.1, 0.7], [0.7, 0.4, 0.7], [0, 0, 0]]))
+    alone_ = stated_within(coordinates, None, within, asked)
+    np.testing.assert_array_equal(alone_, [[0.5, 0.1, np.nan], [np.nan] * 3, [0, 0, 0]])
+    np.testing.assert_array_equal(
+        stated_within(coordinates, candidates, None), confidence_within(coordinates, candidates)
+    )
+
+
+def test_statements_of_other_queries_or_radii_are_refused() -> None:
+    for shape in ((3, 5), (2, 4)):
+        with pytest.raises(UsageError, match="row of probabilities within 5 radii"):
+            stated_within(np.zeros((2, 2)), None, np.zeros(shape))
 
 
 # Reliability
@@ -263,6 +284,37 @@ def test_failures_come_last_and_are_misses_of_confidence_0() -> None:
     assert found.notes == ()
 
 
+def test_calibration_measures_what_is_stated_not_what_the_candidates_say() -> None:
+    """A hit, a miss and a failure; 25 km is stated with 0.9 and 0.6, the candidates say 0.3 and 0.3."""
+    frame = answers(predicted_latitude=[0.0, 60.0, np.nan], confidence=[2.0, 1.0, np.nan])
+    candidates = Candidates(np.array([[(0.0, 0.0)], [(60.0, 0.0)], [NOWHERE]]), np.array([[0.3], [0.3], [0]]))
+    within = np.array([[0.5, 0.9, 0.9, 0.9, 1.0], [0.5, 0.6, 0.6, 0.7, 0.8], [np.nan] * 5])
+
+    def overconfidence(within: Floats | None, candidates: Candidates | None = candidates) -> list[Any]:
+        found = calibrate_answers(
+            frame, candidates, get_protocol("wgs84-lt"), within=within, radii_km=[25.0, 100.0], resamples=100
+        )
+        return [one.overconfidence.value for one in found.reliability]
+
+    derived = 100 * ((0.3 + 0.3) / 3 - 1 / 3)
+    assert overconfidence(None) == pytest.approx([derived, derived])
+    assert overconfidence(within) == pytest.approx([100 * ((0.9 + 0.6) / 3 - 1 / 3), derived])
+    partly = np.where([[True], [False], [False]], within, np.nan)
+    assert overconfidence(partly) == pytest.approx([100 * ((0.9 + 0.3) / 3 - 1 / 3), derived])
+    assert overconfidence(within, None) == []  # nothing is known of 100 km
+
+
+def test_statements_alone_are_enough_for_reliability_and_for_an_order() -> None:
+    frame = answers(predicted_latitude=[0.0, 60.0, np.nan], confidence=[np.nan] * 3)
+    within = np.array([[0.5, 0.9, 0.9, 0.9, 1.0], [0.25, 0.6, 0.6, 0.7, 0.8], [np.nan] * 5])
+    found = calibrate_answers(frame, None, get_protocol("wgs84-lt"), within=within, resamples=100)
+    assert found.ranking == "probability within the radius"
+    assert [one.excess.value for one in found.risk] == pytest.approx([0] * 5)
+    assert [one.n for one in found.reliability] == [3] * 5
+    gaps = 100 * (np.array([0.75, 1.5, 1.5, 1.6, 1.8]) - 1) / 3
+    assert [one.overconfidence.value for one in found.reliability] == pytest.approx(gaps)
+
+
 def test_without_confidence_the_probabilities_rank() -> None:
     frame = answers(predicted_latitude=[0.0, 60.0], confidence=[np.nan, np.nan])
     candidates = Candidates(np.array([[(0.0, 0.0)], [(60.0, 0.0)]]), np.array([[0.7], [0.6]]))
@@ -310,6 +362,7 @@ class Params:
     power: float = param(1.0, "of the probability it states", minimum=0)
     candidates: bool = param(True, "whether it states any")
     failures: bool = param(False, "whether it fails where it is least likely right")
+    within: bool = param(False, "whether it states its true probability for every radius")
 
 
 class Guess:
@@ -333,7 +386,8 @@ class Guess:
             candidates = Candidates(np.where(np.isnan(answer)[:, None], np.nan, candidates.coordinates),
                                     candidates.probability)
         return Predictions(answer, confidence=stated,
-                           candidates=candidates if self.params.candidates else None)
+                           candidates=candidates if self.params.candidates else None,
+                           within=np.tile(true[:, None], 5) if self.params.within else None)
 
 
 @hookimpl
@@ -384,6 +438,17 @@ def test_an_overconfident_method_comes_out_as_such_and_by_how_much() -> None:
         assert one["overconfidence"]["low"] < 100 / 6 < one["overconfidence"]["high"]
         # E (sqrt(p) - p)^2 = 1/2 - 4/5 + 1/3
         assert one["rms_debiased"] == pytest.approx(100 * np.sqrt(1 / 30), abs=2)
+
+
+def test_a_stored_run_is_measured_by_what_it_states_of_the_radii() -> None:
+    """The candidates of all three state the square root of what is true, which two state themselves."""
+    derived = calibration_of("power=0.5")
+    for more in ((), ("candidates=false",), ("failures=true",)):
+        stated = calibration_of("power=0.5", "within=true", *more)
+        for before, after in zip(derived["reliability"], stated["reliability"], strict=True):
+            assert before["overconfidence"]["low"] > 10
+            assert after["overconfidence"]["low"] < 0 < after["overconfidence"]["high"]
+            assert after["n"] == 2000
 
 
 def test_a_wrong_scale_leaves_the_order_as_good_as_it_was() -> None:

@@ -28,10 +28,11 @@ from pinpoint_harness.features import iter_stores
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.locate_map import _around, draw_answers
 from pinpoint_harness.plugins import Registry, load_registry
-from pinpoint_harness.predictions import candidates_of
+from pinpoint_harness.predictions import candidates_of, within_of
 
 PLUGIN = """
 import os
+from dataclasses import replace
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -98,6 +99,12 @@ class Looker:
             np.tile([3, 5, 7, -1], (n, 1)),
         ))
 
+class Stating(Looker):
+    def predict(self, queries):
+        within = np.tile([0.25, 0.375, 0.5, 0.75, 0.9375], (len(queries), 1))
+        within[[im.shape[0] == 7 for im in queries.input]] = np.nan
+        return replace(super().predict(queries), within=within)
+
 class Blind:
     input = "none"
     answer_version = 1
@@ -114,6 +121,7 @@ def pinpoint_register(register):
     for name in ("Colours", "Flexible"):
         register.backbone(name.lower(), f"{__name__}:{name}", BackboneInfo(title=name, width=12))
     register.method("looker", f"{__name__}:Looker", MethodInfo(title="Looker"))
+    register.method("stating", f"{__name__}:Stating", MethodInfo(title="Stating"))
     register.method("blind", f"{__name__}:Blind", MethodInfo(title="Blind"))
 """
 
@@ -378,6 +386,23 @@ def test_confidence_and_distances_are_those_of_the_candidates(world: World, tmp_
         ("b", 5, 0.25),
         ("a", 7, 0.125),
     ]
+
+
+def test_the_confidence_is_what_a_method_states_and_the_candidates_where_it_states_nothing(
+    world: World, tmp_path: Path
+) -> None:
+    pictures = [np.full((height, 30, 3), 9, np.uint8) for height in (4, 7)]
+    photos = [save(tmp_path / f"{number}.png", picture) for number, picture in enumerate(pictures)]
+    stated, silent = ask(world.locator("stating"), *photos)
+    assert stated.within == {1.0: 0.25, 25.0: 0.375, 200.0: 0.5, 750.0: 0.75, 2500.0: 0.9375}
+    assert silent.within == {1.0: 0.5, 25.0: 0.75, 200.0: 0.75, 750.0: 0.75, 2500.0: 0.75}
+    printed = world.command(photos[0], "--method", "stating").stdout
+    assert "25 % within 1 km, 38 % within 25 km, 50 % within 200 km, 75 % within 750 km, 94 %" in printed
+
+
+def test_what_a_method_states_is_stored_with_its_run(world: World) -> None:
+    within = within_of(world.run("stating").table())
+    np.testing.assert_array_equal(within, np.tile([0.25, 0.375, 0.5, 0.75, 0.9375], (COUNT, 1)))
 
 
 def test_json_holds_every_photo_and_what_the_answers_depend_on(world: World) -> None:

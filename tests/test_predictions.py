@@ -17,6 +17,7 @@ from geopy.distance import geodesic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 
 from pinpoint_harness import predictions as stored
 from pinpoint_harness.errors import ArtifactError, PluginError
@@ -68,7 +69,16 @@ def answers(draw: st.DrawFn) -> Predictions:
         if draw(st.booleans())
         else None,
         candidates=candidates if draw(st.booleans()) else None,
+        within=draw(statements(answered)) if draw(st.booleans()) else None,
     )
+
+
+@st.composite
+def statements(draw: st.DrawFn, answered: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Probabilities within five radii for some answers, NaN for the others."""
+    shares = np.sort(draw(hnp.arrays(np.float64, (len(answered), 5), elements=st.floats(0, 1))), axis=1)
+    stated = answered & draw(hnp.arrays(np.bool_, len(answered)))
+    return np.where(stated[:, None], shares, NAN)
 
 
 def test_the_schema_is_the_documented_one() -> None:
@@ -84,6 +94,7 @@ def test_the_schema_is_the_documented_one() -> None:
         "status string",
         "author string",
         f"candidates list<element: {candidate}source: string, row: int64> not null>",
+        "within list<element: double not null>",
     ]
 
 
@@ -97,15 +108,20 @@ def test_an_answer_stands_beside_its_truth_with_the_wgs84_distance() -> None:
 
 def test_without_an_answer_coordinate_and_error_are_null_not_nan() -> None:
     table = stored.build(truth_of(1), one_row((NAN, NAN), confidence=np.array([NAN])), ["no prediction"])
-    nulls = ["predicted_latitude", "predicted_longitude", "error_km", "confidence", "author", "candidates"]
+    nulls = [
+        *["predicted_latitude", "predicted_longitude", "error_km", "confidence", "author", "candidates"],
+        "within",
+    ]
     assert [name for name in table.column_names if table.column(name).null_count] == nulls
 
 
 def test_a_photo_that_could_not_be_read_has_no_answer_whatever_the_method_said() -> None:
-    table = stored.build(truth_of(1), one_row(PARIS), ["unreadable: truncated"])
+    said = one_row(PARIS, within=np.full((1, 5), 0.5))
+    table = stored.build(truth_of(1), said, ["unreadable: truncated"])
     row = stored.to_frame(table).iloc[0]
     assert np.isnan(row["predicted_latitude"])
     assert np.isnan(row["error_km"])
+    assert table.column("within").to_pylist() == [None]
     assert row["status"] == "unreadable: truncated"
 
 
@@ -129,6 +145,11 @@ def test_what_is_built_and_written_is_read_back(predictions: Predictions) -> Non
     np.testing.assert_array_equal(frame["confidence"].to_numpy(np.float64), confidence)
     pd.testing.assert_frame_equal(frame, stored.to_frame(table))
     assert_same_candidates(predictions.candidates, stored.candidates_of(back))
+    within = stored.within_of(back)
+    if predictions.within is None or np.isnan(predictions.within).all():
+        assert within is None
+    else:
+        np.testing.assert_array_equal(within, predictions.within)
 
 
 def assert_same_candidates(given: Candidates | None, found: Candidates | None) -> None:
@@ -178,6 +199,31 @@ def test_tiles_with_and_without_candidates_make_one_table() -> None:
     np.testing.assert_array_equal(found.coordinates, [[(NAN, NAN)], [PARIS]])
 
 
+def test_what_is_stated_within_the_radii_is_stored_row_by_row_and_null_for_none() -> None:
+    within = np.array([[0.125, 0.25, 0.5, 0.5, 1.0], [NAN] * 5, [0.0] * 5])
+    predictions = Predictions(np.array([PARIS, LONDON, PARIS]), within=within)
+    table = stored.build(truth_of(3), predictions, ["ok"] * 3)
+    assert table.column("within").to_pylist() == [[0.125, 0.25, 0.5, 0.5, 1.0], None, [0.0] * 5]
+    for rows, expected in (((1, 2), within[1:]), ((0, 2), within[:2])):
+        np.testing.assert_array_equal(stored.within_of(table.slice(*rows)), expected)
+    assert stored.within_of(table.slice(1, 1)) is None
+    assert "within" not in stored.to_frame(table)
+
+
+def test_a_stored_statement_of_another_number_of_radii_is_refused() -> None:
+    table = stored.build(truth_of(2), Predictions(np.zeros((2, 2))), ["ok"] * 2)
+    field = stored.SCHEMA.field("within")
+    uneven = table.set_column(10, field, pa.array([[0.1] * 4, [0.1] * 6], field.type))
+    with pytest.raises(ArtifactError, match="lists of 4, 6"):
+        stored.within_of(uneven)
+
+
+def test_tiles_with_and_without_statements_make_one_table() -> None:
+    sure = np.full((1, 5), 0.75)
+    tables = [stored.build(truth_of(1), one_row(PARIS, within=one), ["ok"]) for one in (None, sure)]
+    np.testing.assert_array_equal(stored.within_of(stored.concatenate(tables)), [[NAN] * 5, [0.75] * 5])
+
+
 @settings(max_examples=20, deadline=None)
 @given(cuts=st.lists(st.integers(0, 40), max_size=4))
 def test_bytes_do_not_depend_on_the_tiles_a_run_was_made_of(cuts: list[int]) -> None:
@@ -185,6 +231,7 @@ def test_bytes_do_not_depend_on_the_tiles_a_run_was_made_of(cuts: list[int]) -> 
     truth = truth_of(n)
     places = np.stack([truth["latitude"], truth["longitude"]], axis=1)
     candidates = Candidates(np.stack([places, places[::-1]], axis=1), row=np.arange(2 * n).reshape(n, 2))
+    within = np.where(np.arange(n)[:, None] % 3 == 0, NAN, np.arange(5) / 4)
     edges = [0, *sorted(cuts), n]
     tables = [
         stored.build(
@@ -192,12 +239,13 @@ def test_bytes_do_not_depend_on_the_tiles_a_run_was_made_of(cuts: list[int]) -> 
             Predictions(
                 places[start:stop],
                 candidates=Candidates(candidates.coordinates[start:stop], row=candidates.row[start:stop]),  # type: ignore[index]
+                within=within[start:stop],
             ),
             ["ok"] * (stop - start),
         )
         for start, stop in pairwise(edges)
     ]
-    whole = stored.build(truth, Predictions(places, candidates=candidates), ["ok"] * n)
+    whole = stored.build(truth, Predictions(places, candidates=candidates, within=within), ["ok"] * n)
     read_back = [pq.ParquetFile(io.BytesIO(stored.encode(table))).read() for table in tables]
     assert stored.encode(stored.concatenate(read_back)) == stored.encode(whole)
 
@@ -208,7 +256,11 @@ def test_rows_cut_from_a_longer_tile_give_the_bytes_of_those_rows_alone() -> Non
     whole, cut = (
         stored.build(
             truth.iloc[:n],
-            Predictions(places[:n], candidates=Candidates(places[:n, None])),
+            Predictions(
+                places[:n],
+                candidates=Candidates(places[:n, None]),
+                within=np.where(np.arange(n)[:, None] % 3 == 1, NAN, 0.5 * np.ones((n, 5))),
+            ),
             ["missing" if row % 4 == 0 else "ok" for row in range(n)],
         )
         for n in (9, 6)
@@ -233,15 +285,32 @@ def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     assert stored.read(folder / "predictions.parquet").equals(table)
 
 
+def test_a_file_from_before_methods_could_state_probabilities_is_read_with_none(tmp_path: Path) -> None:
+    predictions = Predictions(
+        np.array([PARIS, (NAN, NAN)]), candidates=Candidates(np.array([[PARIS], [LONDON]]))
+    )
+    table = stored.build(truth_of(2), predictions, stored.statuses(predictions))
+    pq.write_table(table.drop_columns(["within"]), tmp_path / "predictions.parquet")
+    found = stored.read(tmp_path / "predictions.parquet")
+    assert found.equals(table)
+    assert stored.within_of(found) is None
+    assert stored.encode(found) == stored.encode(table)
+
+
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
         (lambda table: table.drop_columns(["status"]), "without status"),
+        (lambda table: table.drop_columns(["status", "within"]), "without status, within"),
         (lambda table: table.append_column("extra", pa.array([1, 2])), "with extra"),
         (lambda table: table.select(table.column_names[::-1]), "another order"),
         (
             lambda table: table.set_column(5, "error_km", table.column("error_km").cast(pa.float32())),
             "error_km is float",
+        ),
+        (
+            lambda table: table.set_column(10, "within", pa.nulls(2, pa.list_(pa.float32()))),
+            "within is list<element: float>",
         ),
     ],
 )
@@ -301,6 +370,7 @@ GOOD = Predictions(
         row=np.array([[0, 1], [2, -1]]),
     ),
     status=["ok", "ok"],
+    within=np.array([[0.0, 0.25, 0.25, 0.5, 1.0], [NAN] * 5]),
 )
 assert GOOD.candidates is not None
 
@@ -312,6 +382,11 @@ def changed(**changes: Any) -> Predictions:
 def with_candidates(**changes: Any) -> Predictions:
     assert GOOD.candidates is not None
     return replace(GOOD, candidates=replace(GOOD.candidates, **changes))
+
+
+def stating(*shares: float) -> Predictions:
+    """That of the second answer."""
+    return changed(within=np.array([[NAN] * 5, shares]))
 
 
 def test_a_good_answer_passes() -> None:
@@ -332,6 +407,14 @@ def test_a_good_answer_passes() -> None:
         (changed(status=["ok", "lost"]), "found: 'lost'"),
         (changed(status=["ok", "missing"]), "must have NaN coordinates"),
         (changed(notes=(1,)), "notes must be strings"),
+        (changed(within=[[0.5] * 5] * 2), "within must be a numpy array"),
+        (changed(within=np.full((2, 4), 0.5)), r"within must be .* shape \(2, 5\)"),
+        (changed(within=np.full((1, 5), 0.5)), r"of shape \(1, 5\)"),
+        (changed(within=np.zeros((2, 5), np.float32)), "float32 of shape"),
+        (stating(0.1, 0.2, 0.3, 0.4, 1.1), "within must lie in 0 to 1.*\n.*first is 1"),
+        (stating(-0.1, 0.2, 0.3, 0.4, 0.5), "within must lie in 0 to 1"),
+        (stating(0.1, 0.3, 0.2, 0.4, 0.5), "within must not fall with a growing radius.*\n.*first is 1"),
+        (stating(NAN, 0.2, 0.3, 0.4, 0.5), "for all radii or for none"),
         (with_candidates(coordinates=np.zeros((2, 2))), "candidates.coordinates must be"),
         (with_candidates(coordinates=np.zeros((3, 2, 2))), r"shape \(2, 2, 2\)"),
         (with_candidates(coordinates=np.full((2, 2, 2), 91.0)), "candidates.coordinates must be places"),
@@ -356,6 +439,12 @@ def test_a_broken_answer_is_refused_by_name(broken: Predictions, word: str) -> N
 def test_probabilities_may_miss_one_by_rounding_only() -> None:
     just_above = np.array([[0.5, 0.5 + 5e-7], [1.0, NAN]])
     stored.check_predictions(with_candidates(probability=just_above), 2)
+
+
+def test_a_statement_may_fall_by_rounding_only() -> None:
+    stored.check_predictions(stating(0.5, 0.5 - 5e-7, 0.6, 0.7, 0.8), 2)
+    with pytest.raises(PluginError, match="must not fall"):
+        stored.check_predictions(stating(0.5, 0.5 - 5e-6, 0.6, 0.7, 0.8), 2)
 
 
 def test_something_else_than_predictions_is_refused() -> None:

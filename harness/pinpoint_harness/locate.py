@@ -23,7 +23,7 @@ import numpy as np
 
 from .api import build_params, choose_device
 from .backbones import BackboneSource, find_backbone
-from .calibration import confidence_within
+from .calibration import stated_within
 from .containers import Failure, ImageStore
 from .containers.folder import ARCHIVE_SUFFIXES, read_file
 from .embedding import embedding_context, features_of
@@ -356,9 +356,7 @@ def _answer(photo: str, predictions: Predictions, given: TileInput) -> Answer:
 
 
 def _within(predictions: Predictions) -> dict[float, float] | None:
-    if predictions.candidates is None:
-        return None
-    shares = confidence_within(predictions.coordinates, predictions.candidates)[0]
+    shares = stated_within(predictions.coordinates, predictions.candidates, predictions.within)[0]
     return None if np.isnan(shares).any() else dict(zip(RADII_KM, shares.tolist(), strict=True))
 
 

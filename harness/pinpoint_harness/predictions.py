@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 from .artifacts import write_atomic
 from .errors import ArtifactError, PluginError
 from .geo import geodesic_km
-from .types import STATUS, Candidates, Predictions
+from .types import RADII_KM, STATUS, Candidates, Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .types import Floats
 
 _CANDIDATE = pa.struct(
     [
@@ -47,9 +49,14 @@ SCHEMA = pa.schema(
         pa.field("status", pa.string(), nullable=False),
         pa.field("author", pa.string()),
         pa.field("candidates", pa.list_(pa.field("element", _CANDIDATE, nullable=False))),
+        # Five each, yet no list of fixed size: Arrow 21 cannot write one that is null to Parquet.
+        pa.field("within", pa.list_(pa.field("element", pa.float64(), nullable=False))),
     ]
 )
 """Degrees and WGS84 kilometres; null stands for "none", NaN is never stored."""
+
+_SCHEMA_WITHOUT_WITHIN = pa.schema([field for field in SCHEMA if field.name != "within"])
+"""That of runs stored before a method could state its probability within each radius."""
 
 _ROW_GROUP_ROWS = 1 << 16
 _PROBABILITY_TOLERANCE = 1e-6
@@ -59,8 +66,8 @@ _NO_ROW = -1
 def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) -> pa.Table:
     """The run's table: truth, answers and the WGS84 distance between them, in kilometres.
 
-    Where `status` is not `ok` the answer and its error are null, whatever the method said: a
-    photo that could not be read has no answer.
+    Where `status` is not `ok` the answer, its error and its probabilities `within` are null, whatever
+    the method said: a photo that could not be read has no answer.
     """
     if not len(truth) == len(predictions) == len(status):
         raise ArtifactError(
@@ -82,6 +89,7 @@ def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) 
         "status": pa.array(list(status), pa.string()),
         "author": _strings(truth["author"].to_numpy(dtype=object)),
         "candidates": _encode_candidates(predictions.candidates, len(truth)),
+        "within": _encode_within(predictions.within, answered),
     }
     return pa.table(columns, schema=SCHEMA)
 
@@ -112,11 +120,17 @@ def write(table: pa.Table, path: Path) -> None:
 
 
 def read(path: Path) -> pa.Table:
-    """A run's table; ArtifactError unless the file has exactly this schema."""
+    """A run's table; ArtifactError unless the file has exactly this schema.
+
+    A file without the column `within`, as runs were stored before, is given it, all null.
+    """
     try:
         # Not `read_table`, which would take `name=value` in a folder's name for a column.
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
+            if found.equals(_SCHEMA_WITHOUT_WITHIN):
+                table, added = file.read(), SCHEMA.field("within")
+                return table.append_column(added, pa.nulls(table.num_rows, added.type))
             if not found.equals(SCHEMA):
                 raise ArtifactError(
                     f"'{path}' is not a run's predictions",
@@ -134,8 +148,8 @@ def read(path: Path) -> pa.Table:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Everything but the candidates, one row per query; NaN where there is no answer."""
-    frame: pd.DataFrame = table.drop_columns(["candidates"]).to_pandas()
+    """Everything but `candidates` and `within`, one row per query; NaN where there is no answer."""
+    frame: pd.DataFrame = table.drop_columns(["candidates", "within"]).to_pandas()
     return frame
 
 
@@ -166,6 +180,24 @@ def candidates_of(table: pa.Table) -> Candidates | None:
         source=None if source is None else source.astype(np.str_),
         row=spread("row", _NO_ROW, np.int64),
     )
+
+
+def within_of(table: pa.Table) -> Floats | None:
+    """Stated probabilities within each of `RADII_KM`, `(n, 5)`, NaN for none; None if no row has any."""
+    column = table.column("within").combine_chunks()
+    if column.null_count == len(column):
+        return None
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
+    if lengths != [len(RADII_KM)]:
+        raise ArtifactError(
+            f"a run states {len(RADII_KM)} probabilities per answer or none",
+            found=f"lists of {', '.join(map(str, sorted(lengths)))}",
+            fix="make the run again with --fresh",
+        )
+    within = np.full((len(column), len(RADII_KM)), np.nan)
+    stated = column.is_valid().to_numpy(zero_copy_only=False)
+    within[stated] = column.flatten().to_numpy().reshape(-1, len(RADII_KM))
+    return within
 
 
 def statuses(predictions: Predictions) -> list[str]:
@@ -204,6 +236,8 @@ def check_predictions(predictions: Predictions, n: int) -> None:
         _check_status(predictions.status, predictions.coordinates)
     if predictions.candidates is not None:
         _check_candidates(predictions.candidates, n)
+    if predictions.within is not None:
+        _check_within(predictions.within, n)
     if not all(isinstance(note, str) for note in predictions.notes):
         raise PluginError("notes must be strings", found=repr(predictions.notes))
 
@@ -260,6 +294,16 @@ def _check_candidates(candidates: Candidates, n: int) -> None:
         _check_rows("candidates.row must be 0 or more, or -1 for none", candidates.row >= _NO_ROW)
 
 
+def _check_within(within: Floats, n: int) -> None:
+    _check_array("within", within, (n, len(RADII_KM)), np.float64)
+    none = np.isnan(within)
+    _check_rows("within must be stated for all radii or for none", none.any(axis=1) == none.all(axis=1))
+    stated = np.where(none, 0.0, within)
+    _check_rows("within must lie in 0 to 1, or be NaN for none", (stated >= 0) & (stated <= 1))
+    rises = np.diff(stated, axis=1) >= -_PROBABILITY_TOLERANCE
+    _check_rows("within must not fall with a growing radius", rises)
+
+
 def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:
     kind = SCHEMA.field("candidates").type
     if candidates is None:
@@ -285,6 +329,16 @@ def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:
     )
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items, type=kind)
+
+
+def _encode_within(within: Floats | None, answered: NDArray[np.bool_]) -> pa.Array:
+    kind = SCHEMA.field("within").type
+    if within is None:
+        return pa.nulls(len(answered), kind)
+    stated = answered & ~np.isnan(within).any(axis=1)  # (n,)
+    offsets = len(RADII_KM) * np.concatenate([[0], np.cumsum(stated)])
+    values = pa.array(within[stated].ravel())
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=kind, mask=pa.array(~stated))
 
 
 def _doubles(values: NDArray[np.float64]) -> pa.Array:

@@ -124,7 +124,9 @@ class Predictions:
 
     `coordinates` is `(n, 2)`, NaN where the method has no answer. `confidence` is `(n,)`, higher
     is surer, used for ranking only. `status` may say why a coordinate is NaN, one word of `STATUS`
-    per query; `notes` are sentences to keep with the run, such as what a reader left out.
+    per query; `notes` are sentences to keep with the run, such as what a reader left out. `within`
+    is `(n, 5)`, the probability that the answer lies within each of `RADII_KM` of the truth, never
+    falling with the radius, a row of NaN for none; there the candidates' probabilities are summed.
     """
 
     coordinates: Floats
@@ -132,6 +134,7 @@ class Predictions:
     candidates: Candidates | None = None
     status: Sequence[str] | None = None
     notes: tuple[str, ...] = ()
+    within: Floats | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.coordinates)

@@ -1,4 +1,4 @@
-"""How sure a method says it is, from the probabilities of its candidates."""
+"""How sure a method says it is: what it states of a radius, else the probabilities of its candidates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,41 @@ from ..types import RADII_KM, Candidates
 
 if TYPE_CHECKING:
     from ..types import Floats
+
+
+def stated_within(
+    coordinates: Floats,
+    candidates: Candidates | None,
+    within: Floats | None,
+    radii_km: Sequence[float] = RADII_KM,
+    *,
+    protocol: Protocol = PROTOCOLS["haversine-6371-le"],
+) -> Floats:
+    """Probability, 0 to 1, that each answer lies within each radius, by the method's best word, `(n, radii)`.
+
+    A row of `within`, `(n, 5)`, is what the method states of `RADII_KM`, and holds under every
+    protocol. A row without a statement, and a radius that is none of them, go by the candidates: see
+    `confidence_within`. A row without an answer is certainly wrong, 0; NaN is where nothing is said.
+    """
+    answered = on_globe(coordinates)
+    if candidates is None:
+        confidence = np.full((len(coordinates), len(radii_km)), np.nan)
+    else:
+        confidence = confidence_within(coordinates, candidates, radii_km, protocol=protocol)
+    confidence[~answered] = 0.0
+    if within is None:
+        return confidence
+    if within.shape != (len(coordinates), len(RADII_KM)):
+        raise UsageError(
+            f"every answer has its row of probabilities within {len(RADII_KM)} radii",
+            found=f"{len(coordinates)} answers, probabilities of shape {within.shape}",
+        )
+    for column, radius in enumerate(radii_km):
+        if radius in RADII_KM:
+            stated = within[:, RADII_KM.index(radius)]
+            used = answered & ~np.isnan(stated)
+            confidence[used, column] = stated[used]
+    return confidence
 
 
 def confidence_within(

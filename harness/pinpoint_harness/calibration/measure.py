@@ -17,7 +17,7 @@ from ..protocols import Protocol, get_protocol
 from ..runs import Run
 from ..scoring import RESAMPLES, errors_km
 from ..types import RADII_KM, Candidates
-from .confidence import confidence_within
+from .confidence import stated_within
 from .reliability import Reliability, reliability
 from .risk import RiskCoverage, risk_coverage
 
@@ -68,6 +68,7 @@ def calibrate(
         answers.to_frame(table),
         answers.candidates_of(table),
         get_protocol(protocol or run.record["dataset"]["default_protocol"]),
+        within=answers.within_of(table),
         cluster_column=run.record["dataset"]["cluster_column"],
         radii_km=radii_km,
         bins=bins,
@@ -81,18 +82,23 @@ def calibrate_answers(
     candidates: Candidates | None,
     protocol: Protocol,
     *,
+    within: Floats | None = None,
     cluster_column: str = "",
     radii_km: Sequence[float] = RADII_KM,
     bins: int = BINS,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Calibration:
-    """The same of rows as in a run's table: truth, answer, `confidence`, `author`."""
+    """The same of rows as in a run's table: truth, answer, `confidence`, `author`.
+
+    `within`, `(n, 5)`, is what the method states of `RADII_KM`; see `stated_within` for what is used.
+    """
     clusters = cluster(frame["author"].tolist(), cluster_column or "author", len(frame))
     error_km = errors_km(frame, protocol)
     hit = hits(error_km, radii_km, protocol.inclusive)  # (n, radii)
     answered = np.isfinite(error_km)
-    sure = _probabilities(frame, candidates, radii_km, protocol)  # (n, radii)
+    places = frame[["predicted_latitude", "predicted_longitude"]].to_numpy()
+    sure = stated_within(places, candidates, within, radii_km, protocol=protocol)  # (n, radii)
     stated = np.asarray(~np.isnan(sure).any(axis=1))
     ranks, ranking, notes = _ranking(frame["confidence"].to_numpy(), sure, answered)
     how = {"resamples": resamples, "seed": seed}
@@ -103,7 +109,10 @@ def calibrate_answers(
             notes += (f"{(~stated).sum():,} answers without probabilities are left out of the reliability",)
     else:
         reliable = ()
-        notes += ("the run has no candidates with probabilities: reliability cannot be measured",)
+        notes += (
+            "the run states no probability for every one of these radii, and has no candidates with "
+            "probabilities: reliability cannot be measured",
+        )
     if ranks.shape[1] == 1:
         risk = risk_coverage(ranks[:, 0], hit, clusters, radii_km, **how)
     else:
@@ -112,15 +121,6 @@ def calibrate_answers(
             for column, radius in enumerate(radii_km)
         )
     return Calibration(protocol.name, len(frame), clusters.describe(), ranking, notes, reliable, risk)
-
-
-def _probabilities(
-    frame: pd.DataFrame, candidates: Candidates | None, radii_km: Sequence[float], protocol: Protocol
-) -> Floats:
-    if candidates is None or candidates.probability is None:
-        return np.full((len(frame), len(radii_km)), np.nan)
-    places = frame[["predicted_latitude", "predicted_longitude"]].to_numpy()
-    return confidence_within(places, candidates, radii_km, protocol=protocol)
 
 
 def _ranking(
@@ -138,7 +138,7 @@ def _ranking(
     raise DataError(
         "the run states neither a confidence nor probabilities",
         found=f"{int(answered.sum()):,} answers, every one as sure as any other",
-        fix="let the method return Predictions with `confidence`, or candidates with `probability`",
+        fix="let the method return Predictions with `confidence`, `within`, or candidates with `probability`",
     )
 
 

@@ -57,8 +57,8 @@ def calibration(
 ) -> None:
     """Say whether RUN is as sure as it is right, and whether its surest answers are its best.
 
-    The first needs candidates with probabilities, the second any confidence. A photo without an
-    answer is a miss of confidence 0.
+    The first needs probabilities, stated for the radii or of candidates, the second any confidence. A
+    photo without an answer is a miss of confidence 0.
 
     \b
     Example:

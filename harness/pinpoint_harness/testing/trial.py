@@ -30,7 +30,7 @@ from ..types import Context, Method, MethodInfo, Predictions, Queries
 Pixels = NDArray[np.uint8]
 Answer = dict[str, Any]
 
-COMPARED = ("predicted_latitude", "predicted_longitude", "confidence", "status", "candidates")
+COMPARED = ("predicted_latitude", "predicted_longitude", "confidence", "status", "candidates", "within")
 """What is stored of an answer, beside the truth it is compared to."""
 
 
