@@ -27,12 +27,12 @@ from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.queries import tokens
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import stages_of
-from pinpoint_harness.types import RADII_KM, Queries
+from pinpoint_harness.types import Queries
 from pinpoint_methods import METHODS as REGISTERED
 from pinpoint_methods.pinpoint import method as module
 from pinpoint_methods.pinpoint.answer import Calibration
-from pinpoint_methods.pinpoint.candidates import SETS, Asked, read_asked
-from pinpoint_methods.pinpoint.config import METHODS, SOURCES, PinpointConfig, class_name, config_of
+from pinpoint_methods.pinpoint.candidates import SETS, TRAINING, Asked, read_asked, training_sets
+from pinpoint_methods.pinpoint.config import CONFIGS, METHODS, SOURCES, PinpointConfig, class_name, config_of
 from pinpoint_methods.pinpoint.gallery import CHANNELS, SourceGallery
 from pinpoint_methods.pinpoint.lists import Instance, Lists, galleries_of, open_instance, quotas
 from pinpoint_methods.pinpoint.ranking import FILTERED, OPEN, RerankerTrainer, ranking_of
@@ -223,15 +223,29 @@ def of_gallery(gallery: SourceGallery, name: str) -> NDArray[Any]:
 
 
 def test_the_sets_are_b_and_c(found: Found) -> None:
-    assert SETS == {"train": True, "held": True, "held-open": False}
-    for name, label in (("train", B), ("held", C), ("held-open", C)):
+    assert SETS == {"train": True, "train-open": False, "held": True, "held-open": False}
+    for name, label in zip(SETS, (B, B, C, C), strict=True):
+        if (name, found.source) == ("train-open", "photos"):
+            assert not list(found.folder.glob("photos.train-open.*"))
+            continue
         rows = found.rows(name)
         assert len(rows) > 5
         np.testing.assert_array_equal(rows, np.flatnonzero(found.labels == label))
 
 
+def test_street_view_learns_from_the_sets_that_are_named_and_photos_from_the_hidden() -> None:
+    named = {
+        name: training_sets("streetview", replace(CONFIGS["mini"], streetview_lists=name))
+        for name in TRAINING
+    }
+    assert named == {"hidden": ("train",), "seen": ("train-open",), "both": ("train", "train-open")}
+    assert training_sets("photos", replace(CONFIGS["mini"], streetview_lists="both")) == ("train",)
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_what_is_found_follows_the_rules_of_its_set(found: Found, name: str) -> None:
+    if (name, found.source) == ("train-open", "photos"):
+        return  # there is none
     rows, asked = found.rows(name), found.asked(name)
     by_author = 0
     for other, gallery in found.galleries.items():
@@ -245,7 +259,7 @@ def test_what_is_found_follows_the_rules_of_its_set(found: Found, name: str) -> 
                 places = found.store.coordinates()[rows].repeat(32, axis=0)
                 km = haversine_km(places, gallery.coordinates[listed.ravel()]).reshape(listed.shape)
                 assert (km[there] > 0.999).all()
-    assert (by_author > 0) == (name == "held-open")
+    assert (by_author > 0) == (name in ("held-open", "train-open"))
 
 
 def test_the_rules_take_away_what_would_be_found(found: Found) -> None:
@@ -407,17 +421,13 @@ def test_answers_are_coordinates_of_the_galleries_a_method_may_use(trained: Worl
 @pytest.mark.parametrize("method", [*RUN, "pinpoint-expected"])
 def test_the_confidence_is_the_share_of_the_radii_to_expect(trained: World, method: str) -> None:
     answers = trained.answers(method, candidates=100)
-    for candidates, confidence in zip(answers["candidates"], answers["confidence"], strict=True):
-        table = pd.DataFrame(list(candidates))
-        places = table[["latitude", "longitude"]].to_numpy()
-        probability = table["probability"].to_numpy()
-        assert 0 < probability.sum() < 1
-        km = np.stack([haversine_km(place, places) for place in places])
-        share = np.mean([km < radius for radius in RADII_KM], axis=0) @ probability
-        assert confidence == pytest.approx(share[0], abs=1e-6)
-        if method in ("pinpoint-expected", "pinpoint-plus", "pinpoint-no-reranker-plus"):
-            assert (np.diff(share) < 1e-7).all()
-            assert confidence == pytest.approx(share.max(), abs=1e-7)
+    within = np.stack(answers["within"])
+    np.testing.assert_allclose(within.mean(axis=1), answers["confidence"], atol=1e-9)
+    assert (np.diff(within, axis=1) >= 0).all()
+    assert (within[:, 0] >= 0).all()
+    assert (within[:, -1] <= 1).all()
+    for candidates in answers["candidates"]:
+        assert 0 < sum(one["probability"] for one in candidates) < 1
 
 
 def test_decoding_changes_the_order_and_not_the_probabilities(trained: World) -> None:
@@ -534,7 +544,7 @@ def test_each_state_of_the_author_filter_has_its_own_calibration(trained: World,
             assert states[FILTERED] != states[OPEN]
         for filtered, state in ((True, FILTERED), (False, OPEN)):
             _, model, calibration = built(trained, method, author_filter=filtered)._opened(source)
-            assert calibration == Calibration(**states[state])
+            assert calibration == Calibration.of(states[state])
             assert (model is None) == ("no-reranker" in method)
 
 

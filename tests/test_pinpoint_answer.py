@@ -16,11 +16,17 @@ from torch import Tensor
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.types import RADII_KM
-from pinpoint_methods.pinpoint.answer import Calibration, decide, fit, merge, probabilities
+from pinpoint_methods.pinpoint.answer import Calibration, decide, fit, merge, overall, probabilities
 from pinpoint_methods.pinpoint.lists import Lists, share_of_radii
 from pinpoint_methods.pinpoint.ranking import Ranking, on_held
 
-FLAT = Calibration(1.0, 0.0)
+
+def same(temperature: float, none: float) -> Calibration:
+    """One calibration for all five radii."""
+    return Calibration((temperature,) * 5, (none,) * 5)
+
+
+FLAT = same(1.0, 0.0)
 
 
 class Scored(NamedTuple):
@@ -51,36 +57,45 @@ def drawn(seed: int, n: int = 4, c: int = 7) -> Scored:
 
 class ByHand(NamedTuple):
     first: list[int]
-    probability: dict[int, float]
-    expected: dict[int, float]
+    probability: dict[int, float]  # mean over the radii
+    within: dict[int, list[float]]
+
+    def expected(self, slot: int) -> float:
+        return sum(self.within[slot]) / 5
 
 
 def by_hand(case: Scored, query: int, calibration: Calibration) -> ByHand:
-    """Merging and the expected share of the radii, one candidate after the other."""
+    """Merging and what is expected within each radius, one candidate and one radius after the other."""
     there = [slot for slot in range(case.scores.shape[1]) if case.lists.there[query, slot]]
-    weight = {s: math.exp(float(case.scores[query, s]) / calibration.temperature) for s in there}
-    total = sum(weight.values()) + math.exp(calibration.none)
     place = {slot: tuple(case.places[query, slot]) for slot in there}
     first = [slot for slot in there if all(place[slot] != place[other] for other in there if other < slot)]
-    probability = {s: sum(weight[o] for o in there if place[o] == place[s]) / total for s in first}
-    expected = {
-        slot: sum(
-            probability[other]
-            * sum(haversine_km(np.array([place[slot]]), np.array([place[other]]))[0] < r for r in RADII_KM)
-            / 5
-            for other in first
-        )
-        for slot in first
-    }
-    return ByHand(first, probability, expected)
+    mean: dict[int, float] = dict.fromkeys(first, 0.0)
+    within: dict[int, list[float]] = {slot: [] for slot in first}
+    for number, radius in enumerate(RADII_KM):
+        mine = case.scores[query] if case.scores.ndim == 2 else case.scores[query, :, number]
+        weight = {s: math.exp(float(mine[s]) / calibration.temperature[number]) for s in there}
+        total = sum(weight.values()) + math.exp(calibration.none[number])
+        probability = {s: sum(weight[o] for o in there if place[o] == place[s]) / total for s in first}
+        for slot in first:
+            mean[slot] += probability[slot] / 5
+            close = [
+                other
+                for other in first
+                if haversine_km(np.array([place[slot]]), np.array([place[other]]))[0] < radius
+            ]
+            said = sum(probability[other] for other in close)
+            within[slot].append(max([said, *within[slot]]))
+    return ByHand(first, mean, within)
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.integers(0, 10_000), st.floats(0.3, 3), st.floats(-2, 2))
-def test_expected_decoding_names_what_trying_every_candidate_names(
-    seed: int, temperature: float, none: float
-) -> None:
-    case, calibration = drawn(seed), Calibration(temperature, none)
+@given(st.integers(0, 10_000), st.booleans())
+def test_expected_decoding_names_what_trying_every_candidate_names(seed: int, one_each: bool) -> None:
+    case, random = drawn(seed), np.random.default_rng(seed)
+    if one_each:  # a score of its own for every radius
+        own = torch.from_numpy(random.normal(0, 2, (4, 7, 5))).float()
+        case = case._replace(scores=own.masked_fill(~case.lists.there[..., None], -torch.inf))
+    calibration = Calibration(tuple(random.uniform(0.3, 3, 5)), tuple(random.uniform(-2, 2, 5)))
     answer = decide(case.lists, case.scores, calibration, "expected")
     for query in range(len(case.scores)):
         hand = by_hand(case, query, calibration)
@@ -88,9 +103,12 @@ def test_expected_decoding_names_what_trying_every_candidate_names(
         assert answer.there[query].tolist() == [True] * count + [False] * (7 - count)
         slots = answer.slot[query, :count].tolist()
         assert sorted(slots) == hand.first
-        worth = [hand.expected[slot] for slot in slots]
+        worth = [hand.expected(slot) for slot in slots]
         assert all(a >= b - 1e-6 for a, b in pairwise(worth))
         np.testing.assert_allclose(answer.expected_share[query, :count], worth, atol=1e-6)
+        np.testing.assert_allclose(
+            answer.within[query, :count], [hand.within[slot] for slot in slots], atol=1e-6
+        )
         np.testing.assert_allclose(
             answer.probability[query, :count], [hand.probability[slot] for slot in slots], atol=1e-6
         )
@@ -99,22 +117,26 @@ def test_expected_decoding_names_what_trying_every_candidate_names(
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(["argmax", "expected"]))
 def test_probabilities_sum_to_at_most_one_and_merging_loses_none(seed: int, decoding: str) -> None:
-    case, calibration = drawn(seed), Calibration(0.7, -1.0)
+    case, calibration = drawn(seed), Calibration((0.3, 0.7, 1.0, 2.0, 0.5), (1.0, -1.0, 0.0, -2.0, 0.5))
     before = probabilities(case.scores, calibration)
     answer = decide(case.lists, case.scores, calibration, decoding)
+    assert before.shape == (4, 7, 5)
     assert (before[~case.lists.there] == 0).all()
     assert (answer.probability[~answer.there] == 0).all()
-    torch.testing.assert_close(answer.probability.sum(dim=1), before.sum(dim=1))
+    torch.testing.assert_close(answer.probability.sum(dim=1), before.mean(dim=2).sum(dim=1))
     assert (answer.probability.sum(dim=1) < 1).all()
     # A share of radii that are expected is no more than what is expected to be among the candidates.
     assert (answer.expected_share[answer.there] <= 1).all()
+    # What lies within one radius lies within the next, whatever their calibrations say of it.
+    assert (answer.within.diff(dim=2) >= 0).all()
+    assert ((answer.within >= 0) & (answer.within <= 1)).all()
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000))
 def test_argmax_follows_the_scores_whatever_the_calibration(seed: int) -> None:
     case = drawn(seed)
-    orders = [decide(case.lists, case.scores, c, "argmax") for c in (FLAT, Calibration(9.0, 3.0))]
+    orders = [decide(case.lists, case.scores, c, "argmax") for c in (FLAT, same(9.0, 3.0))]
     assert torch.equal(orders[0].slot, orders[1].slot)
     for query in range(len(case.scores)):
         named = orders[0].slot[query, 0]
@@ -136,11 +158,11 @@ def test_argmax_follows_the_scores_whatever_the_calibration(seed: int) -> None:
 def test_candidates_of_one_coordinate_are_one_and_their_probability_is_summed() -> None:
     place = [[1.0, 2.0], [50.0, 60.0], [1.0, 2.0], [50.0, 60.0001]]
     case = scored(np.array([place]), np.log([[2.0, 3.0, 3.0, 1.0]]))
-    with_none = Calibration(1.0, 0.0)
-    first, probability = merge(case.lists, probabilities(case.scores, with_none))
+    first, probability = merge(case.lists, probabilities(case.scores, FLAT))
     assert first.tolist() == [[True, True, False, True]]
-    torch.testing.assert_close(probability, torch.tensor([[0.5, 0.3, 0.0, 0.1]], dtype=torch.float64))
-    answer = decide(case.lists, case.scores, with_none, "expected")
+    merged = torch.tensor([[0.5, 0.3, 0.0, 0.1]], dtype=torch.float64)
+    torch.testing.assert_close(probability, merged[..., None].expand(-1, -1, 5))
+    answer = decide(case.lists, case.scores, FLAT, "expected")
     # The second and the fourth are within 1 km of one another, and as good: the earlier slot wins.
     assert answer.slot.tolist() == [[0, 1, 3, 2]]
     expected = torch.tensor([0.5, 0.4, 0.4], dtype=torch.float64)
@@ -192,7 +214,7 @@ def outcomes(truth: Calibration, seed: int = 0, n: int = 2500) -> Outcome:
     """Queries whose truth is one of eight candidates, or none, as often as a calibration says."""
     random = np.random.default_rng(seed)
     case = scored(np.broadcast_to(CUBE, (n, 8, 2)).copy(), random.normal(0, 3, (n, 8)))
-    p = probabilities(case.scores, truth)
+    p = probabilities(case.scores, truth)[..., 0]
     likely = torch.cat([p, 1 - p.sum(dim=1, keepdim=True)], dim=1)
     drawn = likely.multinomial(1, generator=torch.Generator().manual_seed(seed))[:, 0]
     km = torch.full((n, 9), 9000.0)
@@ -202,18 +224,20 @@ def outcomes(truth: Calibration, seed: int = 0, n: int = 2500) -> Outcome:
 
 
 def surprise(scores: Tensor, km: Tensor, calibration: Calibration) -> float:
-    """Mean negative log likelihood of who was right."""
+    """Mean negative log likelihood of who was right at the first radius."""
     logits = torch.cat(
-        [scores.double() / calibration.temperature, torch.full((len(scores), 1), calibration.none)], dim=1
+        [scores.double() / calibration.temperature[0], torch.full((len(scores), 1), calibration.none[0])],
+        dim=1,
     )
     right = torch.where((km < 1).any(dim=1), (km < 1).int().argmax(dim=1), 8)
     return float(-logits.log_softmax(dim=1).gather(1, right[:, None]).mean())
 
 
-@pytest.mark.parametrize("truth", [Calibration(2.5, 1.0), Calibration(0.8, -1.5), Calibration(4.0, 2.0)])
+@pytest.mark.parametrize("truth", [same(2.5, 1.0), same(0.8, -1.5), same(4.0, 2.0)])
 def test_calibration_finds_the_temperature_that_decided(truth: Calibration) -> None:
     case = outcomes(truth)
     found = fit(case.lists, case.scores, case.km)
+    # No two places are close, so all five radii saw the same.
     assert found.temperature == pytest.approx(truth.temperature, rel=0.15)
     assert found.none == pytest.approx(truth.none, abs=0.25)
     assert surprise(case.scores, case.km, found) <= case.surprise + 1e-4
@@ -221,14 +245,14 @@ def test_calibration_finds_the_temperature_that_decided(truth: Calibration) -> N
 
 
 def test_calibration_does_not_depend_on_the_scale_of_the_scores() -> None:
-    case = outcomes(Calibration(2.5, 1.0), n=800)
+    case = outcomes(same(2.5, 1.0), n=800)
     found, scaled = (fit(case.lists, case.scores * factor, case.km) for factor in (1.0, 100.0))
-    assert scaled.temperature == pytest.approx(100 * found.temperature, rel=0.02)
+    assert scaled.temperature == pytest.approx([100 * t for t in found.temperature], rel=0.02)
     assert scaled.none == pytest.approx(found.none, abs=0.02)
 
 
 def test_lists_without_candidates_say_nothing_to_the_calibration() -> None:
-    case = outcomes(Calibration(2.5, 1.0), n=400)
+    case = outcomes(same(2.5, 1.0), n=400)
     found = fit(case.lists, case.scores, case.km)
     twice = torch.cat([torch.arange(400), torch.zeros(50, dtype=torch.int64)])
     lists, scores, km = case.lists.take(twice), case.scores[twice].clone(), case.km[twice]
@@ -238,7 +262,7 @@ def test_lists_without_candidates_say_nothing_to_the_calibration() -> None:
 
 
 def test_what_c_is_expected_to_reach_is_what_a_true_calibration_reaches() -> None:
-    truth = Calibration(1.2, 0.5)
+    truth = same(1.2, 0.5)
     case = outcomes(truth, seed=4)
     for decoding in ("argmax", "expected"):
         row = on_held(Ranking(case.lists, case.km), case.scores, truth, decoding)
@@ -248,3 +272,28 @@ def test_what_c_is_expected_to_reach_is_what_a_true_calibration_reaches() -> Non
         right = 100 * float((case.km.gather(1, best) < 1).double().mean())
         assert row["1km"] == pytest.approx(right, abs=0.01)
         assert row["mean"] == pytest.approx(right, abs=0.01)
+
+
+def test_each_radius_is_calibrated_by_what_happened_within_it() -> None:
+    """Candidates in pairs 100 km apart: the nearer tells within 25 km, the pair within 200."""
+    random, n = np.random.default_rng(1), 3000
+    pairs = np.stack([CUBE, CUBE + np.array([0.9, 0.0])], axis=1).reshape(-1, 2)
+    own = torch.from_numpy(random.normal(0, 2, (n, 16)))
+    case = scored(np.broadcast_to(pairs, (n, 16, 2)).copy(), own.numpy())
+    # A place is drawn by its scores; then the truth lies at that very place, or 60 km from it, or nowhere.
+    drawn = (own / 1.5).softmax(dim=1).multinomial(1, generator=torch.Generator().manual_seed(1))[:, 0]
+    away = random.choice([0.5, 60.0, 9000.0], n, p=[0.3, 0.5, 0.2])
+    km = torch.full((n, 16), 9000.0)
+    km[torch.arange(n), drawn] = torch.from_numpy(away).float()
+    found = fit(case.lists, case.scores, km)
+    said = decide(case.lists, case.scores, found, "expected").within[:, 0].mean(dim=0)
+    best = decide(case.lists, case.scores, found, "expected").slot[:, 0]
+    hit = torch.stack([km[torch.arange(n), best] < radius for radius in RADII_KM]).double().mean(dim=1)
+    assert found.none[0] > found.none[2] + 1  # within 1 km seven in ten were none of them, within 200 two
+    assert said[:2].tolist() == pytest.approx(hit[:2].tolist(), abs=0.03)
+
+
+def test_argmax_goes_by_the_mean_of_the_scores_of_the_radii() -> None:
+    scores = torch.tensor([[[3.0, 0, 0, 0, 0], [1.0, 1, 1, 1, 1]]])
+    assert overall(scores).tolist() == [pytest.approx([0.6, 1.0])]
+    assert torch.equal(overall(scores[..., 0]), scores[..., 0])

@@ -22,6 +22,7 @@ from pinpoint_harness.search import Exclusion
 from pinpoint_harness.training import Checkpoints, Making
 from pinpoint_harness.types import RADII_KM, Context
 from pinpoint_methods.pinpoint import ranking as module
+from pinpoint_methods.pinpoint.answer import fit
 from pinpoint_methods.pinpoint.candidates import Asked
 from pinpoint_methods.pinpoint.config import PinpointConfig
 from pinpoint_methods.pinpoint.gallery import CHANNELS
@@ -32,6 +33,7 @@ from pinpoint_methods.pinpoint.ranking import (
     accuracy,
     listwise_loss,
     margin_loss,
+    radii_loss,
     ranking_of,
     score_lists,
     train_reranker,
@@ -42,6 +44,7 @@ from pinpoint_methods.pinpoint.reranker import (
     Standard,
     build_reranker,
     retrieval_scores,
+    retrieval_sum,
 )
 
 QUERIES = 7
@@ -167,8 +170,26 @@ def test_the_listwise_loss_is_a_cross_entropy_against_the_shares_of_the_radii() 
     assert found.item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
 
 
+def test_the_loss_of_the_radii_is_how_unlikely_it_was_to_find_the_truth_within_each() -> None:
+    lists, km, one, _ = case(*HARD)
+    own = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(3))
+    for scores in (one, own.masked_fill(~lists.there[..., None], -torch.inf)):
+        losses = []
+        for number, radius in enumerate(RADII_KM):
+            terms = []
+            mine = scores if scores.ndim == 2 else scores[..., number]
+            for there, away, score in zip(*(part.tolist() for part in (lists.there, km, mine)), strict=True):
+                listed = [slot for slot in range(4) if there[slot]]
+                right = [slot for slot in listed if away[slot] < radius]
+                if right:
+                    total = sum(math.exp(score[slot]) for slot in listed)
+                    terms.append(-math.log(sum(math.exp(score[slot]) for slot in right) / total))
+            losses.append(sum(terms) / len(terms))
+        assert radii_loss(scores, lists, km).item() == pytest.approx(sum(losses) / 5, rel=1e-5)
+
+
 @pytest.mark.parametrize("rows", [slice(None), slice(2, 3), slice(3, 4)])
-@pytest.mark.parametrize("loss", [margin_loss, listwise_loss])
+@pytest.mark.parametrize("loss", [margin_loss, listwise_loss, lambda *given: radii_loss(*given[:3])])
 def test_empty_slots_and_lists_leave_losses_and_gradients_finite(loss: Any, rows: slice) -> None:
     lists, km, scores, given = case(HARD[0][rows], HARD[1][rows])
     found = loss(scores, lists, km, 0.1)
@@ -178,7 +199,9 @@ def test_empty_slots_and_lists_leave_losses_and_gradients_finite(loss: Any, rows
     assert not gradient[~lists.there].any()
 
 
-@pytest.mark.parametrize("changes", [{}, {"context_layers": 1, "ranking_loss": "listwise"}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"context_layers": 1, "ranking_loss": "listwise"}, {"ranking_loss": "radii"}]
+)
 @pytest.mark.parametrize("kind", ["attention", "features"])
 def test_a_network_s_gradients_are_finite_whatever_is_missing(
     galleries: Path, kind: str, changes: dict[str, Any]
@@ -319,6 +342,26 @@ def test_an_untrained_reranker_ranks_as_the_retrieval_does(galleries: Path) -> N
     assert torch.isneginf(expected[~there]).all()
 
 
+def test_with_a_score_for_each_radius_an_untrained_reranker_is_the_retrieval_calibrated(
+    galleries: Path,
+) -> None:
+    config = small(ranking_loss="radii")
+    instance = instance_of(galleries, config)
+    lists = found_by(instance)
+    km = torch.rand(lists.row.shape, generator=torch.Generator().manual_seed(0)) * 3000
+    trainer = RerankerTrainer(config, instance, Ranking(lists, km), seed=0)
+    model = trainer.model.eval()
+    assert isinstance(model, Reranker)
+    found, there = model(lists, instance), lists.there
+    assert found.shape == (*there.shape, 5)
+    assert torch.isneginf(found[~there]).all()
+    retrieval = retrieval_sum(model.similar(lists), config)
+    fitted = fit(lists, retrieval.masked_fill(~there, -torch.inf), km)
+    for number, temperature in enumerate(fitted.temperature):
+        constant = (found[..., number] - retrieval / max(temperature, 0.05))[there]
+        torch.testing.assert_close(constant, constant[:1].expand(len(constant)), rtol=0, atol=1e-4)
+
+
 def test_the_feature_reranker_sees_hand_made_features_only(galleries: Path) -> None:
     config = small(reranker="features")
     instance = instance_of(galleries, config)
@@ -436,6 +479,19 @@ def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky
     assert accuracy(held, scores)["mean"] == max(row["mean"] for row in curve[1:])
     before = accuracy(held, retrieval_scores(held.lists, config))
     assert {name: curve[0][name] for name in before} == before
+
+
+@one_thread()
+def test_with_the_loss_of_the_radii_the_weights_kept_are_those_of_the_lowest_loss_on_c(leaky: Leaky) -> None:
+    config = replace(leaky.instance.config, reranker_learning_rate=0.05, ranking_loss="radii")
+    instance, train, held = split(leaky, config)
+    best, curve = train_reranker(config, instance, train, held, 0, "test")
+    losses = [row["held_loss"] for row in curve[1:]]
+    assert len(set(losses)) > 1
+    model = build_reranker(config, 8, train.lists.features.shape[2])
+    model.load_state_dict(best)
+    scores = score_lists(model.eval(), instance, held.lists)
+    assert float(radii_loss(scores, held.lists, held.km)) == min(losses)
 
 
 @one_thread()

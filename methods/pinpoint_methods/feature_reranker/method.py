@@ -21,7 +21,7 @@ from ..pinpoint.answer import Answer, Calibration, decide
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
 
-VERSION = 1
+VERSION = 2
 """Of the stages' code: raised whenever the same recipe would give another content."""
 
 _OF_THE_ANSWER = ("decoding", "author_filter", "candidates")
@@ -31,12 +31,12 @@ class FeatureReranker:
     """The best of the nearest photos by their ranks, and by who of the others is near and how similar.
 
     The network is told of which source a query is. Probabilities come from a temperature and a "none of
-    these" logit fitted on held-out authors; the confidence is the share of the five radii to expect.
-    Scores are computed in float32 on a whole tile.
+    these" logit for each radius, fitted on held-out authors; the confidence is the share of the five
+    radii to expect. Scores are computed in float32 on a whole tile.
     """
 
     Params: ClassVar[type[FeatureRerankerParams]] = FeatureRerankerParams
-    answer_version: ClassVar[int] = 1
+    answer_version: ClassVar[int] = 2
 
     def __init__(self, params: FeatureRerankerParams, context: Context) -> None:
         self.input = params.backbone
@@ -46,7 +46,7 @@ class FeatureReranker:
         self._galleries = [PlacedGallery(store, context.device) for store in gallery_stores(params, context)]
         folder, state = self._stages["reranker"].folder, state_of(params.author_filter)
         fitted = read_json(folder / "config.json")["calibration"]
-        self._calibrations = [Calibration(**states[state]) for states in fitted.values()]
+        self._calibrations = [Calibration.of(states[state]) for states in fitted.values()]
         self._shape = Shape.of([gallery.name for gallery in self._galleries], params.k, list(fitted))
         self._ranker = load_ranker(folder, params, self._shape.features, context.device)
 
@@ -111,6 +111,7 @@ class FeatureReranker:
             candidates.coordinates[:, 0],
             confidence=np.where(there[:, 0], ordered("expected_share")[:, 0], np.nan),
             candidates=candidates,
+            within=np.where(there[:, :1], ordered("within")[:, 0], np.nan),
             notes=self._notes,
         )
 

@@ -233,7 +233,7 @@ def _keep(path: Path, ranker: Ranker, mean: float) -> None:
     write_atomic(path, save(weights, {"mean": repr(mean)}))
 
 
-def _calibration(ranker: Ranker, ranking: Ranking) -> dict[str, float]:
+def _calibration(ranker: Ranker, ranking: Ranking) -> dict[str, Any]:
     with torch.no_grad():
         scores = ranker.scores(ranking.lists)
     return asdict(answer.fit(ranking.lists, scores, ranking.km))

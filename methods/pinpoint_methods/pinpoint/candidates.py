@@ -4,8 +4,9 @@
     <source>.<set>.image.npy       their image embeddings, fp16 (n, embedding)
     <source>.<set>.<gallery>.npy   the rows each channel found, `image`, `raw`, `location`: int32 (n, kept)
 
-A set is what trains (`train`), and C with and without its photographers' gallery photos (`held`,
-`held-open`). All channels are searched as deep as any ablation needs, so that all share one search.
+A set is what trains (`train`), and C (`held`), their photographers' gallery photos out of sight; and
+the same with them in sight (`train-open`, of street view alone, and `held-open`). All channels are
+searched as deep as any ablation needs, so that all share one search.
 """
 
 from __future__ import annotations
@@ -40,8 +41,11 @@ if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
     from pinpoint_harness.types import Floats
 
-SETS = {"train": True, "held": True, "held-open": False}
+SETS = {"train": True, "train-open": False, "held": True, "held-open": False}
 """The sets, and whether their photographers' own photos are out of sight."""
+
+TRAINING = {"hidden": ("train",), "seen": ("train-open",), "both": ("train", "train-open")}
+"""The sets that teach the reranker of street view, by `streetview_lists`; photos are always hidden theirs."""
 
 OF_CANDIDATES = ("candidates_kept", "reranker_queries", "exclude_km")
 
@@ -72,7 +76,7 @@ def make_candidates(
     asking: dict[str, int] = {}
     for source, store in stores.items():
         tower = partial(towers.image, source=source)
-        for name, rows in _sets(store, labels[source], config).items():
+        for name, rows in _sets(source, store, labels[source], config).items():
             if not len(rows):
                 raise DataError(
                     f"nobody of '{store.dataset}' is in the set '{name}' of the reranker",
@@ -120,8 +124,13 @@ def read_asked(
     )
 
 
+def training_sets(source: str, config: PinpointConfig) -> tuple[str, ...]:
+    """The sets whose lists train the reranker of a source."""
+    return TRAINING[config.streetview_lists] if source == "streetview" else TRAINING["hidden"]
+
+
 def _sets(
-    store: FeatureStore, labels: NDArray[np.uint8], config: PinpointConfig
+    source: str, store: FeatureStore, labels: NDArray[np.uint8], config: PinpointConfig
 ) -> dict[str, NDArray[np.int64]]:
     train, held = (np.flatnonzero(labels == label) for label in (B, C))
     if config.reranker_queries == "A":
@@ -130,7 +139,8 @@ def _sets(
         ids = store.table["id"].take(gallery).to_pylist()
         first = np.argsort([md5_number(name) % (1 << 62) for name in ids], kind="stable")
         train = np.sort(gallery[first[: len(train)]])
-    return {"train": train, "held": held, "held-open": held}
+    seen = {"train-open": train} if source == "streetview" else {}
+    return {"train": train, **seen, "held": held, "held-open": held}
 
 
 def _exclusion(

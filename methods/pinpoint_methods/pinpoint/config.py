@@ -162,6 +162,13 @@ class PinpointConfig:
     reranker_queries: str = choice(
         "B", "K", "split whose photos train it; A: gallery photos, each left out", choices=("B", "A")
     )
+    streetview_lists: str = choice(
+        "hidden",
+        "I",
+        "what B's street view may not see beside what lies within exclude_km: hidden: all else of its "
+        "creator; seen: nothing, as its test set; both: each once",
+        choices=("hidden", "seen", "both"),
+    )
     query_embedding: bool = choice(True, "K", "the query token carries the query's image embedding")
     visual_token: bool = choice(True, "K", "the candidate's image embedding is a token")
     gps_token: bool = choice(True, "K", "its location embedding is a token")
@@ -182,8 +189,8 @@ class PinpointConfig:
         "margin",
         "K",
         "margin: the candidate nearest the truth above all others; listwise: cross-entropy against a soft "
-        "target",
-        choices=("margin", "listwise"),
+        "target; radii: a score for each radius, made likely that the truth lies within it of a candidate",
+        choices=("margin", "listwise", "radii"),
     )
     margin: float = choice(0.5, "D", "between the best candidate's score and any other's", minimum=0)
     target_temperature: float = choice(
@@ -307,7 +314,8 @@ PLUS: Mapping[str, Any] = {
     "layers": 1,
     "width": 64,
     "heads": 4,
-    "ranking_loss": "listwise",
+    "streetview_lists": "both",
+    "ranking_loss": "radii",
     "reranker_epochs": 4,
     "reranker_learning_rate": 1e-3,
     "decoding": "expected",
@@ -316,7 +324,10 @@ PLUS: Mapping[str, Any] = {
 
 METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "pinpoint": ("own gallery, support from the other source, argmax", {}),
-    "pinpoint-plus": ("what split C favours: both galleries, listwise, hand-made features, expected", PLUS),
+    "pinpoint-plus": (
+        "what split C favours: both galleries, hand-made features, a score by radius, expected",
+        PLUS,
+    ),
     # Controls.
     "pinpoint-no-reranker-plus": (
         "candidates and decoding of plus, retrieval scores",

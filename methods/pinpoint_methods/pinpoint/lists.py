@@ -98,6 +98,16 @@ class Lists:
         )
 
 
+def join_lists(parts: Sequence[Lists]) -> Lists:
+    """The lists of all queries, one part after the other."""
+    tensors: dict[str, Any] = {
+        f.name: torch.cat([getattr(part, f.name) for part in parts])
+        for f in fields(Lists)
+        if f.name != "short"
+    }
+    return Lists(**tensors, short=sum(part.short for part in parts))
+
+
 class Instance:
     """The galleries that one instance's candidates and their support come from."""
 
@@ -132,12 +142,7 @@ class Instance:
         parts = [
             self._lists(found, image, raw, hidden, queries) for queries in _slices(len(image), _CHUNK_QUERIES)
         ]
-        joined: dict[str, Any] = {
-            f.name: torch.cat([getattr(part, f.name) for part in parts])
-            for f in fields(Lists)
-            if f.name != "short"
-        }
-        return Lists(**joined, short=sum(part.short for part in parts))
+        return join_lists(parts)
 
     def _lists(
         self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion], queries: slice

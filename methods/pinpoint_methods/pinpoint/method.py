@@ -20,7 +20,7 @@ from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.params import param
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import Stage, models_root, open_stages, train_command, with_needs
-from pinpoint_harness.types import Candidates, Context, Predictions, Queries
+from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
 from ..knn import unit_rows, unseen
 from .answer import Answer, Calibration, decide
@@ -92,15 +92,17 @@ class _Pinpoint:
         count, kept = len(queries), self.params.candidates
         places, scores = np.full((count, kept, 2), np.nan), np.full(count, np.nan)
         rows, named = np.full((count, kept), -1, dtype=np.int64), np.full((count, kept), "", dtype="U16")
-        probability = np.full((count, kept), np.nan)
+        probability, within = np.full((count, kept), np.nan), np.full((count, len(RADII_KM)), np.nan)
         for source in sorted(set(instance)):
             mine = np.flatnonzero(instance == source)
             part = self._answer(source, queries, mine)
             places[mine], rows[mine], named[mine] = part.places, part.rows, part.sources
             scores[mine], probability[mine] = part.confidence, part.probability
-        known = None if np.isnan(probability).all() else probability
-        candidates = Candidates(places, probability=known, source=named, row=rows)
-        return Predictions(places[:, 0], confidence=scores, candidates=candidates)
+            within[mine] = part.within
+        known = not np.isnan(probability).all()
+        candidates = Candidates(places, probability=probability if known else None, source=named, row=rows)
+        stated = within if known else None
+        return Predictions(places[:, 0], confidence=scores, candidates=candidates, within=stated)
 
     def candidate_photos(self, source: str, row: NDArray[np.int64]) -> tuple[str, list[str]]:
         """The dataset that a gallery is a part of, and the ids of its rows, as candidates name them."""
@@ -161,6 +163,7 @@ class _Part:
     sources: NDArray[np.str_]
     probability: NDArray[np.float64]
     confidence: NDArray[np.float64]  # (n,)
+    within: NDArray[np.float64]  # (n, 5), probability of the answer within each radius
 
 
 class PinpointTop1(_Pinpoint):
@@ -190,6 +193,7 @@ class PinpointTop1(_Pinpoint):
             sources=np.where(there, source, ""),
             probability=np.full(rows.shape, np.nan),
             confidence=np.where(there[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
+            within=np.full((len(rows), len(RADII_KM)), np.nan),
         )
 
 
@@ -197,12 +201,12 @@ class PinpointReranked(_Pinpoint):
     """Retrieve, then rerank: one of several candidates, each scored by what stands near it.
 
     Three exact searches in one pass over each gallery, support masked for each query, scores in
-    float32 at the shape of the tile, probabilities as calibrated on split C. The confidence is the
-    share of the five radii to expect.
+    float32 at the shape of the tile, probabilities within each radius as calibrated on split C. The
+    confidence is the share of the five radii to expect; a candidate's probability the mean over them.
     """
 
     Params = settings_class("PinpointRerankedParams", _OWN_RERANKED)
-    answer_version = 1
+    answer_version = 2
     needs = ("calibration",)
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
@@ -245,13 +249,14 @@ class PinpointReranked(_Pinpoint):
         places = np.stack([coordinates[np.where(gallery == g, row, 0)] for g, coordinates in enumerate(each)])
         taken = np.take_along_axis(places, gallery[None, ..., None], axis=0)[0]
         names = np.array(instance.slots.sources)[gallery]
-        share = answer.expected_share[:count, 0].cpu().numpy()
+        share, within = (t[:count, 0].cpu().numpy() for t in (answer.expected_share, answer.within))
         part = _Part(
             places=np.where(there[..., None], taken, np.nan),
             rows=np.where(there, row, -1),
             sources=np.where(there, names, ""),
             probability=np.where(there, answer.probability[:count, :kept].cpu().numpy(), np.nan),
             confidence=np.where(there[:, 0], share, np.nan),
+            within=np.where(there[:, :1], within, np.nan),
         )
         return _widened(part, kept)
 

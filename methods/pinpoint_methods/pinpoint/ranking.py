@@ -18,12 +18,12 @@ from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Checkpoints, Making, describe
 from pinpoint_harness.types import RADII_KM
 
-from .answer import Calibration, decide, fit, merge, probabilities
-from .candidates import Asked, read_asked
+from .answer import Calibration, by_radius, decide, fit, overall
+from .candidates import Asked, read_asked, training_sets
 from .config import PinpointConfig, part
 from .embedder import curve_csv
-from .lists import Instance, Lists, between_km, chord_km, galleries_of, open_instance, share_of_radii
-from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores
+from .lists import Instance, Lists, chord_km, galleries_of, join_lists, open_instance, share_of_radii
+from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores, retrieval_sum
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
 OF_RERANKER = (
     *("support", "support_used", "galleries", "candidates_image", "candidates_raw", "candidates_location"),
     *("reranker", "query_embedding", "visual_token", "gps_token", "support_token", "token_scores"),
-    *("list_features", "layers", "width", "heads", "context_layers", "ranking_loss", "margin"),
-    *("target_temperature", "reranker_epochs", "reranker_batch", "reranker_learning_rate"),
-    *("reranker_weight_decay", "retrieval_location", "retrieval_raw"),
+    *("streetview_lists", "list_features", "layers", "width", "heads", "context_layers"),
+    *("ranking_loss", "margin", "target_temperature"),
+    *("reranker_epochs", "reranker_batch", "reranker_learning_rate", "reranker_weight_decay"),
+    *("retrieval_location", "retrieval_raw"),
 )
 """The choices that change a reranker, beside the candidates it learns from."""
 
@@ -43,6 +44,9 @@ FILTERED, OPEN = "author filter", "no author filter"
 
 WARMUP_SHARE = 0.05
 SCORING_BATCH = 128
+
+_LISTS_TO_START_FROM = 2000
+_COLDEST = 0.05
 
 Row = dict[str, float]
 
@@ -57,7 +61,7 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.lists)
 
-    def take(self, rows: Tensor) -> Ranking:
+    def take(self, rows: Tensor | slice) -> Ranking:
         return Ranking(self.lists.take(rows), self.km[rows])
 
 
@@ -94,8 +98,26 @@ def listwise_loss(scores: Tensor, lists: Lists, km: Tensor, temperature: float) 
     return losses[teaches].sum() / teaches.sum().clamp(min=1)
 
 
+def radii_loss(scores: Tensor, lists: Lists, km: Tensor) -> Tensor:
+    """Mean over the radii of `-log` of the probability that the truth lies within it of a candidate.
+
+    A softmax for each radius; lists in which nobody is within it teach it nothing. It is what the
+    calibration makes most likely on C, without "none of these".
+    """
+    # A list without candidates is a softmax of infinities otherwise, and its gradient no number.
+    scores = by_radius(scores).clamp(min=torch.finfo(scores.dtype).min / 4)
+    log_p = scores.log_softmax(dim=1)
+    within = torch.stack([km < radius for radius in RADII_KM], dim=2) & lists.there[..., None]
+    teaches = within.any(dim=1)  # (n, 5)
+    right = log_p.masked_fill(~within, torch.finfo(log_p.dtype).min / 4).logsumexp(dim=1)
+    losses = -(right * teaches).sum(dim=0) / teaches.sum(dim=0).clamp(min=1)
+    return losses.mean()
+
+
 def loss_of(config: PinpointConfig, scores: Tensor, batch: Ranking) -> Tensor:
     """The configuration's loss of a batch."""
+    if config.ranking_loss == "radii":
+        return radii_loss(scores, batch.lists, batch.km)
     if config.ranking_loss == "listwise":
         return listwise_loss(scores, batch.lists, batch.km, config.target_temperature)
     return margin_loss(scores, batch.lists, batch.km, config.margin)
@@ -103,14 +125,14 @@ def loss_of(config: PinpointConfig, scores: Tensor, batch: Ranking) -> Tensor:
 
 def accuracy(ranking: Ranking, scores: Tensor) -> Row:
     """Share of all queries whose best-scored candidate lies within each radius, and the mean of the five."""
-    best = scores.argmax(dim=1, keepdim=True)
+    best = overall(scores).argmax(dim=1, keepdim=True)
     km = torch.where(ranking.lists.there.any(dim=1), ranking.km.gather(1, best)[:, 0], torch.inf)
     shares = {f"{radius:g}km": float((km < radius).double().mean()) for radius in RADII_KM}
     return {**shares, "mean": sum(shares.values()) / len(shares)}
 
 
 def score_lists(model: Reranker | FeatureReranker, instance: Instance, lists: Lists) -> Tensor:
-    """Scores of many lists, `(n, c)`."""
+    """Scores of many lists, `(n, c)` or `(n, c, 5)`."""
     with torch.no_grad():
         parts = [
             model(lists.take(slice(start, start + SCORING_BATCH)), instance)
@@ -134,6 +156,8 @@ class RerankerTrainer:
         else:
             self.model.standard.measure(torch.cat([lists.scores, lists.support_facts], dim=2)[lists.there])
             self.model.feature_standard.measure(lists.features[lists.there])
+            if config.ranking_loss == "radii" and config.token_scores:
+                self.model.start_from_retrieval(self._temperatures(self.model))
         self.batches = -(-len(train) // config.reranker_batch)
         self.steps = self.batches * config.reranker_epochs
         decayed = [p for p in self.model.parameters() if p.ndim > 1]
@@ -142,6 +166,15 @@ class RerankerTrainer:
         self.optimizer = torch.optim.AdamW(
             groups, lr=config.reranker_learning_rate, weight_decay=config.reranker_weight_decay, fused=True
         )
+
+    def _temperatures(self, model: Reranker) -> list[float]:
+        """Those that make the retrieval's scores most likely at each radius, from some of the lists of B."""
+        some = self.train.take(slice(None, None, -(-len(self.train) // _LISTS_TO_START_FROM)))
+        with torch.no_grad():
+            similar = model.similar(some.lists)
+            scores = retrieval_sum(similar, self.config).masked_fill(~some.lists.there, -torch.inf)
+        # Colder than this a retrieval is its first candidate, and nothing is left to learn.
+        return [max(t, _COLDEST) for t in fit(some.lists, scores, some.km).temperature]
 
     def epoch(self, number: int) -> float:
         """One pass over the lists of B in an order of its own; the mean loss."""
@@ -204,12 +237,14 @@ def train_reranker(
     title: str,
     keep: Checkpoints | None = None,
 ) -> tuple[dict[str, Tensor], list[Row]]:
-    """The weights of the pass that answers C best by argmax, and the curve over all passes."""
+    """The weights of the pass that does best on C, and the curve over all passes.
+
+    Best is who places most by argmax; with the loss `radii`, whose probabilities argmax does not see,
+    who has the lowest loss.
+    """
     trainer = RerankerTrainer(config, instance, train, seed)
-    begun, curve = (
-        0,
-        [{"epoch": 0.0, "loss": math.nan, **accuracy(held, retrieval_scores(held.lists, config))}],
-    )
+    retrieval = retrieval_scores(held.lists, config)
+    begun, curve = 0, [{"epoch": 0.0, "loss": math.nan, **_on_c(config, held, retrieval)}]
     best: dict[str, Tensor] = {}
     if keep is not None and (last := keep.last()) and last[2]["title"] == title:
         _, tensors, notes = last
@@ -222,8 +257,8 @@ def train_reranker(
         for number in range(begun, config.reranker_epochs):
             loss = trainer.epoch(number)
             trainer.model.eval()
-            found = accuracy(held, score_lists(trainer.model, instance, held.lists))
-            if not best or found["mean"] > max(row["mean"] for row in curve[1:]):
+            found = _on_c(config, held, score_lists(trainer.model, instance, held.lists))
+            if not best or _worth(config, found) > max(_worth(config, row) for row in curve[1:]):
                 best = {name: value.clone().cpu() for name, value in trainer.model.state_dict().items()}
             curve.append({"epoch": number + 1.0, "loss": loss, **found})
             if keep is not None:
@@ -232,6 +267,14 @@ def train_reranker(
                 keep.save(number + 1, {**trainer.state(), **weights}, notes)
             advance(1)
     return best, curve
+
+
+def _on_c(config: PinpointConfig, held: Ranking, scores: Tensor) -> Row:
+    return {"held_loss": float(loss_of(config, scores, held)), **accuracy(held, scores)}
+
+
+def _worth(config: PinpointConfig, row: Row) -> float:
+    return -row["held_loss"] if config.ranking_loss == "radii" else row["mean"]
 
 
 def make_reranker(
@@ -245,25 +288,27 @@ def make_reranker(
     outcome: dict[str, Any] = {}
     for number, source in enumerate(stores):
         instance = open_instance(config, source, galleries, making.inputs["support"])
-        sets = {
+        of = {
             name: ranking_of(instance, _asked(making, source, name, stores, config))
-            for name in ("train", "held")
+            for name in (*training_sets(source, config), "held")
         }
+        held = of.pop("held")
+        train = Ranking(
+            join_lists([one.lists for one in of.values()]), torch.cat([one.km for one in of.values()])
+        )
         # What is finished of one instance outlives a kill while the next is trained.
         finished = making.artifact.shard_path(number, ".best")
         if not finished.exists():
-            best, curve = train_reranker(
-                config, instance, sets["train"], sets["held"], seed, source, Checkpoints(making)
-            )
+            best, curve = train_reranker(config, instance, train, held, seed, source, Checkpoints(making))
             write_atomic(finished, save(best, {"curve": json.dumps(curve)}))
         weights = finished.read_bytes()
         curve = _curve_of(weights)
         files |= {f"{source}.safetensors": weights, f"{source}.curve.csv": curve_csv(curve)}
-        lists = sets["train"].lists
+        lists = train.lists
         outcome[source] = {
             "lists": len(lists),
             "features": lists.features.shape[2],
-            "best": max(curve[1:], key=lambda row: row["mean"]),
+            "best": max(curve[1:], key=lambda row: _worth(config, row)),
             "support_cut_short": lists.short,
         }
     return {**files, "config.json": describe(part(config, *OF_RERANKER), seed=seed, outcome=outcome)}
@@ -302,25 +347,23 @@ def make_calibration(
 def on_held(ranking: Ranking, scores: Tensor, calibration: Calibration, decoding: str) -> Row:
     """Accuracy on C in percent: of each radius, what the probabilities lead to expect, and the mean of five.
 
-    The same photos fitted two numbers and chose a pass: what stands here serves to choose, no more.
+    The same photos fitted two numbers a radius and chose a pass: what stands here serves to choose, no more.
     """
     answer = decide(ranking.lists, scores, calibration, decoding)
     slot = answer.slot[:, :1]
     km = ranking.km.gather(1, slot)[:, 0].masked_fill(~answer.there[:, 0], torch.inf)
-    away = between_km(ranking.lists).gather(1, slot[..., None].expand(-1, -1, ranking.km.shape[1]))[:, 0]
-    _, probability = merge(ranking.lists, probabilities(scores, calibration))
+    said = (answer.within[:, 0] * answer.there[:, :1]).mean(dim=0)
     row: Row = {}
-    for radius in RADII_KM:
+    for radius, expected in zip(RADII_KM, said.tolist(), strict=True):
         row[f"{radius:g}km"] = round(100 * float((km < radius).double().mean()), 2)
-        said = (probability * (away < radius)).sum(dim=1)
-        row[f"{radius:g}km_expected"] = round(100 * float(said.mean()), 2)
+        row[f"{radius:g}km_expected"] = round(100 * expected, 2)
     return {**row, "mean": round(sum(row[f"{radius:g}km"] for radius in RADII_KM) / len(RADII_KM), 2)}
 
 
 def read_calibration(folder: Path, source: str, author_filter: bool) -> Calibration:
     """What was fitted for an instance and a state of the author filter."""
     found = read_json(folder / "config.json")["fitted"][source][FILTERED if author_filter else OPEN]
-    return Calibration(**found)
+    return Calibration.of(found)
 
 
 def load_reranker(

@@ -1,10 +1,12 @@
-"""The rerankers: one score for each candidate of a list.
+"""The rerankers: one score for each candidate of a list, or one for each radius.
 
 `Reranker` reads a few tokens of each candidate; candidates see one another only in `context_layers`.
 `FeatureReranker` is the control: a small network over hand-made features.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +39,7 @@ class Layer(nn.Module):
         """`(b, t, width)`, or the `first` tokens alone; `mask` `(b, heads, t, t)` is added to the logits."""
         b, t, width = x.shape
         normed = self.norm(x)
-        asking, x = normed[:, :first], x[:, :first]
+        asking, x = normed[:, :first].contiguous(), x[:, :first]
         q = self.query(asking).view(b, -1, self.heads, width // self.heads).transpose(1, 2)  # (b, h, t, w/h)
         k, v = self.key_value(normed).view(b, t, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -74,16 +76,26 @@ class Reranker(nn.Module):
         if config.context_layers:
             self.nearness = nn.Linear(len(RADII_KM), config.heads, bias=False)
         self.norm = nn.LayerNorm(width)
-        self.score = nn.Linear(width, 1)
+        count = scores_of_candidate(config)
+        self.score = nn.Linear(width, count)
         nn.init.zeros_(self.score.weight)  # begin with the order of the retrieval
-        self.retrieval = nn.Linear(3, 1, bias=False) if config.token_scores else None
+        self.retrieval = nn.Linear(3, count, bias=False) if config.token_scores else None
+        self.start_from_retrieval([1.0] * count)
+
+    def start_from_retrieval(self, temperature: Sequence[float]) -> None:
+        """Let the scores begin as the retrieval's, each head's divided by its temperature."""
         if self.retrieval is not None:
             with torch.no_grad():
-                weights = [1.0, config.retrieval_raw, config.retrieval_location]
-                self.retrieval.weight.copy_(torch.tensor([weights]))
+                similar = [1.0, self.config.retrieval_raw, self.config.retrieval_location]
+                self.retrieval.weight.copy_(torch.tensor([[s / t for s in similar] for t in temperature]))
+
+    def similar(self, lists: Lists) -> Tensor:
+        """Similarities by channel, `(n, c, 3)`, as the score's first part reads them."""
+        part: Tensor = (lists.scores - self.standard.mean[:3]) / self.standard.deviation[:3]
+        return part
 
     def forward(self, lists: Lists, instance: Instance) -> Tensor:
-        """Scores `(n, c)`, minus infinity where a slot is empty."""
+        """Scores `(n, c)`, or `(n, c, 5)` by radius; minus infinity where a slot is empty."""
         n, c = lists.there.shape
         x = self.read(lists, instance)  # (n * c, t, width)
         for number, layer in enumerate(self.layers):
@@ -93,11 +105,10 @@ class Reranker(nn.Module):
             mask = self._near(lists)  # (n, heads, c, c)
             for layer in self.context:
                 x = layer(x, mask)
-        score: Tensor = self.score(self.norm(x)).squeeze(2)
+        score: Tensor = self.score(self.norm(x))
         if self.retrieval is not None:
-            similar = (lists.scores - self.standard.mean[:3]) / self.standard.deviation[:3]
-            score = score + self.retrieval(similar).squeeze(2)
-        return score.masked_fill(~lists.there, -torch.inf)
+            score = score + self.retrieval(self.similar(lists))
+        return _there(score, lists)
 
     def read(self, lists: Lists, instance: Instance) -> Tensor:
         """The tokens of every candidate, `(n * c, t, width)`."""
@@ -143,19 +154,29 @@ class Reranker(nn.Module):
 
 
 class FeatureReranker(nn.Module):
-    """64-64-1 over the hand-made features, candidate by candidate."""
+    """64-64-1 over the hand-made features, candidate by candidate; 64-64-5 with a score for each radius."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, scores: int = 1) -> None:
         super().__init__()
         self.standard = Standard(features)
         self.layers = nn.Sequential(
-            nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+            nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, scores)
         )
 
     def forward(self, lists: Lists, instance: Instance) -> Tensor:
-        """Scores `(n, c)`, minus infinity where a slot is empty."""
-        score: Tensor = self.layers(self.standard(lists.features)).squeeze(2)
-        return score.masked_fill(~lists.there, -torch.inf)
+        """Scores as those of `Reranker`."""
+        return _there(self.layers(self.standard(lists.features)), lists)
+
+
+def scores_of_candidate(config: PinpointConfig) -> int:
+    """Scores of a candidate: one, or with the loss `radii` one for each radius."""
+    return len(RADII_KM) if config.ranking_loss == "radii" else 1
+
+
+def _there(score: Tensor, lists: Lists) -> Tensor:
+    """`(n, c, heads)` as `(n, c)` where there is one head; minus infinity where a slot is empty."""
+    score = score.masked_fill(~lists.there[..., None], -torch.inf)
+    return score.squeeze(2) if score.shape[2] == 1 else score
 
 
 class Standard(nn.Module):
@@ -178,12 +199,16 @@ class Standard(nn.Module):
 def build_reranker(config: PinpointConfig, embedding: int, features: int) -> Reranker | FeatureReranker:
     """The reranker that the configuration names, not yet trained."""
     if config.reranker == "features":
-        return FeatureReranker(features)
+        return FeatureReranker(features, scores_of_candidate(config))
     return Reranker(config, embedding, features)
 
 
 def retrieval_scores(lists: Lists, config: PinpointConfig) -> Tensor:
     """What the searches alone say of each candidate, `(n, c)`: a weighted sum of its similarities."""
-    image, raw, location = lists.scores.unbind(dim=2)
-    score = image + config.retrieval_location * location + config.retrieval_raw * raw
-    return score.masked_fill(~lists.there, -torch.inf)
+    return retrieval_sum(lists.scores, config).masked_fill(~lists.there, -torch.inf)
+
+
+def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:
+    """The sum over the channels, `(n, c, 3)` to `(n, c)`."""
+    image, raw, location = similar.unbind(dim=2)
+    return image + config.retrieval_location * location + config.retrieval_raw * raw

@@ -36,8 +36,8 @@ from .validation import Photos, Validation
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
 
-VERSION = 1
-"""Of the stages' code: raised whenever the same recipe would give another content."""
+VERSIONS = {"candidates": 2, "reranker": 2, "calibration": 2}
+"""Of a stage's code, 1 where none stands: raised whenever the same recipe would give another content."""
 
 _OF_SPLITS = (
     "photos_spelling",
@@ -64,7 +64,8 @@ def pinpoint_stages(params: Any, context: Context, changes: Mapping[str, Any] | 
     seed = params.seed
 
     def stage(name: str, recipe: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
-        return Stage(name, f"pinpoint-{name}", {"version": VERSION, **recipe}, make, tuple(needs), **how)
+        versioned = {"version": VERSIONS.get(name, 1), **recipe}
+        return Stage(name, f"pinpoint-{name}", versioned, make, tuple(needs), **how)
 
     keys = {source: store.key for source, store in stores.items()}
     of_splits = {"stores": keys, "config": part(config, *_OF_SPLITS), "leave_out": [s.key for s in tests]}
