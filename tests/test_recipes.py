@@ -113,8 +113,8 @@ def test_recipes_are_listed_with_their_status() -> None:
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_of_the_package_is_whole_and_names_commands_that_exist(name: str) -> None:
     recipe = load_recipe(name)
-    for step in recipe.steps:
-        assert step[0] in COMMANDS
+    for step in (*recipe.steps, *recipe.more):
+        assert step.words[0] in COMMANDS
     for expectation in recipe.expected:
         assert expectation.tolerance > 0
         assert expectation.cells

@@ -7,6 +7,7 @@ One TOML file per recipe in `pinpoint_results/expected`:
     hours = 0.1
     steps = [["run", "constant", "capitals", "--set", "latitude=0", "--set", "longitude=0"]]
     more = []                           # further steps, run only with --all
+    lanes = "world"                     # steps that differ in this name do not need one another
 
     [each]                              # a step is repeated for all values of the names in its braces
     world = ["3", "4"]
@@ -67,14 +68,26 @@ class Expectation:
 
 
 @dataclass(frozen=True)
+class Step:
+    """The words of one command line after `pinpoint`, and its lane as `NAME=VALUE`.
+
+    Steps of different lanes do not need one another. A step without a lane needs all before it, and all
+    after it need that step.
+    """
+
+    words: tuple[str, ...]
+    lane: str | None = None
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Command lines, what they need, and what they lead to."""
 
     name: str
     title: str
     status: Literal["expected", "unverified"]
-    steps: tuple[tuple[str, ...], ...]
-    more: tuple[tuple[str, ...], ...] = ()
+    steps: tuple[Step, ...]
+    more: tuple[Step, ...] = ()
     needs: tuple[Need, ...] = ()
     expected: tuple[Expectation, ...] = ()
     hours: float = 0.0
@@ -83,6 +96,11 @@ class Recipe:
     @property
     def gigabytes(self) -> float:
         return sum(need.gigabytes for need in self.needs)
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """The lanes of the steps, in the order in which they begin."""
+        return tuple(dict.fromkeys(step.lane for step in self.steps if step.lane is not None))
 
 
 @dataclass(frozen=True)
@@ -144,10 +162,13 @@ def parse_recipe(text: str, name: str) -> Recipe:
         raise DataError(f"recipe '{name}' is not TOML", found=str(error)) from error
     try:
         each = content.pop("each", {})
+        lanes = content.pop("lanes", None)
+        if lanes is not None and lanes not in each:
+            raise ValueError(f"lanes = {lanes!r} is not a name of [each]: {', '.join(each) or 'none'}")
         recipe = Recipe(
             name=name,
-            steps=_steps(content.pop("steps"), each),
-            more=_steps(content.pop("more", []), each),
+            steps=_steps(content.pop("steps"), each, lanes),
+            more=_steps(content.pop("more", []), each, lanes),
             needs=tuple(map(_need, content.pop("needs", []))),
             expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
             **content,
@@ -159,16 +180,17 @@ def parse_recipe(text: str, name: str) -> Recipe:
     return recipe
 
 
-def _steps(lists: Any, each: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], ...]:
+def _steps(lists: Any, each: Mapping[str, Sequence[str]], lanes: str | None) -> tuple[Step, ...]:
     """Command lines as they are run, those with names in braces once for every combination of values."""
     if not all(isinstance(word, str) for step in lists for word in step) or not all(lists):
         raise TypeError("steps must be lists of words")
-    steps: list[tuple[str, ...]] = []
+    steps: list[Step] = []
     for step in lists:
         names = [name for name in each if any(f"{{{name}}}" in word for word in step)]
         for values in itertools.product(*(each[name] for name in names)):
             chosen = dict(zip(names, values, strict=True))
-            steps.append(tuple(_filled(word, chosen) for word in step))
+            lane = f"{lanes}={chosen[lanes]}" if lanes in chosen else None
+            steps.append(Step(tuple(_filled(word, chosen) for word in step), lane))
     return tuple(steps)
 
 
