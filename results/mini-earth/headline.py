@@ -24,7 +24,7 @@ from pinpoint_harness import read_run
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.types import RADII_KM
 
-WORLDS = (3, 4)
+WORLDS = (5, 6)
 SEEDS = (0, 1, 2)
 SETS = ("query-clean", "query-noisy", "query-street")
 OURS = "pinpoint-plus"

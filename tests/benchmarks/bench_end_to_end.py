@@ -77,7 +77,8 @@ GATE_OVER_FETCH = 2.0
 GATE_SHARE, AIM_SHARE = 15.0, 5.0
 LARGEST_SLOPE = 1.05
 MINI = CONFIGS["mini"]
-CALIBRATION = Calibration(temperature=0.3, none=1.0)
+TEMPERATURE, NONE = 0.3, 1.0
+CALIBRATION = Calibration((TEMPERATURE,) * len(RADII_KM), (NONE,) * len(RADII_KM))
 TOWNS = 3000
 
 Floats = NDArray[np.float64]
@@ -302,8 +303,7 @@ class Peer:
         """The gallery row that one query's best candidate is."""
         with torch.no_grad():
             scores = self.method.reranker(lists, self.method.instance)[0]
-        none = torch.tensor([CALIBRATION.none])
-        probability = torch.cat([scores / CALIBRATION.temperature, none]).softmax(dim=0)[:-1]
+        probability = torch.cat([scores / TEMPERATURE, torch.tensor([NONE])]).softmax(dim=0)[:-1]
         return int(lists.row[0, int(probability.argmax())])
 
     def score(self, truth: Floats, answers: Floats) -> dict[float, float]:

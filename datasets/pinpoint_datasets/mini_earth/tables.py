@@ -122,4 +122,4 @@ def _of_world(known: type[_MiniEarth], seed: int) -> type[_MiniEarth]:
     return type(known.__name__, (known,), {"spec": spec, "seed": seed, "__module__": __name__})
 
 
-World3, World4 = (_world(seed) for seed in HELD_OUT)
+World3, World4, World5, World6 = (_world(seed) for seed in HELD_OUT)
