@@ -5,8 +5,10 @@
 A photo counts with the share of training seeds that place it. Photos of both worlds stand side by
 side, and whole photographers are drawn from each world (paired cluster bootstrap). For each cell the
 best control is the one with the highest pooled accuracy there: chosen by the answers it is measured
-on, which favours the control. Writes `headline.csv` (all methods, seed by seed) and
-`headline-differences.csv` (pinpoint-plus against the controls and the single sources).
+on, which favours the control. Writes `headline.csv` (all methods, seed by seed),
+`headline-differences.csv` (pinpoint-plus against the controls and the single sources),
+`headline-runs.csv` (what each run was made from) and, where `--all` has run them, `ablations.csv` (each
+ablation against pinpoint on the first world, tested as `pinpoint compare` does).
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness import read_run
+from pinpoint_harness.comparison import compare
 from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.recipes import load_recipe
+from pinpoint_harness.runs import Run
 from pinpoint_harness.types import RADII_KM
 
 WORLDS = (5, 6)
@@ -149,6 +154,73 @@ def differences(
     return rows
 
 
+def made_from(runs: Path) -> list[dict[str, Any]]:
+    """A row for each run: its key, the keys of what it was made from, how long it took and with what."""
+    rows = []
+    for world in WORLDS:
+        for queries in SETS:
+            dataset = f"mini-earth-{world}/{queries}"
+            for folder in sorted((runs / dataset.replace("/", "-")).iterdir()):
+                run = read_run(f"{folder.name}@{dataset}", runs)
+                recipe, session = run.record["recipe"], run.sessions()[-1]
+                stages = recipe["parameters"].get("stages") or {}
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "run": folder.name,
+                        "key": run.key,
+                        "answered": run.record["counts"]["ok"],
+                        "of": run.record["counts"]["total"],
+                        "store": recipe["inputs"]["store"][:16],
+                        "stages": " ".join(f"{name}={key[:16]}" for name, key in sorted(stages.items())),
+                        "seconds": round(session["seconds"]["predict"], 1),
+                        "peak_mib": session["peak_memory_mib"],
+                    }
+                )
+    return rows
+
+
+def ablations(runs: Path) -> list[dict[str, Any]]:
+    """Each ablation against pinpoint, on the first world with the first training seed."""
+    names = list(
+        dict.fromkeys(step.words[1] for step in load_recipe("mini-earth").more if step.words[0] == "train")
+    )
+    rows = []
+    for queries in SETS:
+        dataset = f"mini-earth-{WORLDS[0]}/{queries}"
+        present = [name for name in names if (runs / dataset.replace("/", "-") / f"{name}-seed0").is_dir()]
+        for name in present:
+            pair = [read_run(f"{method}-seed0@{dataset}", runs) for method in (name, "pinpoint")]
+            rows += _compared(queries, name, pair)
+    return rows
+
+
+def _compared(queries: str, name: str, pair: list[Run]) -> list[dict[str, Any]]:
+    found = compare(pair)
+    rows = []
+    for item in found.differences:
+        if not item.metric.startswith("acc_"):
+            continue
+        # The better of the two stands first.
+        sign = 1 if item.first == found.names[0] else -1
+        low, high = sorted((sign * float(item.low or 0), sign * float(item.high or 0)))
+        its, base = (found.values[item.metric][title] for title in found.names)
+        rows.append(
+            {
+                "queries": queries,
+                "method": name,
+                "radius": item.metric.removeprefix("acc_"),
+                "percent": f"{its:.2f}",
+                "pinpoint": f"{base:.2f}",
+                "difference": f"{sign * float(item.difference or 0):+.2f}",
+                "low": f"{low:+.2f}",
+                "high": f"{high:+.2f}",
+                "p_holm": f"{item.p_holm:.4f}",
+            }
+        )
+    return rows
+
+
 def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     with path.open("w", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
@@ -165,6 +237,9 @@ def main(runs: Path, out: Path) -> None:
         tested += differences(found, people, queries)
     write(out / "headline.csv", shown)
     write(out / "headline-differences.csv", tested)
+    write(out / "headline-runs.csv", made_from(runs))
+    if rows := ablations(runs):
+        write(out / "ablations.csv", rows)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.ids import truth_hash
-from pinpoint_harness.plugins import Entry, Origin
+from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.queries import tokens
 from pinpoint_harness.training import TrainRequest, train
-from pinpoint_harness.types import Context, MethodInfo, Queries
+from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.pinpoint.config import CONFIGS
 from pinpoint_methods.pinpoint.embedder import Trainer, TrainingRows
 
@@ -152,6 +152,9 @@ class Stores:
             self._stores[name] = self._make(name, backbone)
         return self._stores[name]
 
+    def weights_of(self, backbone: str) -> str:
+        return ""
+
     def _make(self, name: str, backbone: str) -> FeatureStore:
         count = self._rows if name in ("mp16-pro", "osv5m-train") else 200
         random = np.random.default_rng(len(name))
@@ -192,39 +195,40 @@ class Stores:
         return FeatureStore.open(artifact.folder)
 
 
+STAGES = {
+    "pinpoint": ("splits", "embedder", "support", "gallery", "candidates", "reranker", "calibration"),
+    "pinpoint-plus": ("reranker", "calibration"),  # the others are pinpoint's
+}
+ANSWERING = ("pinpoint-top1-gps", "pinpoint-top1-image", "pinpoint-top1-raw", *STAGES)
+
+
 def rehearse(rows: int, device: str, dtype: str, batch: int) -> None:
     """Every stage of `full`, then a tile of queries, with the time each takes."""
     with tempfile.TemporaryDirectory() as folder:
         stores = Stores(Path(folder) / "stores", rows)
-        entry: Entry[MethodInfo] = Entry(
-            "method",
-            "pinpoint-top1-image",
-            "pinpoint_methods.pinpoint.method:Top1Image",
-            MethodInfo(title=""),
-            Origin("bench", "built-in"),
-        )
+        methods = load_registry().methods
         changes = {"config": "full", "samples": 2 * batch, "batch": batch, "validations": 1, "models": folder}
-        params = build_params(entry, changes | {"author_filter": True})
         context = Context(device, dtype, stores=stores)
-        for stage in ("splits", "embedder", "support", "gallery"):
+        for name, stages in STAGES.items():
+            params = build_params(methods[name], changes)
+            for stage in stages:
+                started = time.perf_counter()
+                request = TrainRequest(
+                    methods[name], params, context, Path(folder), lambda name: stores.truths[name], stage
+                )
+                (*_, last) = train(request)
+                size = sum(path.stat().st_size for path in last.folder.iterdir()) / 2**20
+                print(
+                    f"full, {rows:,} rows: {name} {stage:11} {time.perf_counter() - started:6.1f} s "
+                    f"{size:8.1f} MiB",
+                    flush=True,
+                )
+        for name in ANSWERING:
             started = time.perf_counter()
-            request = TrainRequest(
-                entry, params, context, Path(folder), lambda name: stores.truths[name], stage
-            )
-            (*_, last) = train(request)
-            size = sum(path.stat().st_size for path in last.folder.iterdir()) / 2**20
-            print(
-                f"full, {rows:,} rows: {stage:9} {time.perf_counter() - started:6.1f} s {size:8.1f} MiB",
-                flush=True,
-            )
-        started = time.perf_counter()
-        for channel in ("GPS", "Image", "Raw"):
-            method = replace(entry, target=f"pinpoint_methods.pinpoint.method:Top1{channel}").load()(
-                params, context
-            )
-            answer = method.predict(_queries(stores, device))
+            params = build_params(methods[name], changes | {"author_filter": True})
+            answer = methods[name].load()(params, context).predict(_queries(stores, device))
             assert np.isfinite(answer.coordinates).all()
-        print(f"full, {rows:,} rows: three methods answer 64 photos {time.perf_counter() - started:.1f} s")
+            print(f"full, {rows:,} rows: {name} answers 64 photos {time.perf_counter() - started:.1f} s")
 
 
 def _queries(stores: Stores, device: str) -> Queries:

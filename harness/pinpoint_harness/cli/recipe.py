@@ -57,7 +57,7 @@ def demo(ctx: click.Context, out: Path | None) -> None:
     help="Run so many of the recipe's lanes at once, each in a process of its own.",
 )
 @click.option(
-    "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=3; compare nothing."
+    "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=5; compare nothing."
 )
 @out_option
 @json_option
@@ -83,7 +83,7 @@ def reproduce(
       pinpoint reproduce demo
       pinpoint reproduce demo --dry-run
       pinpoint reproduce mini-earth --jobs 2
-      pinpoint reproduce mini-earth --only world=3
+      pinpoint reproduce mini-earth --only world=5
     """
     from ..recipes import check, load_recipe, recipe_names
     from ..runs import results_root
