@@ -140,7 +140,7 @@ def test_lanes_that_are_no_name_of_each_are_refused(lanes: str) -> None:
 
 
 def test_the_worlds_of_mini_earth_are_lanes() -> None:
-    assert load_recipe("mini-earth").lanes == ("world=3", "world=4")
+    assert load_recipe("mini-earth").lanes == ("world=5", "world=6")
 
 
 def test_lanes_keep_their_order_and_steps_without_one_wait_for_all(tmp_path: Path, notes: Path) -> None:
