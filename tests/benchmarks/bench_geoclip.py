@@ -70,7 +70,10 @@ def pictures(count: int) -> list[Any]:
     made = []
     for _ in range(count):
         height, width = random.integers(150, 600, 2)
-        cells = random.integers(0, 256, (height // random.integers(10, 90), width // 40, 3), dtype=np.uint8)
+        noise = random.integers(0, 256, (height // random.integers(10, 90), width // 40, 3))
+        # Colour and contrast of their own: what a tower of random weights tells pictures apart by.
+        colour, contrast = random.integers(0, 256, 3), random.random()
+        cells = (contrast * noise + (1 - contrast) * colour).astype(np.uint8)
         smooth = Image.fromarray(cells).resize((int(width), int(height)), Image.Resampling.BICUBIC)
         made.append(np.asarray(smooth).copy())
     return made
