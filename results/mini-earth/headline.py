@@ -155,7 +155,7 @@ def differences(
 
 
 def made_from(runs: Path) -> list[dict[str, Any]]:
-    """A row for each run: its key, the keys of what it was made from, how long it took and with what."""
+    """A row for each run: its key, the keys of what it was made from, how long it took."""
     rows = []
     for world in WORLDS:
         for queries in SETS:

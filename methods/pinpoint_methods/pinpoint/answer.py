@@ -58,12 +58,17 @@ def probabilities(scores: Tensor, calibration: Calibration) -> Tensor:
     return torch.cat([logits, none.expand(len(logits), 1, -1)], dim=1).softmax(dim=1)[:, :-1]
 
 
+def same_place(lists: Lists) -> Tensor:
+    """Whether a candidate is there and shares another's coordinate, `(n, c, c)`."""
+    return (lists.xyz[:, :, None] == lists.xyz[:, None]).all(dim=3) & lists.there[:, None]
+
+
 def merge(lists: Lists, probability: Tensor) -> tuple[Tensor, Tensor]:
     """Candidates that share a coordinate as one: the first holds all their probability.
 
     Returns which are first `(n, c)`, and the summed probability `(n, c, 5)`, zero for the others.
     """
-    same = (lists.xyz[:, :, None] == lists.xyz[:, None]).all(dim=3) & lists.there[:, None]  # (n, c, c)
+    same = same_place(lists)
     earlier = same.tril(-1).any(dim=2)
     first = lists.there & ~earlier
     return first, (same.double() @ probability) * first[..., None]
@@ -79,8 +84,7 @@ def decide(lists: Lists, scores: Tensor, calibration: Calibration, decoding: str
     expected = within.mean(dim=2)
     worth = expected if decoding == "expected" else overall(scores).double()
     # Where several share a coordinate, the best of them is the one that argmax would name.
-    same = (lists.xyz[:, :, None] == lists.xyz[:, None]).all(dim=3) & lists.there[:, None]
-    best = worth[:, None].masked_fill(~same, -torch.inf).amax(dim=2)
+    best = worth[:, None].masked_fill(~same_place(lists), -torch.inf).amax(dim=2)
     order = best.masked_fill(~first, -torch.inf).argsort(dim=1, descending=True, stable=True)
 
     def ordered(values: Tensor) -> Tensor:

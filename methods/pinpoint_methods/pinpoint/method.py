@@ -45,7 +45,7 @@ _OWN_RERANKED = [
     (
         "candidates",
         int,
-        param(64, "alternatives to report; confidence counts no others", minimum=1, maximum=1000),
+        param(64, "alternatives to report", minimum=1, maximum=1000),
     ),
 ]
 _OF_DECODING = ("decoding",)
