@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("suite", derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("search", deadline=None)
+# The same examples everywhere, so that a red suite is the change's fault; `search` draws others.
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 if TYPE_CHECKING:
     from tests.pinpoint_world import World

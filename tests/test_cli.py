@@ -269,6 +269,7 @@ def test_doctor_reports_and_fails_only_for_problems(monkeypatch: pytest.MonkeyPa
     report = as_json("doctor")
     assert any(line.startswith("numpy ") for line in report["versions"])
     assert report["devices"][0].startswith("cpu: ")
+    assert all("multiples of 16 up to 256" in line and "NO" not in line for line in report["equal rows"])
     declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
     extras = declared["optional-dependencies"].keys() - {"cpu", "gpu", "test", "bench"}  # FAISS, and tools
     assert {line.partition(":")[0] for line in report["extras"]} == extras

@@ -191,8 +191,11 @@ def test_a_lane_that_fails_is_named_with_its_step_and_stops_the_others(
     assert (tmp_path / "runs" / "capitals" / "fail-0").exists()
 
 
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "in the background"])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_lanes_end_with_the_command_however_it_ends(tmp_path: Path, notes: Path, how: signal.Signals) -> None:
+def test_lanes_end_with_the_command_however_it_ends(
+    tmp_path: Path, notes: Path, how: signal.Signals, ignored: bool
+) -> None:
     words = own(tmp_path, note("{world}", "then=sleep"))
     code = "from pinpoint_harness.cli.main import main; main()"
     command = subprocess.Popen(
@@ -200,6 +203,8 @@ def test_lanes_end_with_the_command_however_it_ends(tmp_path: Path, notes: Path,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        # As a shell starts a job in the background, or the other way round where the tests are one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL),
     )
     try:
         wait_for(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from .features import stores_root
 from .plugins import Entry, Registry, load_registry
 from .predictions import statuses
 from .protocols import get_protocol
+from .queries import ROW_BLOCK, whole_blocks
 from .records import TILE, Request, Share, Subset
 from .runner import run
 from .runs import Run, find_run, results_root
@@ -28,6 +30,8 @@ from .types import RADII_KM, Context, DataLocation, Dataset, MethodInfo, Predict
 if TYPE_CHECKING:
     from .breakdowns import Breakdown
     from .types import Floats
+
+log = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
 
@@ -128,6 +132,13 @@ def build_request(
     """
     if subset.limit is not None and subset.limit < 1:
         raise UsageError(f"limit {subset.limit} leaves nothing to run", fix="give 1 or more")
+    if tile < 1:
+        raise UsageError(f"a tile of {tile} holds no query", fix="give 1 or more")
+    if tile != whole_blocks(tile):
+        log.warning(
+            "a tile of %d is rounded up to %d: rows are computed in blocks of %d",
+            *(tile, whole_blocks(tile), ROW_BLOCK),
+        )
     device = choose_device(entry, device)
     share = share or Share.of_environment()
     shelf = None if registry is None else Shelf(registry, stores_root(stores), device, weights, share)
@@ -140,7 +151,7 @@ def build_request(
         out=results_root(out),
         context=Context(device=device, seed=seed, stores=shelf),
         subset=subset,
-        tile=tile,
+        tile=whole_blocks(tile),
         fresh=fresh,
         share=share,
         shelf=shelf,

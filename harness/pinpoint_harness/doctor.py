@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from .artifacts import check_writable, library_versions
 from .errors import HarnessError
 from .plugins import Registry
+from .queries import ROW_BLOCK
 
 _EXTRAS = {
     "admin": "reverse_geocoder",
@@ -25,6 +26,13 @@ _EXTRAS = {
 
 _DATA_ONLY = ("geoclip",)
 """Modules whose files are read and that are never imported, which may need more than they do."""
+
+
+PRODUCT_WIDTHS = ((512, 256), (768, 768), (1536, 512), (384, 384), (384, 1))
+"""Inputs and outputs of the products in use: towers, trunks of backbones, the reranker and its scores."""
+
+PRODUCT_ROWS = (*range(2, 49), *range(64, 257, 16))
+"""Numbers of equal rows that are tried: small ones, and tiles of whole row blocks."""
 
 
 @dataclass
@@ -40,6 +48,7 @@ def examine(registry: Registry, results: Path) -> Report:
     report = Report()
     report.facts["versions"] = [f"{name} {version}" for name, version in library_versions().items()]
     report.facts["devices"] = _devices()
+    report.facts["equal rows"] = _equal_rows(report)
     report.facts["faiss"] = _faiss(report)
     report.facts["extras"] = [
         f"{extra}: {'installed' if _is_there(module) else f'pip install pinpoint-geo[{extra}]'}"
@@ -61,6 +70,63 @@ def _devices() -> list[str]:
         properties = torch.cuda.get_device_properties(index)
         found.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     return found
+
+
+def _equal_rows(report: Report) -> list[str]:
+    """Whether equal rows stay equal in products of any number of rows, by dtype and threads."""
+    import torch
+
+    before, lines = torch.get_num_threads(), []
+    try:
+        for dtype in (torch.float32, torch.bfloat16):
+            for threads in sorted({1, before}):
+                torch.set_num_threads(threads)
+                differing = _rows_that_differ(dtype)
+                broken = [rows for rows in differing if rows % ROW_BLOCK == 0]
+                title = f"{str(dtype).removeprefix('torch.')}, {threads} thread{'s' * (threads > 1)}"
+                lines.append(f"{title}: {_said_of(differing)}")
+                if broken:
+                    report.problems.append(
+                        f"in products of {_ranges(broken)} rows ({title}) equal rows differ: answers may "
+                        f"depend on their place in a tile of that size; try OMP_NUM_THREADS=1"
+                    )
+    finally:
+        torch.set_num_threads(before)
+    return lines
+
+
+def _rows_that_differ(dtype: Any) -> list[int]:
+    """Those of PRODUCT_ROWS at which a product of equal rows has rows that are not."""
+    import torch
+
+    generator, differing = torch.Generator().manual_seed(0), set()
+    for width, out in PRODUCT_WIDTHS:
+        row = torch.randn(1, width, generator=generator).to(dtype)
+        weight = torch.randn(out, width, generator=generator).to(dtype)
+        for rows in PRODUCT_ROWS:
+            product = torch.nn.functional.linear(row.repeat(rows, 1), weight)  # (rows, out)
+            if not torch.equal(product, product[:1].expand_as(product)):
+                differing.add(rows)
+    return sorted(differing)
+
+
+def _said_of(differing: Sequence[int]) -> str:
+    blocks = f"multiples of {ROW_BLOCK} up to {max(PRODUCT_ROWS)}"
+    if not differing:
+        return f"equal at all numbers of rows tried, {blocks} among them"
+    kept = "yes" if all(rows % ROW_BLOCK for rows in differing) else "NO"
+    return f"equal at {blocks}: {kept}; not at {_ranges(differing)} rows"
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """`5-7, 9` for 5, 6, 7 and 9."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _faiss(report: Report) -> str:

@@ -1,8 +1,8 @@
 """Completing a feature store: every photo of a dataset through a backbone, once.
 
 Pictures are decoded and prepared ahead in threads while the network works. It gets exactly one
-tile of pictures at a time, so a feature depends neither on its neighbours nor on where a killed
-process went on.
+tile of pictures at a time, in whole row blocks, so a feature depends neither on its neighbours nor
+on its place among them, nor on where a killed process went on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .features import NOT_FINITE, FeatureStore, store_files, store_parent, write
 from .images import decoder_name
 from .prefetch import prefetch
 from .progress import phase
-from .queries import Tile, tiles
+from .queries import Tile, tiles, whole_blocks
 from .records import Share, Subset, id_list_sha256, truth_recipe
 from .sessions import Session
 from .types import Backbone, Context, Dataset
@@ -131,12 +131,12 @@ def _recipe(
         "backbone": dict(request.source.content(backbone)),
         "device": request.context.device.partition(":")[0],
         "dtype": request.context.dtype,
-        "tile": backbone.tile,
+        "tile": tile_of(backbone),
     }
 
 
 def _shards(truth: pd.DataFrame, backbone: Backbone) -> list[Tile]:
-    return list(tiles(len(truth), SHARD_TILES * backbone.tile))
+    return list(tiles(len(truth), SHARD_TILES * tile_of(backbone)))
 
 
 def _embed(
@@ -156,14 +156,16 @@ def _embed(
         lambda index: images.read(refs[rows[index]]),
         len(rows),
         threads=os.cpu_count() or 1,
-        depth=2 * backbone.tile,  # one tile with the network, one being decoded
+        depth=2 * tile_of(backbone),  # one tile with the network, one being decoded
         transform=backbone.prepare,
     )
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
     with closing(prepared), phase(title, total, done=total - left) as advance:
         for shard in todo:
-            features, failures = features_of(shard, backbone, prepared, request.source.name, backbone.tile)
+            features, failures = features_of(
+                shard, backbone, prepared, request.source.name, tile_of(backbone)
+            )
             # Failures first: the features stand for "this shard is done".
             write_atomic(
                 artifact.shard_path(shard.index, _FAILURES),
@@ -173,12 +175,17 @@ def _embed(
             advance(len(shard))
 
 
+def tile_of(backbone: Backbone) -> int:
+    """Pictures in one call: those the backbone asks for, filled up to whole row blocks."""
+    return whole_blocks(backbone.tile)
+
+
 def features_of(
     shard: Tile, backbone: Backbone, prepared: Prepared, name: str, tile_size: int
 ) -> tuple[NDArray[np.float16], dict[int, str]]:
     """Features of a shard's readable photos in order, and the status of each of the others by position.
 
-    `tile_size` is the backbone's tile, or 1 for a backbone that `takes_any_tile`.
+    `tile_size` is `tile_of(backbone)`, or 1 for a backbone that `takes_any_tile`.
     """
     failures: dict[int, str] = {}
     parts = [np.empty((0, backbone.width), np.float16)]

@@ -26,7 +26,7 @@ from .backbones import BackboneSource, find_backbone
 from .calibration import stated_within
 from .containers import Failure, ImageStore
 from .containers.folder import ARCHIVE_SUFFIXES, read_file
-from .embedding import embedding_context, features_of
+from .embedding import embedding_context, features_of, tile_of
 from .errors import DataError, UsageError
 from .features import stores_root
 from .geo import haversine_km
@@ -51,7 +51,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TILE = 1
-"""Queries in one call: an answer waits for no other photo and depends on none."""
+"""Queries in one call: an answer waits for no other photo and depends on none.
+
+One row alone is no whole block, so last digits may differ from those of a run.
+"""
 
 
 @dataclass(frozen=True)
@@ -308,7 +311,7 @@ class _Features:
 
     @property
     def _tile(self) -> int:
-        return TILE if getattr(self._backbone, "takes_any_tile", False) else self._backbone.tile
+        return TILE if getattr(self._backbone, "takes_any_tile", False) else tile_of(self._backbone)
 
     def content(self) -> dict[str, Any]:
         return {

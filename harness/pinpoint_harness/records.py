@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .shelf import Shelf
 
 TILE = 256
-"""Queries in one call. Part of the key: another tile means other kernels, other last digits."""
+"""Queries in one call, in whole row blocks. Part of the key: another tile means other kernels, other
+last digits."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Running a method over a dataset: truth, inputs, tiles, answers, one file.
 
 The runner alone decides which photos stand together in a `predict` call. Every call gets exactly
-one tile's number of queries, so an answer cannot depend on how many were left.
+one tile's number of queries, in whole row blocks, so an answer depends neither on how many were left
+nor on its place among them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .errors import ArtifactError, HarnessError, PluginError
 from .inputs import Inputs, TileInput, open_inputs
 from .plugins import Entry
 from .progress import phase
-from .queries import QuerySet, Tile, padded, tiles
+from .queries import QuerySet, Tile, padded, tiles, whole_blocks
 from .records import Request, changed_parameters, describe_method, run_recipe, run_record
 from .runs import Run, run_parent
 from .sessions import Session
@@ -45,7 +46,7 @@ def run(request: Request) -> Run:
     truth = request.subset.of(full_truth)
     method = build_method(request.method, request.params, request.context)
     with closing(open_inputs(method.input, request, full_truth, truth)) as inputs:
-        size = inputs.tile_size(request.tile)
+        size = inputs.tile_size(whole_blocks(request.tile))
         own = method.content() if hasattr(method, "content") else None
         recipe = run_recipe(request, full_truth, truth, size, inputs.content(), own)
         parent = run_parent(request.out, request.dataset_name, request.label)

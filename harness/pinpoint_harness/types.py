@@ -187,7 +187,10 @@ class Backbone(Protocol):
 
     width: int
     tile: int
-    """Images in one forward pass, always as many: another number means other last digits."""
+    """Images in one forward pass, always as many: another number means other last digits.
+
+    The harness rounds it up to a multiple of 16 rows (`pinpoint_harness.queries.ROW_BLOCK`).
+    """
 
     def content(self) -> Mapping[str, Any]:
         """What the features depend on beside device and dtype: weights by sha256, preprocessing."""
@@ -198,7 +201,7 @@ class Backbone(Protocol):
         ...
 
     def features(self, images: Sequence[Any]) -> Any:
-        """Features `(tile, width)` of as many prepared images: a tensor on any device, or an array."""
+        """Features `(n, width)` of n prepared images, a full tile or one: a tensor or an array."""
         ...
 
 

@@ -30,6 +30,8 @@ from pinpoint_harness.progress import phase
 from pinpoint_harness.training import Checkpoints, Making, describe
 from pinpoint_harness.types import RADII_KM, Context
 
+from .common.linear import AlignedLinear
+
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
     from pinpoint_harness.types import Floats
@@ -181,8 +183,8 @@ class Head(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         widths = [width, *[hidden] * depth]
-        self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(widths))
-        self.out = nn.Linear(widths[-1], out)
+        self.hidden = nn.ModuleList(AlignedLinear(*pair) for pair in pairwise(widths))
+        self.out = AlignedLinear(widths[-1], out)
 
     def initialise(self, seed: int) -> Head:
         """Weights drawn from the seed alone, the same on every device."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from typing import IO, Any, NamedTuple
@@ -107,4 +108,6 @@ def cli(ctx: click.Context, plugins: Sequence[str], verbose: bool) -> None:
 
 
 def main() -> None:
+    # Background jobs of a shell inherit a SIGINT that is ignored; whoever sends one means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     cli(prog_name="pinpoint")

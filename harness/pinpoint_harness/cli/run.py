@@ -42,6 +42,11 @@ _fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored o
 )
 @device_option
 @click.option(
+    "--tile",
+    type=click.IntRange(min=1),
+    help="Queries in one call, rounded up to a multiple of 16; part of the key [default: 256].",
+)
+@click.option(
     "--shard",
     "share",
     metavar="I/N",
@@ -63,6 +68,7 @@ def run(
     subset: Subset,
     seed: int,
     device: str,
+    tile: int | None,
     share: str | None,
     weights: str | None,
     stores: Path | None,
@@ -85,7 +91,7 @@ def run(
     from ..api import build_request
     from ..artifacts import UnfinishedError
     from ..params import parse_settings
-    from ..records import Share
+    from ..records import TILE, Share
     from ..runner import run as run_request
 
     registry = registry_of(ctx)
@@ -101,6 +107,7 @@ def run(
         label=name,
         out=out,
         fresh=fresh,
+        tile=tile or TILE,
         share=None if share is None else Share.parse(share),
         stores=stores,
         weights=weights,

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import HarnessError, UsageError
 from ..plugins import Entry, Origin, Registry
-from ..queries import QuerySet, Tile, padded
+from ..queries import Tile, padded
 from ..types import Context, MethodInfo
 from .trial import COMPARED, Answer, Trial, developed, drawn_jpeg, made_up_truth
 
@@ -183,11 +183,11 @@ def _neighbours(trial: Trial) -> str:
 
 
 def _position(trial: Trial) -> str:
-    reverse, rotated = trial.rows[::-1], np.roll(trial.rows, 1)
-    first = trial.first
-    return _difference(first[::-1], trial.ask(reverse)) or _difference(
-        [first[row] for row in rotated], trial.ask(rotated)
-    )
+    for rows in (trial.rows[::-1], np.roll(trial.rows, 1)):
+        if found := _difference([trial.first[row] for row in rows], trial.ask(rows)):
+            return found
+    everywhere = trial.ask(np.full(trial.tile, trial.tile // 2))  # one query at every place
+    return _difference([everywhere[0]] * trial.tile, everywhere)
 
 
 def _odd_pictures(trial: Trial) -> str:
@@ -204,8 +204,8 @@ def _files(trial: Trial) -> str:
         for row, name in enumerate(names):
             Path(folder, name).write_bytes(drawn_jpeg(row, falsified=True))
         pictures = [developed(Path(folder, name).read_bytes()) for name in names]
-        renamed = QuerySet.of(made_up_truth(names)).take(trial.rows, pictures)
-        return _difference(trial.first, trial.stored(trial.predict(renamed)))
+        renamed = trial.take(trial.rows, pictures, made_up_truth(names))
+        return _difference(trial.first, trial.stored(trial.predict(renamed))[: trial.tile])
 
 
 @dataclass(frozen=True)
@@ -323,7 +323,7 @@ RULES = (
         "an answer does not depend on its place in the tile",
         _position,
         "use nothing that counts along the tile, such as one generator for all of its queries",
-        needs=("memory",),
+        needs=("neighbours",),
     ),
     _Rule(
         "odd-pictures",

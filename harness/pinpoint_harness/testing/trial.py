@@ -24,7 +24,7 @@ from ..params import build, specs
 from ..plugins import Entry
 from ..predictions import build as stored_table
 from ..predictions import check_predictions, statuses
-from ..queries import QuerySet
+from ..queries import QuerySet, Tile, padded, whole_blocks
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 
 Pixels = NDArray[np.uint8]
@@ -35,7 +35,11 @@ COMPARED = ("predicted_latitude", "predicted_longitude", "confidence", "status",
 
 
 class Trial:
-    """A method on trial, and the queries it is asked: two tiles, of which the second only disturbs."""
+    """A method on trial, and the queries it is asked: two tiles, of which the second only disturbs.
+
+    Like the runner, it fills every call up to whole row blocks and throws away what was filled in; a
+    single query is asked about alone, as `locate` does.
+    """
 
     def __init__(
         self,
@@ -81,14 +85,22 @@ class Trial:
         with self._another_random_state():
             return cast(Method, self.target(self.params, self.context))
 
-    def take(self, rows: NDArray[np.int64], pictures: Sequence[Pixels] | None = None) -> Queries:
-        """A tile that nobody else holds; `pictures` stand in for those of the rows."""
+    def take(
+        self,
+        rows: NDArray[np.int64],
+        pictures: Sequence[Pixels] | None = None,
+        truth: pd.DataFrame | None = None,
+    ) -> Queries:
+        """A tile that nobody else holds, filled up; `pictures` and `truth` stand in for the trial's own."""
+        if len(rows) > 1:
+            full = padded(Tile(0, 0, len(rows)), whole_blocks(len(rows)))
+            rows, pictures = rows[full], None if pictures is None else [pictures[row] for row in full]
         if pictures is None and self.pictures is not None:
             pictures = [self.pictures[row] for row in rows]
         given: Any = None if pictures is None else [picture.copy() for picture in pictures]
         if self.method.input in self.widths:
             given = self._features(rows)
-        return QuerySet.of(self.truth).take(rows, given)
+        return QuerySet.of(self.truth if truth is None else truth).take(rows, given)
 
     def _features(self, rows: NDArray[np.int64]) -> Any:
         """Random features, the same for the same row: fp16 `(n, width)` on the method's device."""
@@ -105,7 +117,7 @@ class Trial:
         method: Method | None = None,
     ) -> list[Answer]:
         """What a run would store of the answers; PluginError if they break their form."""
-        return self.stored(self.predict(self.take(rows, pictures), method))
+        return self.stored(self.predict(self.take(rows, pictures), method))[: len(rows)]
 
     def predict(self, queries: Queries, method: Method | None = None) -> Predictions:
         chosen = method or self.method
@@ -115,7 +127,8 @@ class Trial:
         return answer
 
     def stored(self, answer: Predictions) -> list[Answer]:
-        table = stored_table(self.truth.iloc[: len(answer)], answer, statuses(answer))
+        truth = self.truth.iloc[np.resize(np.arange(len(self.truth)), len(answer))]
+        table = stored_table(truth, answer, statuses(answer))
         rows: list[Answer] = table.select(list(COMPARED)).to_pylist()
         return rows
 

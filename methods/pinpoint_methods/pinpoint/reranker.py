@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from pinpoint_harness.types import RADII_KM
 
+from ..common.linear import AlignedLinear
 from .config import PinpointConfig
 from .lists import Instance, Lists, between_km
 
@@ -74,10 +75,10 @@ class Reranker(nn.Module):
         self.layers = nn.ModuleList(Layer(width, config.heads) for _ in range(config.layers))
         self.context = nn.ModuleList(Layer(width, config.heads) for _ in range(config.context_layers))
         if config.context_layers:
-            self.nearness = nn.Linear(len(RADII_KM), config.heads, bias=False)
+            self.nearness = AlignedLinear(len(RADII_KM), config.heads, bias=False)
         self.norm = nn.LayerNorm(width)
         count = scores_of_candidate(config)
-        self.score = nn.Linear(width, count)
+        self.score = AlignedLinear(width, count)
         nn.init.zeros_(self.score.weight)  # begin with the order of the retrieval
         self.retrieval = nn.Linear(3, count, bias=False) if config.token_scores else None
         self.start_from_retrieval([1.0] * count)

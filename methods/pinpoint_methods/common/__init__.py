@@ -1,0 +1,1 @@
+"""What several methods need; a method never imports another one."""
