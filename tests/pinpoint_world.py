@@ -16,22 +16,23 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from pinpoint_harness.api import build_params, evaluate
+from pinpoint_harness.api import evaluate
+from pinpoint_harness.features import Shelf
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.plugins import Registry, load_registry
-from pinpoint_harness.runs import Run
-from pinpoint_harness.shelf import Shelf
-from pinpoint_harness.training import Finished, TrainRequest, train
+from pinpoint_harness.running import Run, build_params
+from pinpoint_harness.training import TrainRequest, train
+from pinpoint_harness.training.stages import Finished
 from pinpoint_harness.types import Context, DataLocation
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
-from pinpoint_methods.pinpoint.lists import Instance, galleries_of, open_instance
+from pinpoint_methods.pinpoint.instance import Instance, galleries_of, open_instance
 
 PLUGIN = """
 from pathlib import Path
 import numpy as np
 import pandas as pd
 from pinpoint_harness import BackboneInfo, DatasetInfo, hookimpl
-from pinpoint_harness.containers import ImageStore
+from pinpoint_harness.images.containers.store import ImageStore
 
 class Toy:
     name = ""

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinpoint_harness import predictions as stored
-from pinpoint_harness.answers import Answers, read_answers
 from pinpoint_harness.errors import DataError, HarnessError, UsageError
+from pinpoint_harness.readers import Answers, read_answers
+from pinpoint_harness.running import predictions as stored
 from pinpoint_harness.types import Predictions
 
 NAN = float("nan")

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinpoint_harness import artifacts
 from pinpoint_harness.artifacts import (
     Artifact,
     append_line,
@@ -22,6 +21,7 @@ from pinpoint_harness.artifacts import (
     safe_name,
     write_atomic,
 )
+from pinpoint_harness.artifacts import artifact as artifacts
 from pinpoint_harness.errors import ArtifactError
 
 RECIPE = {"method": "m:M", "seed": 0}

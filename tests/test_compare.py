@@ -12,19 +12,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pinpoint_harness.api import evaluate, score
-from pinpoint_harness.comparison import (
-    Comparison,
-    against_published,
-    compact_letters,
-    compare,
-    compare_errors,
-    holm,
-    sign_flips,
-)
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.intervals import cluster
-from pinpoint_harness.protocols import get_protocol
-from pinpoint_harness.tables.published import read_published
+from pinpoint_harness.evaluation import Comparison, compare, get_protocol
+from pinpoint_harness.evaluation.bootstrap import cluster
+from pinpoint_harness.evaluation.comparison import compact_letters, compare_errors, holm, sign_flips
+from pinpoint_harness.reports.tables.published import against_published, read_published
 
 PROTOCOL = get_protocol("wgs84-lt")
 Floats = NDArray[np.float64]

@@ -21,13 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinpoint_harness.containers import Failure, ImageStore, dataset_roots
-from pinpoint_harness.containers import common as common_module
-from pinpoint_harness.containers import folder as folder_module
-from pinpoint_harness.containers import store as store_module
-from pinpoint_harness.containers import tar as tar_module
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.images import decode
+from pinpoint_harness.images import Failure, ImageStore, dataset_roots
+from pinpoint_harness.images.containers import common as common_module
+from pinpoint_harness.images.containers import folder as folder_module
+from pinpoint_harness.images.containers import store as store_module
+from pinpoint_harness.images.containers import tar as tar_module
+from pinpoint_harness.images.decode import decode
 
 Pictures = Mapping[str, bytes]
 

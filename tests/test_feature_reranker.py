@@ -17,19 +17,21 @@ from hypothesis import strategies as st
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact, read_json
 from pinpoint_harness.errors import ArtifactError, DataError, HarnessError, UsageError
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import tokens, truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.queries import tokens
-from pinpoint_harness.training import Finished, TrainRequest, train
+from pinpoint_harness.running import check_predictions
+from pinpoint_harness.training import TrainRequest, train
+from pinpoint_harness.training.stages import Finished
 from pinpoint_harness.types import Context, Queries
+from pinpoint_methods.common.gallery import Neighbours
+from pinpoint_methods.common.training import Trainer
 from pinpoint_methods.feature_reranker.candidates import SETS
 from pinpoint_methods.feature_reranker.method import FeatureReranker
 from pinpoint_methods.feature_reranker.training import Ranker, Shape, lists_of
-from pinpoint_methods.head import Trainer
-from pinpoint_methods.knn import NearestPhoto, Neighbours
+from pinpoint_methods.retrieval.knn import NearestPhoto
 
 # Features
 

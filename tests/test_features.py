@@ -25,25 +25,28 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from pinpoint_harness import embedding
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.artifacts import Artifact, UnfinishedError, canonical_json
-from pinpoint_harness.backbones import BackboneSource
+from pinpoint_harness.artifacts import Artifact, Subset, UnfinishedError, canonical_json
+from pinpoint_harness.batching import Share
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.containers import ImageStore
-from pinpoint_harness.embedding import EmbedRequest, complete
 from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
 from pinpoint_harness.features import (
-    NOT_FINITE,
+    EmbedRequest,
     FeatureStore,
+    ImportRequest,
+    complete,
+    export_store,
     find_store,
+    import_store,
     iter_stores,
-    store_files,
     write_matrix_header,
 )
+from pinpoint_harness.features import embed as embedding
+from pinpoint_harness.features.backbones import BackboneSource
+from pinpoint_harness.features.exchange import compare
+from pinpoint_harness.features.store import NOT_FINITE, store_files
+from pinpoint_harness.images import ImageStore
 from pinpoint_harness.plugins import Entry, Origin, Registry, load_registry
-from pinpoint_harness.records import Share, Subset
-from pinpoint_harness.store_exchange import ImportRequest, compare, export_store, import_store
 from pinpoint_harness.types import BackboneInfo, Context, DatasetInfo
 
 COUNT = 11
@@ -406,9 +409,9 @@ def test_two_processes_under_torchrun_give_the_bytes_of_one(photos: Path, tmp_pa
     (photos / "truth.csv").write_text("\n".join(["image,lat,lng", *rows]) + "\n")
     (tmp_path / "plugin.py").write_text(PLUGIN)
     (tmp_path / "start.py").write_text(
-        "from pinpoint_harness import embedding\n"
+        "from pinpoint_harness.features import embed\n"
         "from pinpoint_harness.cli.main import main\n"
-        "embedding.SHARD_TILES = 1\n"
+        "embed.SHARD_TILES = 1\n"
         "main()\n"
     )
     command = ["--plugin", str(tmp_path / "plugin.py"), "embed", "table", "--data", str(photos / "truth.csv")]

@@ -27,16 +27,17 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import params
-from pinpoint_harness.api import build_params, evaluate
+from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
-from pinpoint_harness.features import store_files, write_matrix_header
+from pinpoint_harness.features import write_matrix_header
+from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.records import describe_method
+from pinpoint_harness.running import build_params, check_predictions
+from pinpoint_harness.running.record import describe_method
 from pinpoint_harness.testing import assert_contract
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.geoclip import towers

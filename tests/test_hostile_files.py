@@ -19,9 +19,9 @@ import pandas as pd
 import PIL.Image
 import pytest
 
-from pinpoint_harness.containers import ImageStore
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.images import FORMATS, Failure, decode, exif_gps
+from pinpoint_harness.images import Failure, ImageStore, exif_gps
+from pinpoint_harness.images.decode import FORMATS, decode
 
 IMAGE_CASES = 1600
 CONTAINER_CASES = 400

@@ -1,4 +1,4 @@
-"""How the spellings of a name relate: `pinpoint_harness.ids`."""
+"""How the spellings of a name relate: `pinpoint_harness.photo_ids`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.ids import flickr_id, flickr_owner, match, truth_hash
+from pinpoint_harness.photo_ids import flickr_id, flickr_owner, match, truth_hash
 
 # Every spelling in use, and the digits it stands for.
 SPELLINGS = {

@@ -23,9 +23,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pinpoint_harness import images
-from pinpoint_harness.images import Failure, decode, decoder_name, exif_gps, resize
-from pinpoint_harness.prefetch import prefetch
+from pinpoint_harness.images import Failure, decoder_name, exif_gps, resize
+from pinpoint_harness.images import decode as images
+from pinpoint_harness.images.decode import decode
+from pinpoint_harness.images.prefetch import prefetch
 
 Pixels = NDArray[np.uint8]
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))

@@ -13,10 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pinpoint_harness import metrics
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.intervals import Clusters, Estimate, cluster, estimate_all
-from pinpoint_harness.protocols import get_protocol
+from pinpoint_harness.evaluation import Estimate, get_protocol, metrics
+from pinpoint_harness.evaluation.bootstrap import Clusters, cluster, estimate_all
 from pinpoint_harness.types import RADII_KM
 
 Floats = NDArray[np.float64]

@@ -19,10 +19,11 @@ import pandas as pd
 import pytest
 
 from pinpoint_harness.artifacts import Artifact
+from pinpoint_harness.batching import Share
 from pinpoint_harness.plugins import Entry, Origin
-from pinpoint_harness.records import Request, Share
-from pinpoint_harness.runner import UnfinishedRunError, run
-from pinpoint_harness.runs import Run
+from pinpoint_harness.running import Run
+from pinpoint_harness.running.request import Request
+from pinpoint_harness.running.runner import UnfinishedRunError, run
 from pinpoint_harness.types import Context, DatasetInfo, MethodInfo, Predictions, Queries
 
 FILES = ("predictions.parquet", "run.json", "manifest.json")

@@ -21,14 +21,16 @@ from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import tokens, truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.running import check_predictions
 from pinpoint_harness.types import Context, Method, Queries
-from pinpoint_methods.knn import LKNN, KNNVote, NearestPhoto, lknn_peak, unit_rows
+from pinpoint_methods.common.gallery import unit_rows
+from pinpoint_methods.retrieval.knn import KNNVote, NearestPhoto
+from pinpoint_methods.retrieval.lknn import LKNN, lknn_peak
 
 
 def made_store(

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from pinpoint_datasets.mini_earth.geography import load_geography
-from pinpoint_harness.build_land import land_cells
-from pinpoint_harness.containers import Failure
 from pinpoint_harness.errors import UsageError
-from pinpoint_harness.images import decode
-from pinpoint_harness.maps import (
+from pinpoint_harness.images import Failure
+from pinpoint_harness.images.decode import decode
+from pinpoint_harness.reports.build_land import land_cells
+from pinpoint_harness.reports.maps import (
     LAND_COLOUR,
     SEA_COLOUR,
     Extent,

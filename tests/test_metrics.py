@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinpoint_harness import metrics
 from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.evaluation import metrics
 from pinpoint_harness.types import RADII_KM
 
 MISS = math.inf

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from pinpoint_datasets.mini_earth import pretrain
-from pinpoint_datasets.mini_earth.attributes import LANDMARK, PLACE, VIEW, random_pictures
 from pinpoint_datasets.mini_earth.backbone import TILE, MiniBackbone, features, load_mini, to_mini_size
-from pinpoint_datasets.mini_earth.scene import render
-from pinpoint_harness.images import Failure, decode
+from pinpoint_datasets.mini_earth.drawing.attributes import LANDMARK, PLACE, VIEW, random_pictures
+from pinpoint_datasets.mini_earth.drawing.scene import render
+from pinpoint_harness.images import Failure
+from pinpoint_harness.images.decode import decode
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinpoint_datasets.mini_earth.attributes import (
+from pinpoint_datasets.mini_earth.archive import ensure_world, placeholder
+from pinpoint_datasets.mini_earth.datasets import Photos, QueryNoisy, QueryStreet, StreetView
+from pinpoint_datasets.mini_earth.drawing.appearance import (
+    photo_views,
+    place_attributes,
+    smooth_field,
+    street_views,
+)
+from pinpoint_datasets.mini_earth.drawing.attributes import (
     COUNTRY,
     FIELDS,
     PLACE,
@@ -23,20 +31,12 @@ from pinpoint_datasets.mini_earth.attributes import (
     random_pictures,
     view_slice,
 )
-from pinpoint_datasets.mini_earth.canvas import Canvas
-from pinpoint_datasets.mini_earth.files import ensure_world, placeholder
-from pinpoint_datasets.mini_earth.looks import (
-    photo_views,
-    place_attributes,
-    smooth_field,
-    street_views,
-)
-from pinpoint_datasets.mini_earth.scene import render
-from pinpoint_datasets.mini_earth.tables import Photos, QueryNoisy, QueryStreet, StreetView
+from pinpoint_datasets.mini_earth.drawing.canvas import Canvas
+from pinpoint_datasets.mini_earth.drawing.scene import render
 from pinpoint_datasets.mini_earth.world import Recipe, World
-from pinpoint_harness.containers import Failure
-from pinpoint_harness.images import decode
-from pinpoint_harness.peek import peek
+from pinpoint_harness.images import Failure
+from pinpoint_harness.images.decode import decode
+from pinpoint_harness.reports.contact_sheet import peek
 from pinpoint_harness.types import DataLocation
 
 TINY = Recipe(photos=400, streetview=300, queries=120)
@@ -216,7 +216,7 @@ def test_two_workers_and_a_kill_leave_the_same_bytes(world_folder: Path, tmp_pat
     """Whatever draws it, whenever it is stopped: one world."""
     code = (
         "from pathlib import Path; import sys;"
-        "from pinpoint_datasets.mini_earth.files import ensure_world;"
+        "from pinpoint_datasets.mini_earth.archive import ensure_world;"
         "from pinpoint_datasets.mini_earth.world import Recipe;"
         f"ensure_world(Recipe(**{TINY.as_dict()}), Path(sys.argv[1]), workers=1)"
     )

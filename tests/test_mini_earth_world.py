@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
+from pinpoint_datasets.mini_earth.archive import Tables, tables_sha256
 from pinpoint_datasets.mini_earth.draws import bell, below, draw, isqrt, mix, pick
-from pinpoint_datasets.mini_earth.files import Tables, tables_sha256
 from pinpoint_datasets.mini_earth.geography import DRIVES_LEFT, load_geography
 from pinpoint_datasets.mini_earth.splits import (
     creator_names,

@@ -16,17 +16,19 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
-from pinpoint_harness.album import SIDE, Album
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.containers import Failure
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
-from pinpoint_harness.images import decode
-from pinpoint_harness.maps import png
-from pinpoint_harness.peek import fit_square
-from pinpoint_harness.pictures import (
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
+from pinpoint_harness.images import Failure
+from pinpoint_harness.images.decode import decode
+from pinpoint_harness.plugins import load_registry
+from pinpoint_harness.reports.contact_sheet import fit_square
+from pinpoint_harness.reports.maps import png
+from pinpoint_harness.reports.photo_lookup import SIDE, Album
+from pinpoint_harness.reports.run_plots import (
     FAR_COLOUR,
     NEAR_COLOUR,
     candidate_sheet,
@@ -35,8 +37,7 @@ from pinpoint_harness.pictures import (
     error_map,
     share_within,
 )
-from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.runs import Run
+from pinpoint_harness.running import Run
 from pinpoint_harness.types import DataLocation
 
 PLUGIN = '''
@@ -49,9 +50,9 @@ import numpy as np
 import pandas as pd
 
 from pinpoint_harness import Candidates, DatasetInfo, MethodInfo, Predictions, hookimpl
-from pinpoint_harness.features import FeatureStore
+from pinpoint_harness.features.store import FeatureStore
 from pinpoint_harness.params import param
-from pinpoint_harness.truth import TableDataset, TruthSpec
+from pinpoint_harness.readers.truth import TableDataset, TruthSpec
 
 INFO = DatasetInfo(title="Shelf", source="the test", licence="none")
 

@@ -17,25 +17,26 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.pinpoint_world import COPIES, SETTINGS, World, one_thread
 
-from pinpoint_harness.api import build_params
 from pinpoint_harness.artifacts import read_json, recipe_key
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, UsageError
 from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.running import build_params
 from pinpoint_harness.search import Exclusion, search
-from pinpoint_harness.training import stages_of
+from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Queries
 from pinpoint_methods import METHODS as REGISTERED
+from pinpoint_methods.common.candidates import CHANNELS, Lists
+from pinpoint_methods.common.decoding import Calibration
 from pinpoint_methods.pinpoint import method as module
-from pinpoint_methods.pinpoint.answer import Calibration
-from pinpoint_methods.pinpoint.candidates import SETS, TRAINING, Asked, read_asked, training_sets
+from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, Asked, read_asked, training_sets
 from pinpoint_methods.pinpoint.config import CONFIGS, METHODS, SOURCES, PinpointConfig, class_name, config_of
-from pinpoint_methods.pinpoint.gallery import CHANNELS, SourceGallery
-from pinpoint_methods.pinpoint.lists import Instance, Lists, galleries_of, open_instance, quotas
-from pinpoint_methods.pinpoint.ranking import FILTERED, OPEN, RerankerTrainer, ranking_of
+from pinpoint_methods.pinpoint.gallery import SourceGallery
+from pinpoint_methods.pinpoint.instance import Instance, galleries_of, open_instance, quotas
+from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, ranking_of
 from pinpoint_methods.pinpoint.splits import A, B, C
 
 NAMES = sorted(METHODS)

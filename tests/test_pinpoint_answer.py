@@ -16,9 +16,10 @@ from torch import Tensor
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.types import RADII_KM
-from pinpoint_methods.pinpoint.answer import Calibration, decide, fit, merge, overall, probabilities
-from pinpoint_methods.pinpoint.lists import Lists, share_of_radii
-from pinpoint_methods.pinpoint.ranking import Ranking, on_held
+from pinpoint_methods.common.candidates import Lists, share_of_radii
+from pinpoint_methods.common.decoding import Calibration, decide, fit, merge, overall, probabilities
+from pinpoint_methods.common.reranking import Ranking
+from pinpoint_methods.pinpoint.reranker_training import on_held
 
 
 def same(temperature: float, none: float) -> Calibration:

@@ -25,13 +25,12 @@ from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.training import Checkpoints, Making, Processes
 from pinpoint_harness.types import Context
+from pinpoint_methods.common.training import Curve, curve_csv
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.embedder import (
-    Curve,
     Shuffle,
     Trainer,
     TrainingRows,
-    curve_csv,
     learning_rate,
     load_towers,
     make_embedder,
@@ -221,7 +220,7 @@ _TWO = """
 import sys, json, torch
 sys.path[:0] = json.loads(sys.argv[2])
 from test_pinpoint_embedder import DATA, SMALL
-from pinpoint_harness.training import joined_processes
+from pinpoint_harness.training.processes import joined_processes
 from pinpoint_methods.pinpoint.embedder import Trainer, run
 torch.set_num_threads(1)
 with joined_processes("cpu") as processes:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pinpoint_harness.geo import haversine_km, unit_xyz
-from pinpoint_methods.pinpoint.loss import near_pairs, plain_sigmoid_loss, sigmoid_loss
+from pinpoint_methods.pinpoint.sigmoid_loss import near_pairs, plain_sigmoid_loss, sigmoid_loss
 
 
 def batch(rows: int, seed: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -128,7 +128,7 @@ def test_near_pairs_of_a_part_are_those_of_its_rows() -> None:
 def test_a_batch_in_one_town_is_compared_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     xyz = torch.from_numpy(unit_xyz(places(9, 150)).astype(np.float32))
     whole = near_pairs(xyz, 30.0)
-    monkeypatch.setattr("pinpoint_methods.pinpoint.loss._PIECE_PAIRS", 50)
+    monkeypatch.setattr("pinpoint_methods.pinpoint.sigmoid_loss._PIECE_PAIRS", 50)
     for cut, all_at_once in zip(near_pairs(xyz, 30.0), whole, strict=True):
         torch.testing.assert_close(cut, all_at_once)
 

@@ -12,12 +12,14 @@ import pytest
 from click.testing import CliRunner
 from tests.pinpoint_world import SETTINGS, World
 
-from pinpoint_harness.api import build_params
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.queries import tokens
-from pinpoint_harness.training import open_stages, stages_of, train, train_command
+from pinpoint_harness.params import train_command
+from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.running import build_params
+from pinpoint_harness.training import open_stages, train
+from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Context, Queries
 
 TOP1 = "pinpoint-top1-image"

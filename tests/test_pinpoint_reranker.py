@@ -17,34 +17,36 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.search import Exclusion
 from pinpoint_harness.training import Checkpoints, Making
 from pinpoint_harness.types import RADII_KM, Context
-from pinpoint_methods.pinpoint import ranking as module
-from pinpoint_methods.pinpoint.answer import fit
-from pinpoint_methods.pinpoint.candidates import Asked
-from pinpoint_methods.pinpoint.config import PinpointConfig
-from pinpoint_methods.pinpoint.gallery import CHANNELS
-from pinpoint_methods.pinpoint.lists import Instance, Lists
-from pinpoint_methods.pinpoint.ranking import (
+from pinpoint_methods.common.candidates import CHANNELS, Lists
+from pinpoint_methods.common.decoding import fit
+from pinpoint_methods.common.reranking import (
     Ranking,
-    RerankerTrainer,
+    Standard,
     accuracy,
     listwise_loss,
     margin_loss,
     radii_loss,
-    ranking_of,
-    score_lists,
-    train_reranker,
 )
+from pinpoint_methods.pinpoint import reranker_training as module
+from pinpoint_methods.pinpoint.candidate_search import Asked
+from pinpoint_methods.pinpoint.config import PinpointConfig
+from pinpoint_methods.pinpoint.instance import Instance
 from pinpoint_methods.pinpoint.reranker import (
     FeatureReranker,
     Reranker,
-    Standard,
     build_reranker,
     retrieval_scores,
     retrieval_sum,
+)
+from pinpoint_methods.pinpoint.reranker_training import (
+    RerankerTrainer,
+    ranking_of,
+    score_lists,
+    train_reranker,
 )
 
 QUERIES = 7

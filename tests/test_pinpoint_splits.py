@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pinpoint_datasets.mini_earth import splits as mini_earth
 from pinpoint_harness.errors import DataError
+from pinpoint_methods.common.splits import md5_number
 from pinpoint_methods.pinpoint.config import CONFIGS
 from pinpoint_methods.pinpoint.splits import (
     LEFT_OUT,
@@ -22,7 +23,6 @@ from pinpoint_methods.pinpoint.splits import (
     B,
     C,
     leave_out,
-    md5_number,
     spelled,
     split_photos,
     split_store,

@@ -19,13 +19,13 @@ from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.errors import DataError, HarnessError, UsageError
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.predictions import check_predictions, statuses
+from pinpoint_harness.running import check_predictions, statuses
 from pinpoint_harness.types import Context, Predictions, Queries
-from pinpoint_methods import online_geocoder
-from pinpoint_methods.gazetteer import Gazetteer, geonames, read_gazetteer
-from pinpoint_methods.place_answers import read_place_answers
-from pinpoint_methods.place_names import PlaceNames
-from pinpoint_methods.place_resolver import Found, PlaceResolver, normal
+from pinpoint_methods.common.gazetteer import Gazetteer, geonames, read_gazetteer
+from pinpoint_methods.stored import nominatim as online_geocoder
+from pinpoint_methods.stored.place_answers import read_place_answers
+from pinpoint_methods.stored.place_names import PlaceNames
+from pinpoint_methods.stored.place_resolver import Found, PlaceResolver, normal
 
 CITIES = """city,country,region,lat,lng,population
 Paris,France,,48.8566,2.3522,11020000

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
-from pinpoint_harness import places
 from pinpoint_harness.errors import DataError, HarnessError, UsageError
-from pinpoint_harness.intervals import Clusters, Estimate, cluster
-from pinpoint_harness.places import ADMIN_METRICS, ADMIN_PRESETS, admin_estimates, nearest_cities
+from pinpoint_harness.evaluation import ADMIN_METRICS, ADMIN_PRESETS, Estimate
+from pinpoint_harness.evaluation import admin as places
+from pinpoint_harness.evaluation.admin import admin_estimates, nearest_cities
+from pinpoint_harness.evaluation.bootstrap import Clusters, cluster
 
 reverse_geocoder = pytest.importorskip("reverse_geocoder")
 

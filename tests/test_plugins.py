@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pinpoint_harness import plugins
 from pinpoint_harness.errors import PluginError, UsageError
 from pinpoint_harness.plugins import load_registry
+from pinpoint_harness.plugins import registry as plugins
 
 GOOD = """
 from pinpoint_harness import MethodInfo, hookimpl

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from pinpoint_harness import predictions as stored
 from pinpoint_harness.errors import ArtifactError, PluginError
+from pinpoint_harness.running import predictions as stored
 from pinpoint_harness.types import Candidates, Predictions
 
 NAN = float("nan")

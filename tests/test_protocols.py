@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.metrics import geoscore, hits, mean_km
-from pinpoint_harness.protocols import PROTOCOLS, Protocol, get_protocol
+from pinpoint_harness.evaluation import PROTOCOLS, get_protocol, hits
+from pinpoint_harness.evaluation.metrics import geoscore, mean_km
+from pinpoint_harness.evaluation.protocols import Protocol
 from pinpoint_harness.types import RADII_KM
 
 EVERY_NAME = sorted(PROTOCOLS)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.tables import published, render
-from pinpoint_harness.tables.published import read_published, read_rows
+from pinpoint_harness.reports.tables import published, render
+from pinpoint_harness.reports.tables.published import read_published, read_rows
 
 FOLDER = Path(__file__).parents[1] / "results" / "pinpoint_results" / "published"
 COLUMNS = "method,source,mllm,web,acc_1km,acc_25km,protocol,views,n,gallery,author_filter,verified,note"

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.recipes import Step, load_recipe, parse_recipe
+from pinpoint_harness.reproduce import load_recipe
+from pinpoint_harness.reproduce.recipes import Step, parse_recipe
 
 PLUGIN = '''
 import os

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from pinpoint_harness.cli.main import COMMANDS, cli
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.recipes import Cell, load_recipe, parse_recipe, recipe_names
+from pinpoint_harness.reproduce import Cell, load_recipe, recipe_names
+from pinpoint_harness.reproduce.recipes import parse_recipe
 
 OWN = """
 title = "One constant"

@@ -17,14 +17,17 @@ from hypothesis import strategies as st
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.errors import ArtifactError, UsageError
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km, unit_xyz
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.training import Finished, TrainRequest, train
+from pinpoint_harness.running import check_predictions
+from pinpoint_harness.training import TrainRequest, train
+from pinpoint_harness.training.stages import Finished
 from pinpoint_harness.types import Context, Queries
-from pinpoint_methods.head import Trainer, degrees_of
+from pinpoint_methods.common.head import degrees_of
+from pinpoint_methods.common.training import Trainer
 from pinpoint_methods.regression import LOSSES, Regression
 
 # Losses

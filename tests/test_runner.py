@@ -14,12 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pinpoint_harness.artifacts import Subset
+from pinpoint_harness.batching import Tile, padded, tiles
 from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
 from pinpoint_harness.params import param
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.plugins import Entry, Origin
-from pinpoint_harness.queries import QuerySet, Tile, padded, tiles, tokens
-from pinpoint_harness.records import Request, Subset
-from pinpoint_harness.runner import run
+from pinpoint_harness.running import QuerySet
+from pinpoint_harness.running.request import Request
+from pinpoint_harness.running.runner import run
 from pinpoint_harness.types import Context, DataLocation, DatasetInfo, MethodInfo, Predictions, Queries
 
 

@@ -11,10 +11,9 @@ import pandas as pd
 import pytest
 
 from pinpoint_harness.api import score
+from pinpoint_harness.artifacts import id_list_sha256
 from pinpoint_harness.errors import HarnessError
-from pinpoint_harness.protocols import get_protocol
-from pinpoint_harness.records import id_list_sha256
-from pinpoint_harness.scoring import Scores, score_frame
+from pinpoint_harness.evaluation import Scores, get_protocol, score_frame
 
 KM_PER_DEGREE = 6371 * np.pi / 180
 SPHERE = get_protocol("haversine-6371-le")

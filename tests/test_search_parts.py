@@ -15,11 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.oracles.faiss_search import FaissIndexes, search_faiss
 
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.search import (
     Exclusion,
-    FaissIndexes,
     Gallery,
     Rows,
     engine,
@@ -28,7 +28,6 @@ from pinpoint_harness.search import (
     ranks_of,
     read_candidates,
     search,
-    search_faiss,
     self_join,
     xyz_of,
 )

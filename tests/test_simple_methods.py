@@ -19,7 +19,7 @@ from pinpoint_harness import params
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.plugins import Origin, Registry
-from pinpoint_harness.predictions import check_predictions, statuses
+from pinpoint_harness.running import check_predictions, statuses
 from pinpoint_harness.types import Context, Method, Queries
 from pinpoint_methods.simple import Constant, RandomPrior, splitmix64, uniform_draws
 

@@ -1,4 +1,4 @@
-"""Reading any table as text: `pinpoint_harness.sniff`."""
+"""Reading any table as text: `pinpoint_harness.readers.delimited`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.sniff import Table, pick_column, read_table, sniff
+from pinpoint_harness.readers import Table, pick_column, read_table, sniff
 
 Write = Callable[[str | bytes], Path]
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from pinpoint_harness import params
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.predictions import check_predictions, statuses
+from pinpoint_harness.running import check_predictions, statuses
 from pinpoint_harness.types import Context, Method, Predictions, Queries
-from pinpoint_methods.stored import StoredPredictions
+from pinpoint_methods.stored.predictions import StoredPredictions
 
 NAN = float("nan")
 IMAGES = [

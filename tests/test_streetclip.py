@@ -24,15 +24,15 @@ from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.backbones import WeightsError, find_backbone
 from pinpoint_harness.errors import DataError, HarnessError, UsageError
+from pinpoint_harness.features import Shelf
+from pinpoint_harness.features.backbones import WeightsError, find_backbone
 from pinpoint_harness.locate import locate_photos
 from pinpoint_harness.plugins import Registry, load_registry
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.shelf import Shelf
+from pinpoint_harness.running import check_predictions
 from pinpoint_harness.types import Context, Predictions, Queries
-from pinpoint_methods.clip_text import TextTower, tokenizer_folder
-from pinpoint_methods.streetclip import StreetCLIP
+from pinpoint_methods.streetclip.method import StreetCLIP
+from pinpoint_methods.streetclip.text_tower import TextTower, tokenizer_folder
 
 SIDE, WIDTH = 32, 24
 CITIES = """city,country,lat,lng,population

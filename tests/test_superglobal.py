@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
-from pinpoint_harness.ids import truth_hash
-from pinpoint_harness.predictions import check_predictions
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
+from pinpoint_harness.photo_ids import tokens, truth_hash
+from pinpoint_harness.running import check_predictions
 from pinpoint_harness.types import Context, Method, Predictions, Queries
-from pinpoint_methods.knn import NearestPhoto, unit_rows
-from pinpoint_methods.superglobal import SuperGlobal, rerank
+from pinpoint_methods.common.gallery import unit_rows
+from pinpoint_methods.retrieval.knn import NearestPhoto
+from pinpoint_methods.retrieval.superglobal import SuperGlobal, rerank
 
 Array = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.errors import UsageError
-from pinpoint_harness.intervals import Estimate
-from pinpoint_harness.tables import Format, Kind, Present, Row, render
-from pinpoint_harness.tables.csv_form import read
+from pinpoint_harness.evaluation import Estimate
+from pinpoint_harness.reports.tables import Format, Kind, Present, Row, render
+from pinpoint_harness.reports.tables.csv_rows import read
 from pinpoint_harness.types import STATUS
 
 CLUSTERS = "198 clusters by AUTHOR, 54.1 effective"

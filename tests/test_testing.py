@@ -14,7 +14,8 @@ from click.testing import CliRunner
 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import UsageError
-from pinpoint_harness.images import decode, exif_gps
+from pinpoint_harness.images import exif_gps
+from pinpoint_harness.images.decode import decode
 from pinpoint_harness.params import param
 from pinpoint_harness.plugins import Entry, Origin, load_registry
 from pinpoint_harness.testing import RULES, assert_contract, check_method

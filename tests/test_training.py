@@ -19,19 +19,18 @@ import torch
 
 from pinpoint_harness.artifacts import Artifact, Content, read_json
 from pinpoint_harness.errors import ArtifactError, UsageError
-from pinpoint_harness.params import param
+from pinpoint_harness.params import param, train_command
 from pinpoint_harness.plugins import Entry, Origin
 from pinpoint_harness.training import (
     Checkpoints,
-    Finished,
     Making,
     Stage,
     TrainRequest,
     models_root,
     open_stages,
     train,
-    train_command,
 )
+from pinpoint_harness.training.stages import Finished
 from pinpoint_harness.types import Context, MethodInfo
 
 
@@ -195,7 +194,7 @@ import sys, json
 sys.path[:0] = json.loads(sys.argv[2])
 from pathlib import Path
 import test_training as here
-from pinpoint_harness.plugins import Entry
+from pinpoint_harness.plugins.registry import Entry
 Entry.load = lambda self: here.Staged
 done = here.train(here.request(Path(sys.argv[1])))
 print(json.dumps([here.Staged.made, [stage.key for stage in done]]))

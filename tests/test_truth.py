@@ -1,4 +1,4 @@
-"""Finding, reading and refusing truth files: `pinpoint_harness.truth`."""
+"""Finding, reading and refusing truth files: `pinpoint_harness.readers.truth`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.ids import truth_hash
-from pinpoint_harness.sniff import TableForm
-from pinpoint_harness.truth import Layout, Refusal, TableDataset, Truth, TruthSpec, read_truth
+from pinpoint_harness.photo_ids import truth_hash
+from pinpoint_harness.readers import Layout, Refusal, TableDataset, TableForm, Truth, TruthSpec
+from pinpoint_harness.readers.truth import read_truth
 from pinpoint_harness.types import DataLocation, DatasetInfo
 
 INFO = DatasetInfo(title="Toy", source="example.org/toy.zip", licence="none")
@@ -88,7 +88,7 @@ def test_every_alias_of_a_role_is_known_whatever_its_case(tmp_path: Path, header
 def test_of_two_possible_columns_the_one_used_is_noted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.WARNING, "pinpoint_harness.truth"):
+    with caplog.at_level(logging.WARNING, "pinpoint_harness.readers.truth"):
         truth = read("id,IMG_ID,LAT,LON\n0,a.jpg,1,2\n", tmp_path)
     assert truth.frame["id"].tolist() == ["a.jpg"]
     assert truth.notes == ("the id is taken from column 'IMG_ID', not from 'id'",)
@@ -403,7 +403,7 @@ def test_an_unexpected_count_is_a_warning_with_its_known_cause(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = replace(VERBATIM, info=replace(INFO, expected_rows=3), row_counts={2: "one has vanished"})
-    with caplog.at_level(logging.WARNING, "pinpoint_harness.truth"):
+    with caplog.at_level(logging.WARNING, "pinpoint_harness.readers.truth"):
         truth = read(PLAIN, tmp_path, spec)
     assert truth.notes == ("2 rows where toy has 3: one has vanished",)
     assert caplog.messages == [f"toy.csv: {truth.notes[0]}"]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from .containers import ImageStore
-    from .features import FeatureStore
+    from .features.store import FeatureStore
+    from .images.containers import ImageStore
 
     Floats = NDArray[np.float64]
 
