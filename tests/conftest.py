@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from tests.pinpoint_world import World
+    from tests.support.pinpoint_world import World
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def pinpoint_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Photos and street view of a small world, and Pinpoint trained on them."""
-    from tests.pinpoint_world import World
+    from tests.support.pinpoint_world import World
 
     made = World(tmp_path_factory.mktemp("world"))
     made.train()

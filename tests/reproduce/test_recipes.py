@@ -147,7 +147,7 @@ def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
 
 
 def test_steps_see_the_plugins_of_the_command_line(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     (tmp_path / "north_pole.py").write_text(readme.partition("# north_pole.py\n")[2].partition("```")[0])
     recipe: Any = tmp_path / "pole.toml"
     recipe.write_text(

@@ -35,8 +35,8 @@ from pinpoint_methods.cells.method import Cells
 from pinpoint_methods.cells.prototypes import Near, Prototypes, choose_temperature
 from pinpoint_methods.cells.quadtree import DEPTH, codes_of, mean_places, members, quadtree
 from pinpoint_methods.cells.table import CellTable
-from pinpoint_methods.common import head as head_module
-from pinpoint_methods.common.head import Photos
+from pinpoint_methods.common import training as head_training
+from pinpoint_methods.common.head import Photos, degrees_of
 
 Places = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -66,7 +66,7 @@ def test_one_place_spelled_in_two_ways_has_one_code() -> None:
 def test_cells_of_one_depth_are_about_equally_large() -> None:
     # Equal chances on the sphere; with plain tangents the largest would be five times the smallest.
     xyz = np.random.default_rng(0).normal(size=(400_000, 3))
-    counts = np.bincount(codes_at(3, head_module.degrees_of(xyz)))
+    counts = np.bincount(codes_at(3, degrees_of(xyz)))
     assert len(counts) == 6 * 4**3
     assert int(counts.max()) < 2 * int(counts.min())
 
@@ -410,14 +410,14 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(
     whole = toy.train("head", **given)["head"].folder
     names = ("config.json", "model.safetensors", "curve.csv")
     expected = {name: (whole / name).read_bytes() for name in names}
-    epoch = head_module.Trainer.epoch
+    epoch = head_training.Trainer.epoch
 
     def cut(self: Any, number: int, advance: Any) -> float:
         if number == 2:
             raise KeyboardInterrupt
         return epoch(self, number, advance)
 
-    monkeypatch.setattr(head_module.Trainer, "epoch", cut)
+    monkeypatch.setattr(head_training.Trainer, "epoch", cut)
     with pytest.raises(KeyboardInterrupt):
         toy.train("head", fresh=True, **given)
     assert [path.name for path in (whole / "shards").iterdir()] == ["000002.safetensors"]
@@ -427,7 +427,7 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(
         begun.append(number)
         return epoch(self, number, advance)
 
-    monkeypatch.setattr(head_module.Trainer, "epoch", watched)
+    monkeypatch.setattr(head_training.Trainer, "epoch", watched)
     toy.train("head", **given)
     assert begun == [2, 3]
     assert {name: (whole / name).read_bytes() for name in names} == expected

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.pinpoint_world import instance_of, one_thread, small, unit, write_galleries, write_gallery
+from tests.support.pinpoint_world import instance_of, one_thread, small, unit, write_galleries, write_gallery
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -218,7 +218,7 @@ def test_columns_of_ones_own_table_are_named_on_the_command_line(tmp_path: Path)
 
 
 def test_a_plugin_file_runs_and_stands_in_the_table(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     source = readme.partition("```python\n# north_pole.py\n")[2].partition("```")[0]
     file = tmp_path / "north_pole.py"
     file.write_text(source)
@@ -269,7 +269,7 @@ def test_doctor_reports_and_fails_only_for_problems(monkeypatch: pytest.MonkeyPa
     report = as_json("doctor")
     assert any(line.startswith("numpy ") for line in report["versions"])
     assert report["devices"][0].startswith("cpu: ")
-    declared = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     extras = declared["optional-dependencies"].keys() - {"cpu", "gpu", "test", "bench"}  # FAISS, and tools
     assert {line.partition(":")[0] for line in report["extras"]} == extras
     monkeypatch.setenv("PINPOINT_DATA", "/no/such/folder")

@@ -12,7 +12,7 @@ from pinpoint_harness.errors import DataError
 from pinpoint_harness.reports.tables import published, render
 from pinpoint_harness.reports.tables.published import read_published, read_rows
 
-FOLDER = Path(__file__).parents[1] / "results" / "pinpoint_results" / "published"
+FOLDER = Path(__file__).parents[2] / "results" / "pinpoint_results" / "published"
 COLUMNS = "method,source,mllm,web,acc_1km,acc_25km,protocol,views,n,gallery,author_filter,verified,note"
 GOOD = "GeoX,arXiv:1,yes,no,1.5,20,wgs84-lt,1,4536,MP-16,no,copied,a remark"
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from tests.pinpoint_world import SETTINGS, World
+from tests.support.pinpoint_world import SETTINGS, World
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError

@@ -13,13 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.pinpoint_world import instance_of, small, unit, write_galleries
+from tests.support.pinpoint_world import instance_of, small, unit, write_galleries
 
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.search import Exclusion, xyz_of
-from pinpoint_methods.common import candidates as module
 from pinpoint_methods.common.candidates import CHANNELS, Lists, hand_features
+from pinpoint_methods.pinpoint import instance as module
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.instance import Instance, quotas, slots_of
 

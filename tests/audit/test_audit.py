@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests.pinpoint_world import World
+from tests.support.pinpoint_world import World
 
 from pinpoint_datasets.mini_earth.archive import ensure_world
 from pinpoint_datasets.mini_earth.world import Recipe

@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from tests.pinpoint_world import COPIES, SETTINGS, World, one_thread
+from tests.support.pinpoint_world import COPIES, SETTINGS, World, one_thread
 
 from pinpoint_harness.artifacts import read_json, recipe_key
 from pinpoint_harness.cli.main import cli
