@@ -15,7 +15,7 @@ hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 if TYPE_CHECKING:
-    from tests.pinpoint_world import World
+    from tests.support.pinpoint_world import World
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +30,16 @@ def real_data() -> Path:
     return path
 
 
+@pytest.fixture
+def any_number_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles of a few rows, for tests of how tiles are cut, resumed and shared: as if a block were one row."""
+    monkeypatch.setattr("pinpoint_harness.batching.ROW_BLOCK", 1)
+
+
 @pytest.fixture(scope="session")
 def pinpoint_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """Photos and street view of a small world, and Pinpoint trained on them."""
-    from tests.pinpoint_world import World
+    from tests.support.pinpoint_world import World
 
     made = World(tmp_path_factory.mktemp("world"))
     made.train()

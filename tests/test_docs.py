@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 import pinpoint_harness
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.evaluation import PROTOCOLS
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.protocols import PROTOCOLS
 from pinpoint_harness.types import STATUS
 
 ROOT = Path(__file__).parents[1]

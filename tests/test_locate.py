@@ -26,9 +26,10 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import iter_stores
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
-from pinpoint_harness.locate_map import _around, draw_answers
 from pinpoint_harness.plugins import Registry, load_registry
-from pinpoint_harness.predictions import candidates_of, within_of
+from pinpoint_harness.reports.answer_map import _around, draw_answers
+from pinpoint_harness.running import candidates_of
+from pinpoint_harness.running.predictions import within_of
 
 PLUGIN = """
 import os
@@ -37,7 +38,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pinpoint_harness import BackboneInfo, Candidates, DatasetInfo, MethodInfo, Predictions, hookimpl
-from pinpoint_harness.containers import ImageStore
+from pinpoint_harness.images.containers.store import ImageStore
 
 class Toy:
     name = ""

@@ -17,9 +17,9 @@ import PIL.Image
 import pytest
 from click.testing import CliRunner
 
-from pinpoint_harness import hookspecs
 from pinpoint_harness.api import read_run
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.plugins import hookspecs
 from pinpoint_harness.testing import RULES
 
 PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pinpoint_harness.hookspecs import hookimpl
+from pinpoint_harness.plugins import hookimpl
 from pinpoint_harness.types import DatasetInfo
 
 from .mini_earth.infos import MINI, MINI_EARTH
 
 if TYPE_CHECKING:
-    from pinpoint_harness.hookspecs import Register
+    from pinpoint_harness.plugins import Register
 
 _FLICKR_LICENCE = "photos: each photographer's own terms on Flickr; table: none stated"
 _REVISITING = "Vo, Jacobs, Hays: Revisiting IM2GPS in the Deep Learning Era. ICCV 2017. arXiv:1705.04838"
@@ -27,7 +27,7 @@ _AT_G3 = "Hugging Face Jia-py/G3-checkpoint"
 
 DATASETS = {
     "im2gps": (
-        "pinpoint_datasets.benchmarks:Im2GPS",
+        "pinpoint_datasets.flickr:Im2GPS",
         DatasetInfo(
             title="Im2GPS, 237 photos from Flickr",
             source="graphics.cs.cmu.edu/projects/im2gps (gps_query_imgs.zip)",
@@ -39,7 +39,7 @@ DATASETS = {
         ),
     ),
     "im2gps3k": (
-        "pinpoint_datasets.benchmarks:Im2GPS3k",
+        "pinpoint_datasets.flickr:Im2GPS3k",
         DatasetInfo(
             title="IM2GPS3k, 2,997 photos from Flickr",
             source=f"{_AT_G3} (table), mediafire im2gps3ktest.zip (images)",
@@ -51,7 +51,7 @@ DATASETS = {
         ),
     ),
     "yfcc4k": (
-        "pinpoint_datasets.benchmarks:YFCC4k",
+        "pinpoint_datasets.flickr:YFCC4k",
         DatasetInfo(
             title="YFCC4k, 4,536 photos from Flickr",
             source=f"{_AT_G3} (table), mediafire yfcc4k.zip (images)",
@@ -67,7 +67,7 @@ DATASETS = {
         ),
     ),
     "yfcc26k": (
-        "pinpoint_datasets.benchmarks:YFCC26k",
+        "pinpoint_datasets.flickr:YFCC26k",
         DatasetInfo(
             title="YFCC26k (YFCC25600), 25,600 photos from Flickr",
             source="GitHub release of GeoEstimation, or its mirror on Kaggle",
@@ -109,7 +109,7 @@ DATASETS = {
         ),
     ),
     "mp16": (
-        "pinpoint_datasets.benchmarks:MP16",
+        "pinpoint_datasets.flickr:MP16",
         DatasetInfo(
             title="MP-16, 4.72 million photos from Flickr",
             source="Hugging Face Jia-py/MP16-Pro (gated)",
@@ -123,7 +123,7 @@ DATASETS = {
         ),
     ),
     "mp16-pro": (
-        "pinpoint_datasets.benchmarks:MP16Pro",
+        "pinpoint_datasets.flickr:MP16Pro",
         DatasetInfo(
             title="MP16-Pro, MP-16 with place names",
             source="Hugging Face Jia-py/MP16-Pro (gated)",
@@ -136,7 +136,7 @@ DATASETS = {
         ),
     ),
     "table": (
-        "pinpoint_datasets.benchmarks:AnyTable",
+        "pinpoint_datasets.flickr:AnyTable",
         DatasetInfo(
             title="Any table with ids and coordinates (CSV, TSV, Parquet)",
             source="your own file",
@@ -171,4 +171,4 @@ DATASETS = {
 def pinpoint_register(register: Register) -> None:
     for name, (target, info) in DATASETS.items():
         register.dataset(name, target, info)
-    register.backbone("mini", "pinpoint_datasets.mini_earth.mini:Mini", MINI)
+    register.backbone("mini", "pinpoint_datasets.mini_earth.backbone:Mini", MINI)

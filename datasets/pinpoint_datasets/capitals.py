@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pinpoint_harness.truth import TableDataset, TruthSpec
+from pinpoint_harness.readers import TableDataset, TruthSpec
 
 from . import DATASETS
 

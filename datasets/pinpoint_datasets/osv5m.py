@@ -6,7 +6,7 @@ is `creator_id`; one picture per `sequence` was kept, so a sequence clusters not
 
 from __future__ import annotations
 
-from pinpoint_harness.truth import TableDataset, TruthSpec
+from pinpoint_harness.readers import TableDataset, TruthSpec
 
 from . import DATASETS
 

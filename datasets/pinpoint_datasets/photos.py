@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from pinpoint_harness.containers import Failure, ImageStore
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.images import exif_gps
+from pinpoint_harness.images import Failure, ImageStore, exif_gps
 from pinpoint_harness.types import DataLocation
 
 from . import DATASETS

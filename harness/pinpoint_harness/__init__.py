@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from .api import load_dataset as load_dataset
     from .api import read_run as read_run
     from .api import score as score
-    from .calibration import calibrate as calibrate
-    from .comparison import compare as compare
     from .errors import HarnessError as HarnessError
-    from .hookspecs import Register as Register
-    from .hookspecs import hookimpl as hookimpl
+    from .evaluation import compare as compare
+    from .evaluation.calibration import calibrate as calibrate
     from .locate import locate_photos as locate_photos
     from .params import param as param
+    from .plugins import Register as Register
+    from .plugins import hookimpl as hookimpl
     from .types import BackboneInfo as BackboneInfo
     from .types import Candidates as Candidates
     from .types import Context as Context
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "api": ("break_down", "evaluate", "load_dataset", "read_run", "score"),
-    "calibration": ("calibrate",),
-    "comparison": ("compare",),
     "errors": ("HarnessError",),
-    "hookspecs": ("Register", "hookimpl"),
+    "evaluation": ("compare",),
+    "evaluation.calibration": ("calibrate",),
     "locate": ("locate_photos",),
     "params": ("param",),
+    "plugins": ("Register", "hookimpl"),
     "types": (
         "BackboneInfo",
         "Candidates",

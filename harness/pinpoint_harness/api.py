@@ -2,43 +2,27 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from . import params as parameters
-from .embedding import default_device
+from .artifacts import Subset
 from .errors import UsageError
-from .features import stores_root
-from .plugins import Entry, Registry, load_registry
-from .predictions import statuses
-from .protocols import get_protocol
-from .queries import ROW_BLOCK, whole_blocks
-from .records import TILE, Request, Share, Subset
-from .runner import run
-from .runs import Run, find_run, results_root
-from .scoring import RESAMPLES, Scores, score_frame, score_run
-from .shelf import Shelf
-from .slicing import BINS
-from .types import RADII_KM, Context, DataLocation, Dataset, MethodInfo, Predictions
+from .evaluation import BINS, Scores, get_protocol, score_frame, score_run
+from .evaluation.scoring import RESAMPLES
+from .plugins import Registry, load_registry
+from .running import TILE, Run, build_request, find_run, results_root, statuses
+from .running.runner import run
+from .types import RADII_KM, DataLocation, Predictions
 
 if TYPE_CHECKING:
-    from .breakdowns import Breakdown
+    from .evaluation.breakdown import Breakdown
     from .types import Floats
 
-log = logging.getLogger(__name__)
-
 Given = TypeVar("Given")
-
-
-@dataclass(frozen=True)
-class NoParams:
-    """For methods that have none."""
 
 
 def load_dataset(
@@ -107,57 +91,6 @@ def evaluate(
     return run(request)
 
 
-def build_request(
-    entry: Entry[MethodInfo],
-    dataset_name: str,
-    dataset: Dataset,
-    *,
-    parameters: Mapping[str, Any],
-    subset: Subset,
-    seed: int = 0,
-    device: str = "auto",
-    label: str | None = None,
-    out: Path | None = None,
-    tile: int = TILE,
-    fresh: bool = False,
-    share: Share | None = None,
-    stores: Path | None = None,
-    weights: str | None = None,
-    registry: Registry | None = None,
-) -> Request:
-    """A checked request to run a method over a dataset that is open.
-
-    Without a registry there is nowhere to look for backbones and galleries: only methods that look
-    at nothing or at pictures can be run.
-    """
-    if subset.limit is not None and subset.limit < 1:
-        raise UsageError(f"limit {subset.limit} leaves nothing to run", fix="give 1 or more")
-    if tile < 1:
-        raise UsageError(f"a tile of {tile} holds no query", fix="give 1 or more")
-    if tile != whole_blocks(tile):
-        log.warning(
-            "a tile of %d is rounded up to %d: rows are computed in blocks of %d",
-            *(tile, whole_blocks(tile), ROW_BLOCK),
-        )
-    device = choose_device(entry, device)
-    share = share or Share.of_environment()
-    shelf = None if registry is None else Shelf(registry, stores_root(stores), device, weights, share)
-    return Request(
-        method=entry,
-        params=build_params(entry, parameters),
-        dataset_name=dataset_name,
-        dataset=dataset,
-        label=label or entry.name,
-        out=results_root(out),
-        context=Context(device=device, seed=seed, stores=shelf),
-        subset=subset,
-        tile=whole_blocks(tile),
-        fresh=fresh,
-        share=share,
-        shelf=shelf,
-    )
-
-
 def score(
     answers: Run | pd.DataFrame,
     truth: pd.DataFrame | None = None,
@@ -200,7 +133,7 @@ def break_down(
     `truth` is the dataset's table, without which only density and author can be told. `gallery` are the
     points `(m, 2)` whose density is meant.
     """
-    from .breakdowns import break_down_run
+    from .evaluation.breakdown import break_down_run
 
     return break_down_run(
         run,
@@ -224,25 +157,6 @@ def _needed(given: Given | None, by: str, what: str) -> Given:
 def read_run(run: str | Path, out: str | Path | None = None) -> Run:
     """A finished run by path, key prefix or `METHOD@DATASET`."""
     return find_run(str(run), results_root(None if out is None else Path(out)))
-
-
-def params_class(entry: Entry[MethodInfo]) -> type[Any]:
-    """The parameter dataclass of a method."""
-    declared: type[Any] = getattr(entry.load(), "Params", NoParams)
-    return declared
-
-
-def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
-    return parameters.build(params_class(entry), settings, f"method '{entry.name}'")
-
-
-def choose_device(entry: Entry[MethodInfo], device: str) -> str:
-    """`auto` is the GPU where there is one, and the CPU for methods that compute nothing on it."""
-    if device != "auto":
-        return device
-    if getattr(entry.load(), "input", None) in ("none", "id"):  # a parameter may name a backbone
-        return "cpu"
-    return default_device()
 
 
 def _joined(answers: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from typing import Any
 from .artifacts import check_writable, library_versions
 from .errors import HarnessError
 from .plugins import Registry
-from .queries import ROW_BLOCK
+from .batching import ROW_BLOCK
 
 _EXTRAS = {
     "admin": "reverse_geocoder",

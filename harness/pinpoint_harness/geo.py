@@ -166,3 +166,9 @@ def _misshaped(found: NDArray[Any]) -> UsageError:
         found=f"an array of shape {found.shape}",
         fix="give shape (n, 2), degrees",
     )
+
+
+def on_globe(coordinates: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether each `(latitude, longitude)` along the last axis is a place; NaN is not."""
+    latitude, longitude = coordinates[..., 0], coordinates[..., 1]
+    return np.asarray((np.abs(latitude) <= 90) & (np.abs(longitude) <= 180), dtype=np.bool_)

@@ -21,24 +21,28 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .api import build_params, choose_device
-from .backbones import BackboneSource, find_backbone
-from .calibration import stated_within
-from .containers import Failure, ImageStore
-from .containers.folder import ARCHIVE_SUFFIXES, read_file
-from .embedding import embedding_context, features_of, tile_of
+from .batching import Tile, tiles
+from .devices import embedding_context
 from .errors import DataError, UsageError
-from .features import stores_root
+from .evaluation.calibration import stated_within
+from .features import FinishedStores, Shelf, features_of, stores_root, tile_of
+from .features.backbones import BackboneSource, find_backbone
 from .geo import haversine_km
-from .images import decoder_name
-from .inputs import TileInput, tile_of_images
+from .images import Failure, ImageStore, decoder_name
+from .images.containers.folder import ARCHIVE_SUFFIXES, read_file
+from .images.prefetch import prefetch
+from .photo_ids import tokens
 from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
-from .predictions import statuses
-from .prefetch import prefetch
-from .queries import Tile, tiles, tokens
-from .records import method_recipe
-from .runner import ask, build_method
-from .shelf import FinishedStores, Shelf
+from .running import (
+    TileInput,
+    ask,
+    build_method,
+    build_params,
+    choose_device,
+    method_recipe,
+    statuses,
+    tile_of_images,
+)
 from .types import RADII_KM, Candidates, Context, MethodInfo, Predictions, Queries
 
 if TYPE_CHECKING:

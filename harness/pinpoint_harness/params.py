@@ -14,7 +14,8 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,13 @@ def _misfit(spec: ParamSpec, given: Any, owner: str) -> UsageError:
     return UsageError(
         f"{owner}: {spec.name}={given} does not fit", fix=f"{spec.name} takes {spec.allowed}{shown}"
     )
+
+
+def train_command(method: str, params: Any, but: Sequence[str] = ()) -> str:
+    """The command that trains a method with these parameters."""
+    settings = [
+        f"--set {item.name}={getattr(params, item.name)}"
+        for item in fields(params)
+        if item.name not in but and getattr(params, item.name) != item.default
+    ]
+    return " ".join(["pinpoint train", method, *settings])

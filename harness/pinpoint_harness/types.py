@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from .containers import ImageStore
-    from .features import FeatureStore
+    from .features.store import FeatureStore
+    from .images.containers import ImageStore
 
     Floats = NDArray[np.float64]
 
@@ -189,7 +189,7 @@ class Backbone(Protocol):
     tile: int
     """Images in one forward pass, always as many: another number means other last digits.
 
-    The harness rounds it up to a multiple of 16 rows (`pinpoint_harness.queries.ROW_BLOCK`).
+    The harness rounds it up to a multiple of 16 rows (`pinpoint_harness.batching.ROW_BLOCK`).
     """
 
     def content(self) -> Mapping[str, Any]:

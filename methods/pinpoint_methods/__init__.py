@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pinpoint_harness.hookspecs import hookimpl
+from pinpoint_harness.plugins import hookimpl
 from pinpoint_harness.types import BackboneInfo, MethodInfo
 
 from .pinpoint.config import METHODS as PINPOINT
 from .pinpoint.config import class_name
 
 if TYPE_CHECKING:
-    from pinpoint_harness.hookspecs import Register
+    from pinpoint_harness.plugins import Register
 
 _ON_FEATURES: dict[str, Any] = {
     "licence": "Apache-2.0",
@@ -57,7 +57,7 @@ METHODS = {
         ),
     ),
     "stored-predictions": (
-        "pinpoint_methods.stored:StoredPredictions",
+        "pinpoint_methods.stored.predictions:StoredPredictions",
         MethodInfo(
             title="Answers read from a file made elsewhere",
             # Only whoever made the file knows.
@@ -69,15 +69,15 @@ METHODS = {
         ),
     ),
     "nearest-photo": (
-        "pinpoint_methods.knn:NearestPhoto",
+        "pinpoint_methods.retrieval.knn:NearestPhoto",
         MethodInfo(title="The most similar gallery photo, by raw features", **_ON_FEATURES),
     ),
     "knn-vote": (
-        "pinpoint_methods.knn:KNNVote",
+        "pinpoint_methods.retrieval.knn:KNNVote",
         MethodInfo(title="A vote of the k most similar gallery photos, by raw features", **_ON_FEATURES),
     ),
     "lknn": (
-        "pinpoint_methods.knn:LKNN",
+        "pinpoint_methods.retrieval.lknn:LKNN",
         MethodInfo(
             title="[L]kNN: the density of the 100 most similar gallery photos, by raw features",
             paper="Vo, Jacobs, Hays: Revisiting IM2GPS in the Deep Learning Era. ICCV 2017. arXiv:1705.04838",
@@ -112,7 +112,7 @@ METHODS = {
         MethodInfo(title="A place on the sphere straight from features", **_TRAINED_ON_FEATURES),
     ),
     "superglobal": (
-        "pinpoint_methods.superglobal:SuperGlobal",
+        "pinpoint_methods.retrieval.superglobal:SuperGlobal",
         MethodInfo(
             title="SuperGlobal: the nearest gallery photos ranked anew after query and photos were expanded",
             paper="Shao et al.: Global Features are All You Need for Image Retrieval and Reranking. "
@@ -131,7 +131,7 @@ METHODS = {
         ),
     ),
     "streetclip": (
-        "pinpoint_methods.streetclip:StreetCLIP",
+        "pinpoint_methods.streetclip.method:StreetCLIP",
         MethodInfo(
             title="StreetCLIP zero-shot: the likeliest country, then one of its cities",
             paper="Haas, Alberti, Skreta: Learning Generalized Zero-Shot Learners for Open-Domain Image "
@@ -146,7 +146,7 @@ METHODS = {
         ),
     ),
     "place-names": (
-        "pinpoint_methods.place_names:PlaceNames",
+        "pinpoint_methods.stored.place_names:PlaceNames",
         MethodInfo(
             title="Place names read from a file made elsewhere",
             licence="Apache-2.0, CC-BY-4.0 (GeoNames)",
@@ -170,7 +170,7 @@ METHODS = {
     **{name: _pinpoint(words, class_name(name)) for name, (words, _) in PINPOINT.items()},
 }
 
-_TOWER = "pinpoint_harness.backbones.tower:HuggingFaceTower"
+_TOWER = "pinpoint_harness.features.backbones.tower:HuggingFaceTower"
 _SIGLIP2 = "Tschannen et al.: SigLIP 2. 2025. arXiv:2502.14786"
 _WEBLI = "WebLI, image-text pairs"
 _CLIP_PAPER = (

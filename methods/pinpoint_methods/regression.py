@@ -11,26 +11,24 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pinpoint_harness.params import param
+from pinpoint_harness.params import param, train_command
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Making, Stage, models_root, open_stages, train_command
+from pinpoint_harness.training import Making, Stage, models_root, open_stages
 from pinpoint_harness.types import Context, Predictions, Queries
 
-from .head import (
+from .common.head import (
     HEAD_CHOICES,
     Head,
     HeadParams,
     HeldOut,
     Photos,
-    Trainer,
     chosen,
     degrees_of,
-    fit,
-    head_files,
     load_head,
     made_by,
     training_stores,
 )
+from .common.training import Trainer, fit, head_files
 
 if TYPE_CHECKING:
     from pinpoint_harness.artifacts import Content

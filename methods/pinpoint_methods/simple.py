@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint_harness.coordinates import read_coordinates
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.params import param
+from pinpoint_harness.readers import read_coordinates
 from pinpoint_harness.types import Context, Predictions, Queries
 
 if TYPE_CHECKING:

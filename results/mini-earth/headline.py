@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness import read_run
-from pinpoint_harness.comparison import compare
+from pinpoint_harness.evaluation import compare
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.recipes import load_recipe
-from pinpoint_harness.runs import Run
+from pinpoint_harness.reproduce import load_recipe
+from pinpoint_harness.running import Run
 from pinpoint_harness.types import RADII_KM
 
 WORLDS = (5, 6)

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from pinpoint_harness.comparison import compare_errors, sign_flips
-from pinpoint_harness.intervals import cluster
-from pinpoint_harness.protocols import get_protocol
+from pinpoint_harness.evaluation import get_protocol
+from pinpoint_harness.evaluation.bootstrap import cluster
+from pinpoint_harness.evaluation.comparison import compare_errors, sign_flips
 from pinpoint_harness.types import RADII_KM
 
 PHOTOS, PHOTOGRAPHERS, LARGEST = 2_997, 198, 235

@@ -22,7 +22,8 @@ import torch
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from pinpoint_harness.images import Failure, decode, decoder_name, resize
+from pinpoint_harness.images import Failure, decoder_name, resize
+from pinpoint_harness.images.decode import decode
 
 SIDE = 384
 ROUNDS = 15

@@ -32,10 +32,11 @@ from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
-from pinpoint_harness.backbones import BackboneSource, find_backbone
-from pinpoint_harness.containers import ImageStore
-from pinpoint_harness.embedding import EmbedRequest, complete, default_device, embedding_context
-from pinpoint_harness.images import decode
+from pinpoint_harness.devices import default_device, embedding_context
+from pinpoint_harness.features import EmbedRequest, complete
+from pinpoint_harness.features.backbones import BackboneSource, find_backbone
+from pinpoint_harness.images import ImageStore
+from pinpoint_harness.images.decode import decode
 from pinpoint_harness.plugins import Registry
 from pinpoint_harness.types import Backbone, Context, DatasetInfo
 

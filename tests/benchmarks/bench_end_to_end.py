@@ -46,26 +46,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from sklearn.neighbors import BallTree  # type: ignore[import-untyped] # no types published
 
-from pinpoint_harness import metrics
-from pinpoint_harness.backbones.tower import HuggingFaceTower
+from pinpoint_harness.batching import padded, tiles
+from pinpoint_harness.evaluation import metrics
+from pinpoint_harness.features.backbones.tower import HuggingFaceTower
 from pinpoint_harness.geo import EARTH_RADIUS_KM, geodesic_km
-from pinpoint_harness.images import decode
-from pinpoint_harness.queries import padded, tiles, tokens
+from pinpoint_harness.images.decode import decode
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.search import Rows, SupportIndex, engine, xyz_of
 from pinpoint_harness.types import RADII_KM, Context, Predictions, Queries
-from pinpoint_methods.knn import unit_rows
-from pinpoint_methods.pinpoint import lists as lists_module
+from pinpoint_methods.common import candidates as lists_module
+from pinpoint_methods.common.candidates import CHANNELS, Lists, feature_count
+from pinpoint_methods.common.decoding import Calibration
+from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint import method as method_module
-from pinpoint_methods.pinpoint.answer import Calibration
 from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
-from pinpoint_methods.pinpoint.gallery import CHANNELS
-from pinpoint_methods.pinpoint.lists import (
-    Lists,
-    feature_count,
-    galleries_of,
-    open_instance,
-    quotas,
-)
+from pinpoint_methods.pinpoint.instance import galleries_of, open_instance, quotas
 from pinpoint_methods.pinpoint.method import PinpointReranked
 from pinpoint_methods.pinpoint.reranker import build_reranker
 from pinpoint_methods.pinpoint.towers import Towers, in_tiles

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pinpoint_harness.geo import unit_xyz
-from pinpoint_methods.pinpoint.loss import CPU_TILE, GPU_TILE, near_pairs, sigmoid_loss
+from pinpoint_methods.pinpoint.sigmoid_loss import CPU_TILE, GPU_TILE, near_pairs, sigmoid_loss
 
 WIDTH = 256
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pinpoint_datasets.mini_earth.attributes import random_pictures
+from pinpoint_datasets.mini_earth.archive import Tables, ensure_world
 from pinpoint_datasets.mini_earth.backbone import features, load_mini
-from pinpoint_datasets.mini_earth.files import Tables, ensure_world
-from pinpoint_datasets.mini_earth.scene import render
+from pinpoint_datasets.mini_earth.drawing.attributes import random_pictures
+from pinpoint_datasets.mini_earth.drawing.scene import render
 from pinpoint_datasets.mini_earth.world import Recipe
 
 PICTURES = 2048

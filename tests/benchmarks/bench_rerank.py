@@ -30,9 +30,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pinpoint_harness.search import Exclusion
-from pinpoint_methods.knn import unit_rows
+from pinpoint_methods.common.candidates import Lists
+from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint.config import CONFIGS
-from pinpoint_methods.pinpoint.lists import Instance, Lists, quotas
+from pinpoint_methods.pinpoint.instance import Instance, quotas
 from pinpoint_methods.pinpoint.reranker import Reranker
 
 FULL = CONFIGS["full"]

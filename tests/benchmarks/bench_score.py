@@ -23,9 +23,8 @@ import geopy.distance
 import numpy as np
 from numpy.typing import NDArray
 
-from pinpoint_harness.intervals import cluster, estimate_all
-from pinpoint_harness.metrics import metric_names
-from pinpoint_harness.protocols import get_protocol
+from pinpoint_harness.evaluation import get_protocol, metric_names
+from pinpoint_harness.evaluation.bootstrap import cluster, estimate_all
 from pinpoint_harness.types import RADII_KM
 
 Floats = NDArray[np.float64]

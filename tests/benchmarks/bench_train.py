@@ -27,13 +27,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from pinpoint_harness.api import build_params
 from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.features import FeatureStore, store_files, write_matrix_header
+from pinpoint_harness.features import FeatureStore, write_matrix_header
+from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import unit_xyz
-from pinpoint_harness.ids import truth_hash
+from pinpoint_harness.photo_ids import tokens, truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.running import build_params
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.pinpoint.config import CONFIGS

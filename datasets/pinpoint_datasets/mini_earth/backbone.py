@@ -8,8 +8,12 @@ own parameters all the same, which makes it more privileged on these pictures th
 from __future__ import annotations
 
 import copy
+import hashlib
 import importlib.resources
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,12 +22,19 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .attributes import PLACE
-from .canvas import SIDE
+from pinpoint_harness.errors import UsageError
+from pinpoint_harness.types import Context
+
+from .drawing.attributes import PLACE
+from .drawing.canvas import SIDE
+from .infos import MINI
 
 WEIGHTS = "mini.safetensors"
 TILE = 256
 """Pictures in one call; always as many, so that a feature does not depend on its neighbours."""
+
+
+_PREPROCESS = "squeeze-to-64/1"
 
 
 @dataclass(frozen=True)
@@ -110,3 +121,31 @@ def features(
 
 def config_of(network: MiniBackbone) -> dict[str, int]:
     return asdict(network.config)
+
+
+class Mini:
+    """Carries its own weights; features are not normalised."""
+
+    width = MINI.width
+    tile = TILE
+
+    def __init__(self, weights: Path | None, context: Context) -> None:
+        if weights is not None:
+            raise UsageError("the backbone 'mini' carries its own weights", fix="leave --weights away")
+        self._device, self._dtype = context.device, getattr(torch, context.dtype)
+        self._network = load_mini().to(self._device, self._dtype)
+
+    def content(self) -> Mapping[str, Any]:
+        data = (importlib.resources.files(__package__) / WEIGHTS).read_bytes()
+        return {"weights_sha256": hashlib.sha256(data).hexdigest(), "preprocess": _PREPROCESS}
+
+    def prepare(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """`(h, w, 3)` to `(64, 64, 3)`, both uint8."""
+        return torch.from_numpy(to_mini_size(image).copy())
+
+    def features(self, images: Sequence[torch.Tensor]) -> torch.Tensor:
+        """`tile` prepared pictures to `(tile, 512)`."""
+        batch = torch.stack(list(images)).permute(0, 3, 1, 2).to(self._device, self._dtype) / 255
+        with torch.inference_mode():
+            found: torch.Tensor = self._network(batch)
+        return found

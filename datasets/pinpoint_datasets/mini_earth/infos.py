@@ -41,11 +41,11 @@ def world_name(dataset: str, seed: int) -> str:
 
 _FIRST = {
     "mini-earth/photos": (
-        "pinpoint_datasets.mini_earth.tables:Photos",
+        "pinpoint_datasets.mini_earth.datasets:Photos",
         _info("Mini-Earth, 32,000 photos by photographers: splits A (gallery), B and C", 32_000, "AUTHOR"),
     ),
     "mini-earth/streetview": (
-        "pinpoint_datasets.mini_earth.tables:StreetView",
+        "pinpoint_datasets.mini_earth.datasets:StreetView",
         _info(
             "Mini-Earth, 32,000 street-view pictures: splits A (gallery), B and C",
             32_000,
@@ -55,11 +55,11 @@ _FIRST = {
         ),
     ),
     "mini-earth/gallery-photos": (
-        "pinpoint_datasets.mini_earth.tables:GalleryPhotos",
+        "pinpoint_datasets.mini_earth.datasets:GalleryPhotos",
         _info("Mini-Earth, the gallery of photos: split A of mini-earth/photos", None, "AUTHOR"),
     ),
     "mini-earth/gallery-streetview": (
-        "pinpoint_datasets.mini_earth.tables:GalleryStreetView",
+        "pinpoint_datasets.mini_earth.datasets:GalleryStreetView",
         _info(
             "Mini-Earth, the gallery of street view: split A of mini-earth/streetview",
             None,
@@ -68,11 +68,11 @@ _FIRST = {
         ),
     ),
     "mini-earth/query-clean": (
-        "pinpoint_datasets.mini_earth.tables:QueryClean",
+        "pinpoint_datasets.mini_earth.datasets:QueryClean",
         _info("Mini-Earth, 8,000 photos by photographers of their own", 8_000, "AUTHOR"),
     ),
     "mini-earth/query-noisy": (
-        "pinpoint_datasets.mini_earth.tables:QueryNoisy",
+        "pinpoint_datasets.mini_earth.datasets:QueryNoisy",
         _info(
             "Mini-Earth, 8,000 harder photos by photographers of the gallery, with planted leaks",
             8_000,
@@ -82,7 +82,7 @@ _FIRST = {
         ),
     ),
     "mini-earth/query-street": (
-        "pinpoint_datasets.mini_earth.tables:QueryStreet",
+        "pinpoint_datasets.mini_earth.datasets:QueryStreet",
         _info(
             "Mini-Earth, 8,000 street-view pictures at least 1 km from those of split A",
             8_000,

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness import geo
-from pinpoint_harness.containers import Failure
-from pinpoint_harness.images import decode
+from pinpoint_harness.images import Failure
+from pinpoint_harness.images.decode import decode
 from pinpoint_harness.types import RADII_KM, DataLocation
 
+from .archive import ensure_world
 from .backbone import features, load_mini
-from .files import ensure_world
-from .tables import Photos, QueryClean, QueryNoisy, QueryStreet, StreetView
+from .datasets import Photos, QueryClean, QueryNoisy, QueryStreet, StreetView
 from .world import Recipe
 
 Floats = NDArray[np.float64]

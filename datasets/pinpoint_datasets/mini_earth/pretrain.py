@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from .attributes import LANDMARK, PLACE, VIEW, Floats, random_pictures
 from .backbone import MiniBackbone
-from .scene import render
+from .drawing.attributes import LANDMARK, PLACE, VIEW, Floats, random_pictures
+from .drawing.scene import render
 
 log = logging.getLogger(__name__)
 

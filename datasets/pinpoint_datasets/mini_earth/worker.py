@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinpoint_harness.artifacts import Artifact
 
-from .files import Tables, write_shard
+from .archive import Tables, write_shard
 from .world import Recipe
 
 

@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..api import build_params
 from ..errors import UsageError
-from ..metrics import hits
+from ..evaluation import Scores, errors_km, get_protocol, hits, score_run
+from ..features import FinishedStores
 from ..plugins import RESERVED_INPUTS
-from ..predictions import candidates_of, to_frame
-from ..protocols import get_protocol
-from ..runner import build_method
-from ..scoring import Scores, errors_km, score_run
-from ..shelf import FinishedStores
+from ..running import build_method, build_params, candidates_of
+from ..running.predictions import to_frame
 from ..types import RADII_KM, Context
-from .table import KINDS, VIEWS, Audit
+from .result import KINDS, VIEWS, Audit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..features import FeatureStore
+    from ..features import FeatureStore, Shelf
     from ..plugins import Registry
-    from ..runs import Run
-    from ..shelf import Shelf
+    from ..running import Run
 
 _COORDINATE_DIGITS = 6
 """Eleven centimetres: what a place keeps through any file of answers."""

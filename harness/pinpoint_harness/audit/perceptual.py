@@ -15,13 +15,10 @@ import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
-from ..artifacts import Artifact, safe_name
-from ..containers import Failure
-from ..images import decoder_name
-from ..prefetch import prefetch
-from ..records import id_list_sha256
-from ..search import shards
-from .content import Pictures
+from ..artifacts import Artifact, id_list_sha256, row_table, safe_name
+from ..images import Failure, decoder_name
+from ..images.prefetch import prefetch
+from .identical import Pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,8 +68,8 @@ def hash_all(parent: Path, ids: Any, pictures: Pictures) -> tuple[NDArray[np.uin
         hashes, there = hash_pictures(pictures, np.arange(start, stop))
         return np.column_stack([hashes, there.astype(np.uint8)])
 
-    shards.fill(artifact, "hashing", len(pictures), _SHARD_ROWS, make)
-    table = shards.read(artifact.folder)
+    row_table.fill(artifact, "hashing", len(pictures), _SHARD_ROWS, make)
+    table = row_table.read(artifact.folder)
     return table[:, :-1], table[:, -1].astype(bool)
 
 

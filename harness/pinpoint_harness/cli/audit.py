@@ -23,7 +23,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..audit.effect import Effect
-    from ..scoring import Scores
+    from ..evaluation import Scores
 
 
 @click.command()
@@ -125,13 +125,12 @@ def audit(
     """
     from ..api import read_run
     from ..artifacts import check_writable, safe_name
+    from ..audit.audit import AuditRequest
+    from ..audit.audit import audit as make_audit
     from ..audit.effect import effect_of, galleries_behind
-    from ..audit.inspection import AuditRequest
-    from ..audit.inspection import audit as make_audit
-    from ..audit.likeness import Limits
-    from ..embedding import default_device
-    from ..features import stores_root
-    from ..shelf import Shelf
+    from ..audit.near_duplicates import Limits
+    from ..devices import default_device
+    from ..features import Shelf, stores_root
 
     registry = registry_of(ctx)
     shelf = Shelf(registry, stores_root(stores), default_device(device), weights)
@@ -183,7 +182,7 @@ def audit(
 def _print(effect: Effect) -> None:
     from tabulate import tabulate
 
-    from ..audit.table import VIEWS
+    from ..audit.result import VIEWS
 
     click.echo(
         f"\n{effect.title}, {effect.protocol}: accuracy over the queries that are left, 95 % interval, change"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .measure import exclude_option, read_part
 from .options import json_option, out_option, print_json, protocol_option, radii_option
+from .scoring_options import exclude_option, read_part
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..comparison import Comparison, Difference
+    from ..evaluation import Comparison, Difference
 
 
 @click.command()
@@ -53,9 +53,8 @@ def compare(
       pinpoint compare my-model@yfcc4k --published GeoRanker
     """
     from ..api import read_run
-    from ..comparison import against_published
-    from ..comparison import compare as compare_runs
-    from ..tables.published import find_published
+    from ..evaluation import compare as compare_runs
+    from ..reports.tables.published import against_published, find_published
 
     if published is not None and exclude is not None:
         raise UsageError("a published row is over all photos", fix="leave --exclude or --published away")

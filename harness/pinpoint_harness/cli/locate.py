@@ -123,7 +123,7 @@ def _write_map(
     from dataclasses import replace
 
     from ..artifacts import write_atomic
-    from ..locate_map import draw_answers
+    from ..reports.answer_map import draw_answers
 
     placed = [
         replace(answer, candidates=answer.candidates[:candidates]) for answer in answers if answer.place

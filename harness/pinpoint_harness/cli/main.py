@@ -23,23 +23,25 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "demo": Command("recipe:demo", "Draw mini-Earth, train Pinpoint, run it and baselines, print tables."),
-    "datasets": Command("data:datasets", "List, describe, look at, verify and begin datasets."),
+    "demo": Command("reproduce:demo", "Draw mini-Earth, train Pinpoint, run it and baselines, print tables."),
+    "datasets": Command("datasets:datasets", "List, describe, look at, verify and begin datasets."),
     "methods": Command("methods:methods", "List, describe, check and begin methods."),
-    "backbones": Command("store:backbones", "List backbones."),
-    "embed": Command("store:embed", "Compute a backbone's features of every photo of a dataset."),
+    "backbones": Command("backbones:backbones", "List backbones."),
+    "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
     "store": Command("store:store", "List feature stores, import and export them."),
     "run": Command("run:run", "Run a method over a dataset and score it."),
     "locate": Command("locate:locate", "Say where photos were taken."),
-    "score": Command("run:score", "Score a file of answers, or score a run again."),
-    "ceiling": Command("run:ceiling", "Print the best score a gallery of coordinates allows."),
+    "score": Command("score:score", "Score a file of answers, or score a run again."),
+    "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
     "results": Command("results:results", "List runs, show one, its worst answers, pictures, calibration."),
     "table": Command("results:table", "Print a paper-style table of runs and published rows."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
     "train": Command("train:train", "Make the stages of a method that is trained."),
-    "reproduce": Command("recipe:reproduce", "Run a recipe and compare its scores with the expected ones."),
-    "doctor": Command("trust:doctor", "Say what works on this machine."),
+    "reproduce": Command(
+        "reproduce:reproduce", "Run a recipe and compare its scores with the expected ones."
+    ),
+    "doctor": Command("doctor:doctor", "Say what works on this machine."),
 }
 
 

@@ -52,8 +52,8 @@ def show_method(ctx: click.Context, name: str, as_json: bool) -> None:
     Example:
       pinpoint methods show constant
     """
-    from ..api import params_class
     from ..params import specs
+    from ..running import params_class
 
     entry = registry_of(ctx).method(name)
     listed = specs(params_class(entry))
@@ -93,8 +93,8 @@ def check(
     Example:
       pinpoint methods check random-prior
     """
-    from ..api import choose_device
     from ..params import parse_settings
+    from ..running import choose_device
     from ..testing import check_method
     from ..types import Context
 

@@ -95,7 +95,7 @@ def subset_options() -> Callable[[Command], Command]:
     ]
 
     def gather(limit: int | None, ids: Path | None) -> dict[str, Any]:
-        from ..records import Subset
+        from ..artifacts import Subset
 
         return {"subset": Subset(limit, None if ids is None else read_id_list(ids))}
 
@@ -201,3 +201,25 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         lines = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
         for index, line in enumerate(lines):
             click.echo(f"{name if index == 0 else '':<{width}}  {line}")
+
+
+name_option = click.option("--name", help="Name of the row [default: the method's, or the file's].")
+fresh_option = click.option(
+    "--fresh", is_flag=True, help="Throw away what is stored of this run and start over."
+)
+store_out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of feature stores [default: $PINPOINT_STORES, else results/stores].",
+)
+backbone_option = click.option(
+    "--backbone", required=True, metavar="NAME|ID|FOLDER", help="Registered name, Hugging Face id or folder."
+)
+dtype_option = click.option(
+    "--dtype",
+    type=click.Choice(["float32", "bfloat16", "float16"]),
+    help="Precision of the network [default: bfloat16 on a GPU, float32 elsewhere].",
+)
+fresh_store_option = click.option(
+    "--fresh", is_flag=True, help="Throw away what is there of this store and start over."
+)

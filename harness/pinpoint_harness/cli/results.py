@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
-from .explain import breakdown, calibration
-from .measure import exclude_option, read_part
+from .breakdown import breakdown
+from .calibration import calibration
 from .options import json_option, out_option, print_listing, radii_option, registry_of
-from .pictures import plot
-from .report import print_report
+from .plot import plot
+from .print_scores import print_report
+from .scoring_options import exclude_option, read_part
 
 if TYPE_CHECKING:
-    from ..tables import Format
+    from ..reports.tables import Format
 
 
 @click.group()
@@ -40,7 +41,7 @@ def list_runs(dataset: str | None, out: Path | None, as_json: bool) -> None:
     Example:
       pinpoint results list --dataset yfcc4k
     """
-    from ..runs import iter_runs, results_root
+    from ..running import iter_runs, results_root
 
     root = results_root(out)
     rows = [
@@ -70,10 +71,8 @@ def show_run(run: str, out: Path | None, as_json: bool) -> None:
       pinpoint results show constant@yfcc4k
     """
     from ..api import read_run
-    from ..places import ADMIN_PRESETS
-    from ..protocols import PROTOCOLS
-    from ..scoring import score_run
-    from ..tables.measured import scored_by
+    from ..evaluation import ADMIN_PRESETS, PROTOCOLS, score_run
+    from ..reports.tables.measured import scored_by
 
     found = read_run(run, out)
     names = scored_by(found, [*PROTOCOLS, *ADMIN_PRESETS]) or [found.record["dataset"]["default_protocol"]]
@@ -157,12 +156,11 @@ def table(
     Example:
       pinpoint table yfcc4k --published --format latex
     """
-    from ..metrics import metric_names
-    from ..places import ADMIN_METRICS
-    from ..runs import results_root
-    from ..tables import render
-    from ..tables.measured import measured_rows
-    from ..tables.published import read_published
+    from ..evaluation import ADMIN_METRICS, metric_names
+    from ..reports.tables import render
+    from ..reports.tables.measured import measured_rows
+    from ..reports.tables.published import read_published
+    from ..running import results_root
 
     entry = registry_of(ctx).dataset(dataset)
     info = entry.info

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
 from ..types import DataLocation
-from .measure import Measure, exclude_option, measure_options
 from .options import (
     device_option,
-    gallery_data_option,
+    fresh_option,
     location_options,
+    name_option,
     out_option,
     registry_of,
     settings_option,
@@ -23,12 +21,10 @@ from .options import (
     subset_options,
     weights_option,
 )
+from .scoring_options import Measure, measure_options
 
 if TYPE_CHECKING:
-    from ..records import Subset
-
-_name = click.option("--name", help="Name of the row [default: the method's, or the file's].")
-_fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored of this run and start over.")
+    from ..artifacts import Subset
 
 
 @click.command()
@@ -54,9 +50,9 @@ _fresh = click.option("--fresh", is_flag=True, help="Throw away what is stored o
 )
 @weights_option
 @stores_option
-@_name
+@name_option
 @out_option
-@_fresh
+@fresh_option
 @measure_options()
 @click.pass_context
 def run(
@@ -88,11 +84,11 @@ def run(
     Example:
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
     """
-    from ..api import build_request
     from ..artifacts import UnfinishedError
+    from ..batching import Share
     from ..params import parse_settings
-    from ..records import TILE, Share
-    from ..runner import run as run_request
+    from ..running import TILE, build_request
+    from ..running.runner import run as run_request
 
     registry = registry_of(ctx)
     opened = registry.open_dataset(dataset, location)
@@ -118,110 +114,4 @@ def run(
     except UnfinishedError as unfinished:
         click.echo(unfinished)
         return
-    measure.report(done, lambda: opened)
-
-
-@click.command()
-@click.argument("answers")
-@click.option("--dataset", metavar="NAME", help="The dataset a file of answers belongs to.")
-@location_options()
-@settings_option
-@subset_options()
-@_name
-@out_option
-@_fresh
-@exclude_option
-@measure_options()
-@click.pass_context
-def score(
-    ctx: click.Context,
-    answers: str,
-    dataset: str | None,
-    location: DataLocation,
-    settings: Sequence[str],
-    subset: Subset,
-    name: str | None,
-    out: Path | None,
-    fresh: bool,
-    exclude: str | None,
-    measure: Measure,
-) -> None:
-    """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
-
-    A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
-    passes parameters to the method `stored-predictions`. With --exclude only the photos count that
-    an audit (`pinpoint audit`) leaves.
-
-    \b
-    Examples:
-      pinpoint score answers.csv --dataset yfcc4k --name my-model
-      pinpoint score my-model@yfcc4k --all-protocols
-    """
-    from ..api import build_request, read_run
-    from ..params import parse_settings
-    from ..runner import run as run_request
-
-    registry = registry_of(ctx)
-    measure = replace(measure, exclude=exclude)
-    if dataset is None:
-        if Path(answers).is_file():
-            raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
-        stored = read_run(answers, out)
-        measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
-        return
-    opened = registry.open_dataset(dataset, location)
-    request = build_request(
-        registry.method("stored-predictions"),
-        dataset,
-        opened,
-        parameters={"file": answers, **parse_settings(settings)},
-        subset=subset,
-        label=name or Path(answers).stem,
-        out=out,
-        fresh=fresh,
-    )
-    measure.report(run_request(request), lambda: opened)
-
-
-@click.command()
-@click.argument("dataset")
-@click.option(
-    "--gallery",
-    required=True,
-    metavar="NAME|FILE",
-    help="A dataset, several separated by commas, or any table of coordinates.",
-)
-@gallery_data_option
-@location_options()
-@subset_options()
-@out_option
-@_fresh
-@measure_options()
-@click.pass_context
-def ceiling(
-    ctx: click.Context,
-    dataset: str,
-    gallery: str,
-    gallery_data: Path | None,
-    location: DataLocation,
-    subset: Subset,
-    out: Path | None,
-    fresh: bool,
-    measure: Measure,
-) -> None:
-    """Place every photo of DATASET at the nearest point of a gallery: the best any retrieval from it can do.
-
-    \b
-    Example:
-      pinpoint ceiling yfcc4k --gallery coordinates.csv
-    """
-    from ..ceiling import ceiling as best_of
-    from ..coordinates import open_gallery
-    from ..runs import results_root
-
-    registry = registry_of(ctx)
-    name = Path(gallery).name if Path(gallery).is_file() else gallery
-    places = open_gallery(registry, gallery, gallery_data)
-    opened = registry.open_dataset(dataset, location)
-    done = best_of(dataset, opened, name, places, results_root(out), subset=subset, fresh=fresh)
     measure.report(done, lambda: opened)

@@ -3,97 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from ..types import DataLocation
+from .embed import embed_request, store_facts
 from .options import (
+    backbone_option,
     device_option,
+    dtype_option,
+    fresh_store_option,
     json_option,
     location_options,
     print_facts,
     print_listing,
     registry_of,
-    subset_options,
+    store_out_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
-    from ..embedding import EmbedRequest
-    from ..features import FeatureStore
-    from ..records import Share, Subset
-    from ..store_exchange import Normalisation
-
-_out = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of feature stores [default: $PINPOINT_STORES, else results/stores].",
-)
-_backbone = click.option(
-    "--backbone", required=True, metavar="NAME|ID|FOLDER", help="Registered name, Hugging Face id or folder."
-)
-_dtype = click.option(
-    "--dtype",
-    type=click.Choice(["float32", "bfloat16", "float16"]),
-    help="Precision of the network [default: bfloat16 on a GPU, float32 elsewhere].",
-)
-_fresh = click.option("--fresh", is_flag=True, help="Throw away what is there of this store and start over.")
-
-
-@click.command()
-@click.argument("dataset")
-@_backbone
-@location_options(images=True)
-@subset_options()
-@weights_option
-@device_option
-@_dtype
-@click.option(
-    "--shard",
-    "share",
-    metavar="I/N",
-    help="Embed only every N-th shard, from I on [default: $RANK/$WORLD_SIZE].",
-)
-@_out
-@_fresh
-@json_option
-@click.pass_context
-def embed(
-    ctx: click.Context,
-    dataset: str,
-    backbone: str,
-    location: DataLocation,
-    subset: Subset,
-    weights: str | None,
-    device: str,
-    dtype: str | None,
-    share: str | None,
-    out: Path | None,
-    fresh: bool,
-    as_json: bool,
-) -> None:
-    """Compute a backbone's features of every photo of DATASET, once, for all methods.
-
-    Give the same command again to resume. Several processes share the work with --shard or under
-    torchrun; the last one puts the store together.
-
-    \b
-    Example:
-      pinpoint embed im2gps3k --backbone siglip2-giant-opt-patch16-384
-    """
-    from ..artifacts import UnfinishedError
-    from ..embedding import complete
-    from ..records import Share
-
-    chosen = Share.of_environment() if share is None else Share.parse(share)
-    request = _request(ctx, dataset, backbone, location, weights, device, dtype, out, subset, chosen, fresh)
-    try:
-        store = complete(request)
-    except UnfinishedError as unfinished:
-        click.echo(unfinished)
-        return
-    print_facts(_facts(store), as_json)
+    from ..features import Normalisation
 
 
 @click.group()
@@ -102,7 +33,7 @@ def store() -> None:
 
 
 @store.command("list")
-@_out
+@store_out_option
 @json_option
 def list_stores(out: Path | None, as_json: bool) -> None:
     """List every feature store.
@@ -113,14 +44,14 @@ def list_stores(out: Path | None, as_json: bool) -> None:
     """
     from ..features import iter_stores, stores_root
 
-    rows = [_facts(store) for store in iter_stores(stores_root(out))]
+    rows = [store_facts(store) for store in iter_stores(stores_root(out))]
     print_listing(rows, as_json, f"no stores under '{stores_root(out)}'")
 
 
 @store.command("import")
 @click.argument("dataset")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@_backbone
+@backbone_option
 @click.option(
     "--normalisation",
     type=click.Choice(["none", "l2"]),
@@ -140,9 +71,9 @@ def list_stores(out: Path | None, as_json: bool) -> None:
 )
 @weights_option
 @device_option
-@_dtype
-@_out
-@_fresh
+@dtype_option
+@store_out_option
+@fresh_store_option
 @json_option
 @click.pass_context
 def import_(
@@ -172,10 +103,9 @@ def import_(
     Example:
       pinpoint store import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
     """
-    from ..backbones import find_backbone
-    from ..features import stores_root
-    from ..store_exchange import ImportRequest, import_store
-    from ..store_exchange import compare as compare_stores
+    from ..features import ImportRequest, import_store, stores_root
+    from ..features.backbones import find_backbone
+    from ..features.exchange import compare as compare_stores
 
     registry = registry_of(ctx)
     source = find_backbone(registry, backbone, weights)
@@ -192,9 +122,9 @@ def import_(
             fresh=fresh,
         )
     )
-    facts = _facts(imported)
+    facts = store_facts(imported)
     if compare:
-        request = _request(ctx, dataset, backbone, location, weights, device, dtype, out)
+        request = embed_request(ctx, dataset, backbone, location, weights, device, dtype, out)
         agreement = compare_stores(imported, request, limit)
         facts |= {
             "compared": agreement.photos,
@@ -207,7 +137,7 @@ def import_(
 @store.command("export")
 @click.argument("store")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@_out
+@store_out_option
 def export(store: str, file: Path, out: Path | None) -> None:
     """Write STORE, a folder or the beginning of a key, to FILE: .npy, .npz, .parquet or .f16.
 
@@ -215,86 +145,7 @@ def export(store: str, file: Path, out: Path | None) -> None:
     Example:
       pinpoint store export 1d9fb86c features.npz
     """
-    from ..features import find_store, stores_root
-    from ..store_exchange import export_store
+    from ..features import export_store, find_store, stores_root
 
     for written in export_store(find_store(store, stores_root(out)), file):
         click.echo(written)
-
-
-@click.group()
-def backbones() -> None:
-    """List the backbones that have a name; any Hugging Face id or folder will do as well."""
-
-
-@backbones.command("list")
-@json_option
-@click.pass_context
-def list_backbones(ctx: click.Context, as_json: bool) -> None:
-    """List every backbone that has a name, and whether its weights are on this machine.
-
-    \b
-    Example:
-      pinpoint backbones list
-    """
-    from ..backbones import find_backbone
-
-    registry = registry_of(ctx)
-    rows = [
-        {
-            "name": entry.name,
-            "width": entry.info.width,
-            "here": "yes" if find_backbone(registry, entry.name).is_here() else "no",
-            "weights": entry.info.weights or "in the package",
-            "licence": entry.info.licence,
-            "from": entry.origin.name,
-        }
-        for entry in registry.backbones.values()
-    ]
-    print_listing(rows, as_json, "no backbones")
-
-
-def _request(
-    ctx: click.Context,
-    dataset: str,
-    backbone: str,
-    location: DataLocation,
-    weights: str | None,
-    device: str,
-    dtype: str | None,
-    out: Path | None,
-    subset: Subset | None = None,
-    share: Share | None = None,
-    fresh: bool = False,
-) -> EmbedRequest:
-    from ..backbones import find_backbone
-    from ..embedding import EmbedRequest, default_device, embedding_context
-    from ..features import stores_root
-    from ..records import Share, Subset
-
-    registry = registry_of(ctx)
-    return EmbedRequest(
-        dataset_name=dataset,
-        dataset=registry.open_dataset(dataset, location),
-        source=find_backbone(registry, backbone, weights),
-        root=stores_root(out),
-        context=embedding_context(default_device(device), dtype),
-        subset=subset or Subset(),
-        share=share or Share(),
-        fresh=fresh,
-    )
-
-
-def _facts(store: FeatureStore) -> dict[str, Any]:
-    made = "imported" if store.imported else f"{store.recipe['device']} {store.recipe['dtype']}"
-    return {
-        "dataset": store.dataset,
-        "backbone": store.backbone,
-        "rows": len(store),
-        "failed": store.record["failed"],
-        "width": store.width,
-        "part": "all" if store.record["subset"] is None else f"{store.record['subset']['rows']} photos",
-        "made": made,
-        "key": store.key[:16],
-        "folder": str(store.folder),
-    }

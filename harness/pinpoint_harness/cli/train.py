@@ -64,12 +64,11 @@ def train(
     Example:
       pinpoint train pinpoint-top1-image --stage embedder --set seed=1
     """
-    from ..api import build_params
-    from ..embedding import default_device, embedding_context
-    from ..features import stores_root
+    from ..batching import Share
+    from ..devices import default_device, embedding_context
+    from ..features import Shelf, stores_root
     from ..params import parse_settings
-    from ..records import Share
-    from ..shelf import Shelf
+    from ..running import build_params
     from ..training import TrainRequest, models_root
     from ..training import train as train_stages
     from ..types import Context

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .engine import search as search
     from .exclusion import Exclusion as Exclusion
-    from .faiss_backend import FaissIndexes as FaissIndexes
-    from .faiss_backend import search_faiss as search_faiss
     from .gallery import Gallery as Gallery
     from .result import Hits as Hits
     from .result import SearchResult as SearchResult
@@ -28,20 +26,18 @@ if TYPE_CHECKING:
     from .selfjoin import read_candidates as read_candidates
     from .selfjoin import self_join as self_join
     from .support import SupportIndex as SupportIndex
-    from .support_tables import mask_support as mask_support
-    from .support_tables import read_support as read_support
-    from .support_tables import support_table as support_table
+    from .support import mask_support as mask_support
+    from .support import read_support as read_support
+    from .support import support_table as support_table
 
 _HOMES = {
     "engine": ("search",),
     "exclusion": ("Exclusion",),
-    "faiss_backend": ("FaissIndexes", "search_faiss"),
     "gallery": ("Gallery",),
     "result": ("Hits", "SearchResult", "merge"),
     "rows": ("Rows", "ranks_of", "xyz_of"),
     "selfjoin": ("read_candidates", "self_join"),
-    "support": ("SupportIndex",),
-    "support_tables": ("mask_support", "read_support", "support_table"),
+    "support": ("SupportIndex", "mask_support", "read_support", "support_table"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts import Artifact
+from ..artifacts import Artifact, row_table
 from ..errors import DataError
-from . import shards
 from .engine import search
 from .exclusion import Exclusion
 
@@ -62,13 +61,13 @@ def self_join(
             table[f"{name}_score"] = found[name].scores.cpu().numpy()
         return table
 
-    shards.fill(artifact, "self-join", gallery.count, shard_rows, make)
+    row_table.fill(artifact, "self-join", gallery.count, shard_rows, make)
     return artifact
 
 
 def read_candidates(folder: Path) -> dict[str, NDArray[Any]]:
     """A finished self-join: `<channel>_row`, int32, -1 as padding, and `<channel>_score`, float32."""
-    table = shards.read(folder)
+    table = row_table.read(folder)
     assert table.dtype.names is not None
     return {name: np.ascontiguousarray(table[name]) for name in table.dtype.names}
 

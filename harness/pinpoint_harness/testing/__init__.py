@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from ..batching import Tile, padded
 from ..errors import HarnessError, UsageError
 from ..plugins import Entry, Origin, Registry
-from ..queries import Tile, padded
 from ..types import Context, MethodInfo
 from .trial import COMPARED, Answer, Trial, developed, drawn_jpeg, made_up_truth
 

@@ -17,14 +17,14 @@ import PIL.ExifTags
 import PIL.Image
 from numpy.typing import NDArray
 
-from ..api import NoParams
+from ..batching import Tile, padded, whole_blocks
 from ..errors import HarnessError, UsageError
-from ..images import Failure, decode
+from ..images import Failure
+from ..images.decode import decode
 from ..params import build, specs
 from ..plugins import Entry
-from ..predictions import build as stored_table
-from ..predictions import check_predictions, statuses
-from ..queries import QuerySet, Tile, padded, whole_blocks
+from ..running import NoParams, QuerySet, check_predictions, statuses
+from ..running.predictions import build as stored_table
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 
 Pixels = NDArray[np.uint8]

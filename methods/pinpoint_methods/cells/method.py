@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from pinpoint_harness.artifacts import read_json
-from pinpoint_harness.training import Stage, models_root, open_stages, train_command
+from pinpoint_harness.params import train_command
+from pinpoint_harness.training import Stage, models_root, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..head import load_head, made_by
+from ..common.head import load_head, made_by
 from .labels import likeliest
 from .prototypes import Near, Prototypes
 from .stages import CellsParams, cells_stages, nearest

@@ -23,8 +23,8 @@ from pinpoint_harness.features import write_matrix_header
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.types import RADII_KM
 
-from ..head import Photos
-from ..knn import unit_rows
+from ..common.gallery import unit_rows
+from ..common.head import Photos
 from .quadtree import Codes, Partition, mean_places, members, quadtree
 
 if TYPE_CHECKING:

@@ -20,21 +20,9 @@ from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Making, Stage, describe
 from pinpoint_harness.types import Context
 
-from ..head import (
-    HEAD_CHOICES,
-    Head,
-    HeadParams,
-    HeldOut,
-    Loss,
-    Photos,
-    Trainer,
-    chosen,
-    fit,
-    head_files,
-    load_head,
-    training_stores,
-)
-from ..knn import unit_rows
+from ..common.gallery import unit_rows
+from ..common.head import HEAD_CHOICES, Head, HeadParams, HeldOut, Photos, chosen, load_head, training_stores
+from ..common.training import Loss, Trainer, fit, head_files
 from .labels import Hierarchy, hard_loss, likeliest, smooth_loss
 from .prototypes import Near, Prototypes, choose_temperature, prototype_files
 from .quadtree import codes_of

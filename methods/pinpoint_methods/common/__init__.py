@@ -1,1 +1,1 @@
-"""What several methods need; a method never imports another one."""
+"""What several methods need: galleries, heads and how they are trained, candidate lists, decoding, cities."""

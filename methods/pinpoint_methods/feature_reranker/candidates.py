@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.params import param
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.search import Exclusion, xyz_of
 from pinpoint_harness.training import Making, describe
 from pinpoint_harness.types import Context
 
-from ..head import HeadParams, Photos, chosen
-from ..knn import Neighbours, PhotoGallery
+from ..common.gallery import Neighbours, PhotoGallery
+from ..common.head import HeadParams, Photos, chosen
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore

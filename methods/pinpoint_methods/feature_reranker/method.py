@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.training import Stage, models_root, open_stages, train_command
+from pinpoint_harness.params import train_command
+from pinpoint_harness.training import Stage, models_root, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..head import chosen, made_by, training_stores
-from ..knn import Neighbours, unseen
-from ..pinpoint.answer import Answer, Calibration, decide
+from ..common.decoding import Answer, Calibration, decide
+from ..common.gallery import Neighbours, unseen
+from ..common.head import chosen, made_by, training_stores
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
 

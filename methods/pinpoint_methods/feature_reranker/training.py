@@ -17,13 +17,12 @@ from pinpoint_harness.artifacts import Content, write_atomic
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Making, describe
 
-from ..head import HEAD_CHOICES, Head, Trainer, chosen, fit
-from ..knn import Neighbours
-from ..pinpoint import answer
-from ..pinpoint.embedder import curve_csv
-from ..pinpoint.lists import Lists, Slots, chord_km, feature_count, hand_features
-from ..pinpoint.ranking import Ranking, accuracy, listwise_loss, margin_loss
-from ..pinpoint.reranker import Standard
+from ..common import decoding as answer
+from ..common.candidates import Lists, Slots, chord_km, feature_count, hand_features
+from ..common.gallery import Neighbours
+from ..common.head import HEAD_CHOICES, Head, chosen
+from ..common.reranking import Ranking, Standard, accuracy, listwise_loss, margin_loss
+from ..common.training import Trainer, curve_csv, fit
 from .candidates import SETS, Askers, FeatureRerankerParams, read_found
 
 if TYPE_CHECKING:

@@ -23,9 +23,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from pinpoint_harness.artifacts import Artifact, file_sha256
-from pinpoint_harness.coordinates import read_coordinates
 from pinpoint_harness.errors import ArtifactError, DataError
 from pinpoint_harness.progress import phase
+from pinpoint_harness.readers import read_coordinates
 from pinpoint_harness.training import models_root
 
 from .towers import ImageHead, LocationEncoder

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pinpoint_harness.backbones import WeightsError
-from pinpoint_harness.backbones.weights import fetch_weights
 from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.features.backbones import WeightsError
+from pinpoint_harness.features.backbones.weights import fetch_weights
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 

@@ -16,13 +16,13 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 
-from pinpoint_harness.backbones.tower import HuggingFaceTower
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.features.backbones.tower import HuggingFaceTower
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pinpoint_harness.backbones.preprocess import Preprocess
+    from pinpoint_harness.features.backbones.preprocess import Preprocess
     from pinpoint_harness.types import Context
 
     Pixels = NDArray[np.uint8]

@@ -1,5 +1,5 @@
 """Pinpoint, re-implemented: retrieve across sources with one shared embedder.
 
-`config` holds every choice with its reason; `towers` and `loss` are the model; `splits`, `embedder`
+`config` holds every choice with its reason; `towers` and `sigmoid_loss` are the model; `splits`, `embedder`
 and `gallery` make the stages; `method` answers with them.
 """

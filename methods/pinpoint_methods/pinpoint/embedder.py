@@ -24,17 +24,16 @@ from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.progress import phase
 from pinpoint_harness.training import Checkpoints, Making, Processes, describe
 
+from ..common.training import Curve, curve_csv
 from .config import EMBEDDER, PinpointConfig, part
-from .loss import gather_with_gradient, near_pairs, sigmoid_loss
+from .sigmoid_loss import gather_with_gradient, near_pairs, sigmoid_loss
 from .towers import Towers
 
 if TYPE_CHECKING:
-    from .validation import Validation
+    from .embedder_validation import Validation
 
 CHECK_STEPS = 50
 """A loss that is no number is noticed after so many steps; looking at each would stall a GPU."""
-
-Curve = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -289,13 +288,6 @@ def _safetensors(weights: Mapping[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
     return save(dict(weights))
-
-
-def curve_csv(curve: Curve) -> bytes:
-    """The points of the curve as a table, a line each."""
-    names = list(curve[-1])
-    lines = [",".join(names), *(",".join(f"{row[name]:.10g}" for name in names) for row in curve)]
-    return ("\n".join(lines) + "\n").encode()
 
 
 def _draw(curve: Curve, sources: list[str], stream: Any) -> None:

@@ -26,11 +26,11 @@ from torch import Tensor
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import ArtifactError
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.search import Gallery, Rows, SupportIndex, xyz_of
 from pinpoint_harness.training import Making, describe
 
-from ..knn import unit_rows
+from ..common.gallery import unit_rows
 from .config import PinpointConfig
 from .embedder import load_towers
 from .splits import A
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
     from pinpoint_harness.types import Floats
 
-CHANNELS = ("image", "raw", "location")
 _SUPPORT_ROWS = 65_536
 
 Chunks = Callable[[int, int], Any]

@@ -17,17 +17,18 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.params import param
+from pinpoint_harness.params import param, train_command
 from pinpoint_harness.search import Exclusion, search
-from pinpoint_harness.training import Stage, models_root, open_stages, train_command, with_needs
+from pinpoint_harness.training import Stage, models_root, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
-from ..knn import unit_rows, unseen
-from .answer import Answer, Calibration, decide
+from ..common.candidates import Lists
+from ..common.decoding import Answer, Calibration, decide
+from ..common.gallery import unit_rows, unseen
 from .config import METHODS, SOURCES, PinpointConfig, class_name, config_of, settings_class
 from .embedder import load_towers
-from .lists import Instance, Lists, galleries_of, open_instance, quotas
-from .ranking import load_reranker, read_calibration, scores_of
+from .instance import Instance, galleries_of, open_instance, quotas
+from .reranker_training import load_reranker, read_calibration, scores_of
 from .stages import pinpoint_stages
 from .towers import in_tiles
 

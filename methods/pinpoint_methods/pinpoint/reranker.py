@@ -15,8 +15,10 @@ from torch.nn import functional
 from pinpoint_harness.types import RADII_KM
 
 from ..common.linear import AlignedLinear
+from ..common.candidates import Lists, between_km
+from ..common.reranking import Standard
 from .config import PinpointConfig
-from .lists import Instance, Lists, between_km
+from .instance import Instance
 
 FACTS = 6
 """Numbers known of a candidate beside its embeddings: three similarities and three of its support."""
@@ -178,23 +180,6 @@ def _there(score: Tensor, lists: Lists) -> Tensor:
     """`(n, c, heads)` as `(n, c)` where there is one head; minus infinity where a slot is empty."""
     score = score.masked_fill(~lists.there[..., None], -torch.inf)
     return score.squeeze(2) if score.shape[2] == 1 else score
-
-
-class Standard(nn.Module):
-    """Numbers of different sizes brought to mean 0 and deviation 1, as measured once in training."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("deviation", torch.ones(width))
-
-    def measure(self, values: Tensor) -> None:
-        """Take mean and deviation from rows `(n, width)`."""
-        self.mean, self.deviation = values.mean(dim=0), values.std(dim=0).clamp(min=1e-6)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = (x - self.mean) / self.deviation
-        return out
 
 
 def build_reranker(config: PinpointConfig, embedding: int, features: int) -> Reranker | FeatureReranker:

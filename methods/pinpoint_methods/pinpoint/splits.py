@@ -6,7 +6,6 @@ on its answers must come from rows it has not seen.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.photo_ids import tokens
 
+from ..common.splits import md5_number
 from .config import PinpointConfig
 
 if TYPE_CHECKING:
@@ -31,10 +31,6 @@ NAMES = ("A", "B", "C", "left out")
 
 _UNDERSCORED = re.compile(r"[0-9a-f]{2}_[0-9a-f]{2}_[0-9]+\.jpg")
 _CHUNK_ROWS = 4096
-
-
-def md5_number(text: str) -> int:
-    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), 16)
 
 
 def spelled(names: Sequence[str], spelling: str) -> list[str]:

@@ -20,18 +20,18 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.queries import tokens
+from pinpoint_harness.photo_ids import tokens
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Making, Stage, describe
 from pinpoint_harness.types import Context
 
-from .candidates import OF_CANDIDATES, make_candidates
+from .candidate_search import OF_CANDIDATES, make_candidates
 from .config import EMBEDDER, PinpointConfig, config_of, part
 from .embedder import TrainingRows, make_embedder
+from .embedder_validation import Photos, Validation
 from .gallery import make_gallery, make_support, read_labels
-from .ranking import OF_RERANKER, make_calibration, make_reranker
+from .reranker_training import OF_RERANKER, make_calibration, make_reranker
 from .splits import A, C, counts, leave_out, split_store
-from .validation import Photos, Validation
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore

@@ -1,0 +1,41 @@
+"""What is on disk, and how it survives a kill: keys, shards, manifests, logs of sessions, selections."""
+
+from __future__ import annotations
+
+from .artifact import (
+    KEY_LENGTH,
+    Artifact,
+    Content,
+    UnfinishedError,
+    append_line,
+    canonical_json,
+    check_writable,
+    file_sha256,
+    library_versions,
+    read_json,
+    recipe_key,
+    safe_name,
+    write_atomic,
+)
+from .selection import Subset, id_list_sha256, truth_recipe
+from .session_log import Session
+
+__all__ = [
+    "KEY_LENGTH",
+    "Artifact",
+    "Content",
+    "Session",
+    "Subset",
+    "UnfinishedError",
+    "append_line",
+    "canonical_json",
+    "check_writable",
+    "file_sha256",
+    "id_list_sha256",
+    "library_versions",
+    "read_json",
+    "recipe_key",
+    "safe_name",
+    "truth_recipe",
+    "write_atomic",
+]

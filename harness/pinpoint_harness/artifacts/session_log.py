@@ -1,0 +1,83 @@
+"""The log of starts of a run: times, memory, machine, versions.
+
+The only file of a run that differs between two ways to the same result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import socket
+import sys
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..types import Context
+from .artifact import append_line, library_versions
+
+
+class Session:
+    """One start, logged when it begins and again when it ends, whichever way it ends.
+
+    A start without an end was killed.
+    """
+
+    def __init__(self, folder: Path, context: Context) -> None:
+        self._path = folder / "sessions.jsonl"
+        self._id = uuid.uuid4().hex[:12]
+        self._context = context
+        self._phases: dict[str, float] = {}
+        self._mark = time.perf_counter()
+
+    def __enter__(self) -> Session:
+        self._write(
+            "start",
+            process=os.getpid(),
+            host=socket.gethostname(),
+            system=platform.platform(),
+            cores=os.cpu_count(),
+            device=self._context.device,
+            dtype=self._context.dtype,
+            threads=_threads(),
+            versions=library_versions(),
+        )
+        return self
+
+    def phase(self, name: str) -> None:
+        """Close a phase: the seconds since the last one are its own."""
+        now = time.perf_counter()
+        self._phases[name] = round(now - self._mark, 3)
+        self._mark = now
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        outcome = {} if error is None else {"error": f"{type(error).__name__}: {error}"[:500]}
+        self._write(
+            "end" if error is None else "failed",
+            seconds=self._phases,
+            threads=_threads(),
+            peak_memory_mib=_peak_memory_mib(),
+            **outcome,
+        )
+
+    def _write(self, event: str, **facts: Any) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        append_line(self._path, json.dumps({"session": self._id, "event": event, "time": now, **facts}))
+
+
+def _threads() -> int | None:
+    """Threads that torch computes with, another number of which means other last digits; None without it."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def _peak_memory_mib() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1024 * 1024 if sys.platform == "darwin" else 1024)  # bytes there, KiB elsewhere

@@ -1,0 +1,132 @@
+"""`pinpoint embed`: the features of a dataset's photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..types import DataLocation
+from .options import (
+    backbone_option,
+    device_option,
+    dtype_option,
+    fresh_store_option,
+    json_option,
+    location_options,
+    print_facts,
+    registry_of,
+    store_out_option,
+    subset_options,
+    weights_option,
+)
+
+if TYPE_CHECKING:
+    from ..artifacts import Subset
+    from ..batching import Share
+    from ..features import EmbedRequest, FeatureStore
+
+
+@click.command()
+@click.argument("dataset")
+@backbone_option
+@location_options(images=True)
+@subset_options()
+@weights_option
+@device_option
+@dtype_option
+@click.option(
+    "--shard",
+    "share",
+    metavar="I/N",
+    help="Embed only every N-th shard, from I on [default: $RANK/$WORLD_SIZE].",
+)
+@store_out_option
+@fresh_store_option
+@json_option
+@click.pass_context
+def embed(
+    ctx: click.Context,
+    dataset: str,
+    backbone: str,
+    location: DataLocation,
+    subset: Subset,
+    weights: str | None,
+    device: str,
+    dtype: str | None,
+    share: str | None,
+    out: Path | None,
+    fresh: bool,
+    as_json: bool,
+) -> None:
+    """Compute a backbone's features of every photo of DATASET, once, for all methods.
+
+    Give the same command again to resume. Several processes share the work with --shard or under
+    torchrun; the last one puts the store together.
+
+    \b
+    Example:
+      pinpoint embed im2gps3k --backbone siglip2-giant-opt-patch16-384
+    """
+    from ..artifacts import UnfinishedError
+    from ..batching import Share
+    from ..features import complete
+
+    chosen = Share.of_environment() if share is None else Share.parse(share)
+    request = embed_request(
+        ctx, dataset, backbone, location, weights, device, dtype, out, subset, chosen, fresh
+    )
+    try:
+        store = complete(request)
+    except UnfinishedError as unfinished:
+        click.echo(unfinished)
+        return
+    print_facts(store_facts(store), as_json)
+
+
+def embed_request(
+    ctx: click.Context,
+    dataset: str,
+    backbone: str,
+    location: DataLocation,
+    weights: str | None,
+    device: str,
+    dtype: str | None,
+    out: Path | None,
+    subset: Subset | None = None,
+    share: Share | None = None,
+    fresh: bool = False,
+) -> EmbedRequest:
+    from ..artifacts import Subset
+    from ..batching import Share
+    from ..devices import default_device, embedding_context
+    from ..features import EmbedRequest, stores_root
+    from ..features.backbones import find_backbone
+
+    registry = registry_of(ctx)
+    return EmbedRequest(
+        dataset_name=dataset,
+        dataset=registry.open_dataset(dataset, location),
+        source=find_backbone(registry, backbone, weights),
+        root=stores_root(out),
+        context=embedding_context(default_device(device), dtype),
+        subset=subset or Subset(),
+        share=share or Share(),
+        fresh=fresh,
+    )
+
+
+def store_facts(store: FeatureStore) -> dict[str, Any]:
+    made = "imported" if store.imported else f"{store.recipe['device']} {store.recipe['dtype']}"
+    return {
+        "dataset": store.dataset,
+        "backbone": store.backbone,
+        "rows": len(store),
+        "failed": store.record["failed"],
+        "width": store.width,
+        "part": "all" if store.record["subset"] is None else f"{store.record['subset']['rows']} photos",
+        "made": made,
+        "key": store.key[:16],
+        "folder": str(store.folder),
+    }

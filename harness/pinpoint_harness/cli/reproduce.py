@@ -1,0 +1,247 @@
+"""`pinpoint demo` and `pinpoint reproduce`: command lines run one after another, results checked."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from ..reproduce.parallel import Task, run_lanes, work
+from .options import json_option, out_option, print_json, print_listing, registry_of
+
+_READ_OR_WRITE_RUNS = {"run", "score", "ceiling", "compare", "results", "table"}
+"""The commands whose `--out` is the folder of runs."""
+
+_MODULE = f"{__package__}.reproduce"
+"""What the process of a lane runs: this module, which then works through the tasks it reads."""
+
+if TYPE_CHECKING:
+    from ..reproduce import Cell, Recipe
+
+
+@click.command()
+@out_option
+@click.pass_context
+def demo(ctx: click.Context, out: Path | None) -> None:
+    """Draw mini-Earth, embed its pictures, train Pinpoint, run it and baselines, and print the tables.
+
+    Needs nothing but what is installed; takes a few minutes. Pictures and features are kept, so a
+    second time takes seconds. Mini-Earth is procedural: it shows that the software works, not that
+    an idea does.
+
+    \b
+    Example:
+      pinpoint demo
+    """
+    from ..reproduce import load_recipe
+
+    run_steps(ctx, load_recipe("demo"), out)
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--dry-run", is_flag=True, help="Say what is here, what is missing, how big and how long; run nothing."
+)
+@click.option("--all", "everything", is_flag=True, help="Run the recipe's further steps as well.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Run so many of the recipe's lanes at once, each in a process of its own.",
+)
+@click.option(
+    "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=5; compare nothing."
+)
+@out_option
+@json_option
+@click.pass_context
+def reproduce(
+    ctx: click.Context,
+    name: str | None,
+    dry_run: bool,
+    everything: bool,
+    jobs: int,
+    only: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Run a recipe and compare its scores with the expected ones; exit code 1 if one fails.
+
+    NAME is a recipe of the package or a TOML file; without it all recipes are listed. OK is within
+    the tolerance, near within three times it.
+
+    \b
+    Examples:
+      pinpoint reproduce
+      pinpoint reproduce demo
+      pinpoint reproduce demo --dry-run
+      pinpoint reproduce mini-earth --jobs 2
+      pinpoint reproduce mini-earth --only world=5
+    """
+    from ..reproduce import check, load_recipe, recipe_names
+    from ..running import results_root
+
+    if name is None:
+        _list([load_recipe(known) for known in recipe_names()], as_json)
+        return
+    recipe = load_recipe(name)
+    if everything:
+        recipe = replace(recipe, steps=recipe.steps + recipe.more)
+    recipe = _chosen(recipe, jobs, only)
+    if dry_run:
+        _dry_run(ctx, recipe, ["reproduce", name, *([] if only is None else ["--only", only])], as_json)
+        return
+    # What the steps print is not the answer of this command where the answer is JSON.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        run_steps(ctx, recipe, out, jobs)
+    if only is not None:
+        if as_json:
+            print_json([])
+        click.echo(f"{only} is done; when all lanes are, `pinpoint reproduce {name}` compares", err=True)
+        return
+    cells = check(recipe, results_root(out))
+    _print_cells(recipe, cells, as_json)
+    if any(cell.verdict == "FAIL" for cell in cells):
+        ctx.exit(1)
+
+
+def run_steps(ctx: click.Context, recipe: Recipe, out: Path | None, jobs: int = 1) -> None:
+    """Every step of a recipe through the command line itself; finished runs are not run again.
+
+    With several `jobs` consecutive steps that have lanes are run lane beside lane. A step without one
+    waits for all before it.
+    """
+    from .main import cli as pinpoint
+
+    plugins = [word for plugin in ctx.find_root().obj or () for word in ("--plugin", plugin)]
+    tasks = []
+    for number, step in enumerate(recipe.steps, 1):
+        where = ["--out", str(out)] if out is not None and step.words[0] in _READ_OR_WRITE_RUNS else []
+        command = [*step.words, *where]
+        title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(command)}"
+        tasks.append((step.lane, Task(title, [*plugins, *command])))
+    for in_lanes, stretch in groupby(tasks, lambda item: jobs > 1 and item[0] is not None):
+        lanes: dict[str, list[Task]] = {}
+        for lane, task in stretch:
+            if in_lanes:
+                lanes.setdefault(str(lane), []).append(task)
+            else:
+                task.run(pinpoint)
+        if lanes:
+            run_lanes(lanes, jobs, _MODULE)
+
+
+def _chosen(recipe: Recipe, jobs: int, only: str | None) -> Recipe:
+    """The recipe, or one lane of it; lanes that are asked for and not there are refused."""
+    if jobs == 1 and only is None:
+        return recipe
+    if not recipe.lanes:
+        raise UsageError(
+            f"--{'only' if jobs == 1 else 'jobs'} needs a recipe with lanes",
+            found=f"the steps of '{recipe.name}' may need one another",
+            fix='run it without, or say in its TOML which do not: lanes = "NAME", a name of [each]',
+        )
+    if only is None:
+        return recipe
+    if jobs > 1:
+        raise UsageError(
+            "--jobs has nothing to run beside one lane", found=f"--only {only}", fix="give one of the two"
+        )
+    if only not in recipe.lanes:
+        raise UsageError(
+            f"recipe '{recipe.name}' has no lane '{only}'",
+            found=", ".join(recipe.lanes),
+            fix=f"choose one of them, such as --only {recipe.lanes[0]}",
+        )
+    return replace(recipe, steps=tuple(step for step in recipe.steps if step.lane == only))
+
+
+def _list(recipes: Sequence[Recipe], as_json: bool) -> None:
+    rows = [
+        {
+            "name": recipe.name,
+            "status": recipe.status,
+            "hours": f"{recipe.hours:g}",
+            "GB": f"{recipe.gigabytes:g}",
+            "title": recipe.title,
+        }
+        for recipe in recipes
+    ]
+    print_listing(rows, as_json, "no recipes")
+
+
+def _dry_run(ctx: click.Context, recipe: Recipe, command: Sequence[str], as_json: bool) -> None:
+    from ..reproduce import look_for
+
+    findings = look_for(recipe, registry_of(ctx))
+    missing = [item for item in findings if not item.found]
+    if as_json:
+        print_json(
+            {
+                "name": recipe.name,
+                "status": recipe.status,
+                "hours": recipe.hours,
+                "gigabytes": recipe.gigabytes,
+                "needs": [
+                    {
+                        "kind": item.need.kind,
+                        "name": item.need.name,
+                        "found": item.found,
+                        "detail": item.detail,
+                    }
+                    for item in findings
+                ],
+                "lanes": list(recipe.lanes),
+                "steps": [list(step.words) for step in recipe.steps],
+            }
+        )
+        return
+    click.echo(f"{recipe.title} ({recipe.status})")
+    for item in findings:
+        size = f", {item.need.gigabytes:g} GB" if item.need.gigabytes else ""
+        word = "found  " if item.found else "missing"
+        click.echo(f"  {word}  {item.need.kind} {item.need.name}{size}: {item.detail}")
+    click.echo(f"about {recipe.gigabytes:g} GB to have, roughly {recipe.hours:g} hours to run; the steps:")
+    for step in recipe.steps:
+        click.echo(f"  pinpoint {shlex.join(step.words)}")
+    if len(recipe.lanes) > 1:
+        click.echo(f"lanes for --jobs and --only: {', '.join(recipe.lanes)}")
+    click.echo(f"next: {missing[0].detail}" if missing else f"next: pinpoint {shlex.join(command)}")
+
+
+def _print_cells(recipe: Recipe, cells: Sequence[Cell], as_json: bool) -> None:
+    rows = [
+        {
+            "run": cell.run,
+            "protocol": cell.protocol,
+            "metric": cell.metric,
+            "expected": cell.expected if as_json else f"{cell.expected:g}",
+            "found": cell.found if as_json or cell.found is None else f"{cell.found:.2f}",
+            "difference": cell.difference
+            if as_json or cell.difference is None
+            else f"{cell.difference:+.2f}",
+            "verdict": cell.verdict,
+        }
+        for cell in cells
+    ]
+    print_listing(rows, as_json, f"recipe '{recipe.name}' expects no scores")
+    if not as_json:
+        verdicts = [cell.verdict for cell in cells]
+        counts = ", ".join(f"{verdicts.count(word)} {word}" for word in ("OK", "near", "FAIL"))
+        click.echo(f"{counts}; status of the expectations: {recipe.status}")
+
+
+if __name__ == "__main__":
+    from .main import cli
+
+    work(cli)

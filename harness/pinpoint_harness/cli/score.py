@@ -1,0 +1,89 @@
+"""`pinpoint score`: answers made elsewhere, and runs scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import UsageError
+from ..types import DataLocation
+from .options import (
+    fresh_option,
+    location_options,
+    name_option,
+    out_option,
+    registry_of,
+    settings_option,
+    subset_options,
+)
+from .scoring_options import Measure, exclude_option, measure_options
+
+if TYPE_CHECKING:
+    from ..artifacts import Subset
+
+
+@click.command()
+@click.argument("answers")
+@click.option("--dataset", metavar="NAME", help="The dataset a file of answers belongs to.")
+@location_options()
+@settings_option
+@subset_options()
+@name_option
+@out_option
+@fresh_option
+@exclude_option
+@measure_options()
+@click.pass_context
+def score(
+    ctx: click.Context,
+    answers: str,
+    dataset: str | None,
+    location: DataLocation,
+    settings: Sequence[str],
+    subset: Subset,
+    name: str | None,
+    out: Path | None,
+    fresh: bool,
+    exclude: str | None,
+    measure: Measure,
+) -> None:
+    """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
+
+    A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
+    passes parameters to the method `stored-predictions`. With --exclude only the photos count that
+    an audit (`pinpoint audit`) leaves.
+
+    \b
+    Examples:
+      pinpoint score answers.csv --dataset yfcc4k --name my-model
+      pinpoint score my-model@yfcc4k --all-protocols
+    """
+    from ..api import read_run
+    from ..params import parse_settings
+    from ..running import build_request
+    from ..running.runner import run as run_request
+
+    registry = registry_of(ctx)
+    measure = replace(measure, exclude=exclude)
+    if dataset is None:
+        if Path(answers).is_file():
+            raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
+        stored = read_run(answers, out)
+        measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
+        return
+    opened = registry.open_dataset(dataset, location)
+    request = build_request(
+        registry.method("stored-predictions"),
+        dataset,
+        opened,
+        parameters={"file": answers, **parse_settings(settings)},
+        subset=subset,
+        label=name or Path(answers).stem,
+        out=out,
+        fresh=fresh,
+    )
+    measure.report(run_request(request), lambda: opened)

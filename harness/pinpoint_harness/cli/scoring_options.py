@@ -1,0 +1,98 @@
+"""How a run is measured, and what is printed of it: options that `run`, `score` and `ceiling` share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import Command, gathered, json_option, radii_option
+from .print_scores import print_report
+
+if TYPE_CHECKING:
+    from ..evaluation import Part
+    from ..running import Run
+    from ..types import Dataset
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The protocols asked for, and the form of the answer."""
+
+    protocols: Sequence[str]
+    all_protocols: bool
+    radii_km: Sequence[float]
+    as_json: bool
+    quiet: bool
+    exclude: str | None = None
+    """`FILE[:KIND,...]`, an audit and what to leave out."""
+
+    def report(self, run: Run, dataset: Callable[[], Dataset]) -> None:
+        """Score a run by every protocol asked for and print what came out.
+
+        `dataset` is opened only for administrative accuracy, whose truth is not in the run.
+        """
+        from ..evaluation import PROTOCOLS, score_run
+
+        default = (run.record["dataset"]["default_protocol"],)
+        names = tuple(PROTOCOLS) if self.all_protocols else tuple(dict.fromkeys(self.protocols)) or default
+        part = None if self.exclude is None else read_part(self.exclude)
+        scores = [
+            score_run(run, name, radii_km=self.radii_km, truth=lambda: dataset().truth(), part=part)
+            for name in names
+        ]
+        if self.quiet:
+            click.echo(run.folder)
+        else:
+            print_report(run, scores, self.as_json)
+
+
+exclude_option = click.option(
+    "--exclude",
+    metavar="FILE[:KIND,...]",
+    help="Leave out what an audit found: same-author, near-duplicates, placeholders [default: all three]; "
+    "the row is marked.",
+)
+
+
+def read_part(text: str) -> Part | None:
+    """The photos that `--exclude` leaves."""
+    from ..audit.result import parse_exclusion, read_audit
+
+    path, kinds = parse_exclusion(text)
+    return read_audit(path).view(kinds)
+
+
+def measure_options() -> Callable[[Command], Command]:
+    """The options above as one `measure`."""
+    options: list[Callable[[Command], Command]] = [
+        click.option(
+            "--protocol",
+            "protocols",
+            multiple=True,
+            metavar="NAME",
+            help="How to measure; may be given again [default: the dataset's own].",
+        ),
+        click.option("--all-protocols", is_flag=True, help="Measure by every distance protocol."),
+        radii_option,
+        json_option,
+        click.option("-q", "--quiet", is_flag=True, help="Print only the folder of the run."),
+    ]
+
+    def gather(
+        protocols: Sequence[str],
+        all_protocols: bool,
+        radii_km: Sequence[float],
+        as_json: bool,
+        quiet: bool,
+    ) -> dict[str, Any]:
+        from ..evaluation import ADMIN_PRESETS, get_protocol
+
+        for name in protocols:  # now, and not after a run of hours
+            if name not in ADMIN_PRESETS:
+                get_protocol(name)
+        return {"measure": Measure(protocols, all_protocols, radii_km, as_json, quiet)}
+
+    return gathered(options, gather)

@@ -1,0 +1,104 @@
+"""What a list of errors says about a method: shares within radii, mean, median, GeoScore.
+
+Errors are `(n,)` kilometres, one per truth row, `inf` for a row without an answer. NaN is refused
+everywhere: it would silently be neither a hit nor a miss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import DataError, UsageError
+from ..types import RADII_KM
+
+if TYPE_CHECKING:
+    from ..types import Floats
+
+GEOSCORE_MAXIMUM = 5000.0
+GEOSCORE_SCALE_KM = 1492.7
+"""Distance at which the points fall to 1/e of the maximum, as PIGEON and OSV-5M set it."""
+
+
+def hits(error_km: ArrayLike, radii_km: Sequence[float], inclusive: bool) -> NDArray[np.bool_]:
+    """Whether each error lies within each radius, `(n, r)`; a miss is within none."""
+    errors = checked_errors(error_km)[:, None]
+    radii = np.asarray(radii_km, dtype=np.float64)
+    return errors <= radii if inclusive else errors < radii
+
+
+def threshold_accuracy(
+    error_km: ArrayLike, radii_km: Sequence[float] = RADII_KM, *, inclusive: bool
+) -> dict[float, float]:
+    """Share of rows, 0 to 1, within each radius.
+
+    A row without an answer has error `inf` and counts as a miss, so the denominator is always
+    the number of truth rows.
+    """
+    within = hits(error_km, radii_km, inclusive)
+    _require_rows(len(within))
+    return dict(zip(radii_km, within.mean(axis=0).tolist(), strict=True))
+
+
+def geoscore(error_km: ArrayLike, rounded: bool) -> Floats:
+    """Points of each row, `5000 exp(-d / 1492.7)`: 5000 for a perfect answer, 0 for a miss.
+
+    `rounded` gives whole points per row, as PIGEON and the game do; OSV-5M does not round.
+    """
+    points: Floats = GEOSCORE_MAXIMUM * np.exp(-checked_errors(error_km) / GEOSCORE_SCALE_KM)
+    return np.round(points) if rounded else points
+
+
+def mean_km(error_km: ArrayLike) -> tuple[float | None, int]:
+    """Mean over the rows with an answer, and how many these are; None over no rows.
+
+    Two means compare only when their n does: leaving out the hard rows makes this one smaller.
+    """
+    errors = checked_errors(error_km)
+    answered = errors[np.isfinite(errors)]
+    return (float(answered.mean()) if len(answered) else None), len(answered)
+
+
+def median_km(error_km: ArrayLike) -> float:
+    """Median over all rows, misses counting as `inf`; `inf` when half or more are misses."""
+    errors = checked_errors(error_km)
+    _require_rows(len(errors))
+    return float(np.median(errors))
+
+
+def metric_names(radii_km: Sequence[float] = RADII_KM) -> tuple[str, ...]:
+    """Metrics in the order of every table, named as in published rows: `acc_1km`, ..., `geoscore`.
+
+    Accuracies under these names are percentages. Raises UsageError unless the radii are positive
+    and different from one another.
+    """
+    if not all(0 < radius < np.inf for radius in radii_km) or len(set(radii_km)) < len(radii_km):
+        raise UsageError(
+            "radii must be positive, finite and different from one another",
+            found=", ".join(f"{radius:.10g}" for radius in radii_km),
+        )
+    return (*(f"acc_{radius:.10g}km" for radius in radii_km), "mean_km", "median_km", "geoscore")
+
+
+def checked_errors(error_km: ArrayLike) -> Floats:
+    """Errors as float64 `(n,)`; DataError when one is NaN or negative."""
+    errors = np.asarray(error_km, dtype=np.float64)
+    if errors.ndim != 1:
+        raise UsageError("errors are one number per truth row", found=f"an array of shape {errors.shape}")
+    # Written so that NaN, which compares false with everything, is refused as well.
+    refused = np.flatnonzero(~(errors >= 0))
+    if len(refused):
+        raise DataError(
+            "an error is a distance, or inf for a row without an answer",
+            found=f"{len(refused)} NaN or negative, first {errors[refused[0]]} at row {refused[0]}",
+            fix="measure them with Protocol.distance_km, which gives inf where there is no answer",
+        )
+    return errors
+
+
+def _require_rows(count: int) -> None:
+    if count == 0:
+        raise DataError("there is no row to score", fix="check the list of ids against the truth file")

@@ -1,0 +1,255 @@
+"""From a run to its scores under a protocol: every truth row counts, failures are misses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from ..artifacts import canonical_json, id_list_sha256, read_json, write_atomic
+from ..errors import DataError, UsageError
+from ..running import Run
+from ..running import predictions as answers
+from ..types import RADII_KM, STATUS, Candidates
+from .admin import ADMIN_PRESETS, admin_estimates
+from .bootstrap import Clusters, Estimate, cluster, estimate_all
+from .protocols import Protocol, get_protocol
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SCORE_VERSION = 1
+"""Rises when the same answers would score differently; older stored scores are then redone."""
+
+RESAMPLES = 1000
+_ABSENT = ("missing", "unreadable")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of a dataset's photos under a name, such as those left when leaks are taken out.
+
+    A score over a part says so, and no table ranks it against full rows.
+    """
+
+    title: str
+    ids: frozenset[str]
+    dataset_hash: str
+
+    def rows(self, run: Run, ids: pd.Series[str]) -> NDArray[np.bool_]:
+        """Which rows of a run belong to it; an error for another dataset's run, or if there are none."""
+        if run.record["recipe"]["dataset_hash"] != self.dataset_hash:
+            raise DataError(
+                f"the part '{self.title}' is not of the truth that '{run.title}' was run on",
+                found=f"{len(self.ids):,} photos of another set or edition; the run is on '{run.dataset}'",
+                fix=f"audit '{run.dataset}' with the truth file of the run",
+            )
+        kept = ids.isin(self.ids).to_numpy()
+        if not kept.any():
+            raise UsageError(f"no photo of '{run.title}' is left {self.title}", fix="leave out less")
+        return kept
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What one protocol says of one run.
+
+    `estimates` counts every truth row, or every row of the `part` that is named. `present` is the
+    second figure, over the photos that could be read, with the hash of their ids; None when that
+    is all of them.
+    """
+
+    protocol: str
+    counts: dict[str, int]
+    clusters: str
+    estimates: dict[str, Estimate]
+    present: dict[str, Estimate] | None
+    present_rows: int
+    present_ids_sha256: str
+    part: str = ""
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per metric: value, standard error, interval, n."""
+        return pd.DataFrame({name: item.to_dict() for name, item in self.estimates.items()}).T
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol,
+            "counts": self.counts,
+            "clusters": self.clusters,
+            "estimates": _as_dicts(self.estimates),
+            "present": None if self.present is None else _as_dicts(self.present),
+            "present_rows": self.present_rows,
+            "present_ids_sha256": self.present_ids_sha256,
+            **({"part": self.part} if self.part else {}),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Scores:
+        known = {name: stored[name] for name in cls.__dataclass_fields__ if name != "part"}
+        known["part"] = stored.get("part", "")
+        present = known["present"]
+        return cls(
+            **known
+            | {
+                "estimates": _as_estimates(known["estimates"]),
+                "present": None if present is None else _as_estimates(present),
+            }
+        )
+
+
+def score_run(
+    run: Run,
+    protocol: str,
+    *,
+    radii_km: Sequence[float] = RADII_KM,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    truth: Callable[[], pd.DataFrame] | None = None,
+    part: Part | None = None,
+) -> Scores:
+    """Score a stored run by a protocol or admin preset, or read its score if it was scored so before.
+
+    Only the photos of `part` count where one is given. `truth` gives the dataset's table, which only
+    administrative accuracy needs: place names are not in the run.
+    """
+    by_places = protocol in ADMIN_PRESETS
+    settings: dict[str, Any] = {
+        "score_version": SCORE_VERSION,
+        "radii_km": [] if by_places else list(radii_km),
+        "resamples": resamples,
+        "seed": seed,
+    }
+    name = f"{protocol}{'' if by_places else _radii_suffix(radii_km)}"
+    if part is not None:
+        chosen_ids = id_list_sha256(part.ids)
+        settings["part"] = {"title": part.title, "ids_sha256": chosen_ids}
+        name += f"+part-{chosen_ids[:16]}"
+    path = run.folder / "scores" / f"{name}.json"
+    if path.exists() and (stored := read_json(path)).get("settings") == settings:
+        return Scores.from_dict(stored)
+    how = {"cluster_column": run.record["dataset"]["cluster_column"], "resamples": resamples, "seed": seed}
+    if by_places:
+        if truth is None:
+            raise UsageError(f"'{protocol}' needs the truth's place names", fix="give the truth table")
+        frame = _only(run, part, run.table())[0]
+        scores = score_places(frame, truth(), protocol, **how)
+    else:
+        frame, alternatives = _only(run, part, run.table())
+        chosen = get_protocol(protocol)
+        scores = score_frame(frame, chosen, alternatives=alternatives, radii_km=radii_km, **how)
+    if part is not None:
+        rows = run.record["counts"]["total"]
+        scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
+    path.parent.mkdir(exist_ok=True)
+    write_atomic(path, canonical_json({**scores.to_dict(), "settings": settings}, sort_keys=False))
+    return scores
+
+
+def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, Candidates | None]:
+    """The run's rows that count and, of an oracle, their alternatives."""
+    if part is not None:
+        table = table.filter(pa.array(part.rows(run, table["id"].to_pandas())))
+    return answers.to_frame(table), answers.candidates_of(table) if run.oracle else None
+
+
+def score_places(
+    frame: pd.DataFrame,
+    truth: pd.DataFrame,
+    preset: str,
+    *,
+    cluster_column: str = "",
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Scores:
+    """Administrative accuracy of a run's rows, in the form of any other score."""
+    clusters = cluster(frame["author"].tolist(), cluster_column or "author", len(frame))
+    return Scores(
+        protocol=preset,
+        counts=_counts(frame),
+        clusters=clusters.describe(),
+        estimates=admin_estimates(frame, truth, preset, clusters, resamples=resamples, seed=seed),
+        present=None,
+        present_rows=len(frame),
+        present_ids_sha256="",
+    )
+
+
+def score_frame(
+    frame: pd.DataFrame,
+    protocol: Protocol,
+    *,
+    cluster_column: str = "",
+    alternatives: Candidates | None = None,
+    radii_km: Sequence[float] = RADII_KM,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Scores:
+    """Score rows of `id, latitude, longitude, predicted_latitude, predicted_longitude, status, author`.
+
+    `alternatives` makes an oracle of it: each row counts with the best of its candidates.
+    """
+    error_km = errors_km(frame, protocol, alternatives)
+    status = frame["status"].str.partition(":")[0]
+    present = (~status.isin(_ABSENT)).to_numpy()
+
+    def estimates(rows: NDArray[np.bool_]) -> tuple[dict[str, Estimate], Clusters]:
+        clusters = cluster(frame["author"][rows].tolist(), cluster_column or "author", int(rows.sum()))
+        return (
+            estimate_all(
+                error_km[rows],
+                clusters,
+                radii_km=radii_km,
+                inclusive=protocol.inclusive,
+                round_geoscore=protocol.round_geoscore,
+                resamples=resamples,
+                seed=seed,
+            ),
+            clusters,
+        )
+
+    everything, clusters = estimates(np.ones(len(frame), dtype=bool))
+    second = estimates(present)[0] if 0 < present.sum() < len(frame) else None
+    return Scores(
+        protocol=protocol.name,
+        counts=_counts(frame),
+        clusters=clusters.describe(),
+        estimates=everything,
+        present=second,
+        present_rows=int(present.sum()),
+        present_ids_sha256=id_list_sha256(frame["id"][present]),
+    )
+
+
+def _counts(frame: pd.DataFrame) -> dict[str, int]:
+    counts = frame["status"].str.partition(":")[0].value_counts()
+    return {"total": len(frame)} | {word: int(counts.get(word, 0)) for word in STATUS}
+
+
+def errors_km(
+    frame: pd.DataFrame, protocol: Protocol, alternatives: Candidates | None = None
+) -> NDArray[np.float64]:
+    """Distance of every row's answer, `inf` for a miss; of the best alternative where there are some."""
+    truth = frame[["latitude", "longitude"]].to_numpy()
+    best = protocol.distance_km(truth, frame[["predicted_latitude", "predicted_longitude"]].to_numpy())
+    if alternatives is not None:
+        for slot in range(alternatives.coordinates.shape[1]):
+            best = np.minimum(best, protocol.distance_km(truth, alternatives.coordinates[:, slot]))
+    return best
+
+
+def _radii_suffix(radii_km: Sequence[float]) -> str:
+    """Nothing for the field's five radii, else the radii themselves."""
+    return "" if tuple(radii_km) == RADII_KM else "+" + "+".join(f"{radius:g}km" for radius in radii_km)
+
+
+def _as_dicts(estimates: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.to_dict() for name, estimate in estimates.items()}
+
+
+def _as_estimates(stored: dict[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate.from_dict(values) for name, values in stored.items()}

@@ -1,0 +1,27 @@
+"""Feature stores: how they are made, found, imported and exported."""
+
+from __future__ import annotations
+
+from .embed import EmbedRequest, complete, features_of, tile_of
+from .exchange import ImportRequest, Normalisation, export_store, import_store
+from .lookup import FinishedStores, Shelf
+from .store import FeatureStore, find_store, iter_stores, store_parent, stores_root, write_matrix_header
+
+__all__ = [
+    "EmbedRequest",
+    "FeatureStore",
+    "FinishedStores",
+    "ImportRequest",
+    "Normalisation",
+    "Shelf",
+    "complete",
+    "export_store",
+    "features_of",
+    "find_store",
+    "import_store",
+    "iter_stores",
+    "store_parent",
+    "stores_root",
+    "tile_of",
+    "write_matrix_header",
+]

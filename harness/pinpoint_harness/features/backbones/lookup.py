@@ -1,0 +1,84 @@
+"""From a backbone's name, hub id or folder to a backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import HarnessError, PluginError, UsageError
+from ...plugins import Entry, Origin, Registry
+from ...types import Backbone, BackboneInfo, Context
+from .weights import HUB_ID, fetch_weights, local_weights, missing_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+HUGGING_FACE = "pinpoint_harness.features.backbones.tower:HuggingFaceTower"
+
+
+@dataclass(frozen=True)
+class BackboneSource:
+    """A backbone that has a name and is not loaded; `weights` is a hub id, a folder, or empty."""
+
+    name: str
+    entry: Entry[BackboneInfo]
+    weights: str
+
+    def is_here(self) -> bool:
+        """Whether it can be opened without a download."""
+        return not self.weights or local_weights(self.weights) is not None
+
+    def open(self, context: Context, *, fetch: bool = False) -> Backbone:
+        """The backbone, ready to be asked; WeightsError where its weights are not to be had."""
+        folder = None
+        if self.weights:
+            folder = fetch_weights(self.weights) if fetch else local_weights(self.weights)
+            if folder is None:
+                raise missing_weights(self.weights, f"needed by the backbone '{self.name}'")
+        try:
+            backbone: Backbone = self.entry.load()(folder, context)
+        except HarnessError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"backbone '{self.name}' cannot be set up", found=f"{type(error).__name__}: {error}"
+            ) from error
+        return backbone
+
+    def content(self, backbone: Backbone) -> Mapping[str, Any]:
+        """What its features depend on, by content and never by name or place."""
+        return {
+            "target": self.entry.target,
+            "plugin_sha256": self.entry.origin.file_sha256,
+            **backbone.content(),
+        }
+
+
+def find_backbone(registry: Registry, name: str, weights: str | None = None) -> BackboneSource:
+    """The backbone of a registered name, a Hugging Face id or a local folder; nothing is loaded.
+
+    `weights` replaces the weights a registered backbone names. An id that a registered backbone
+    names as its weights stands for that backbone, so that both find the same stores.
+    """
+    by_weights = {entry.info.weights: entry for entry in registry.backbones.values() if entry.info.weights}
+    entry = registry.backbones.get(name) or by_weights.get(name)
+    if entry is not None:
+        if weights and not entry.info.weights:
+            raise UsageError(f"backbone '{entry.name}' carries its own weights", fix="leave --weights out")
+        return BackboneSource(entry.name, entry, weights or entry.info.weights)
+    if Path(name).expanduser().is_dir():
+        return _unregistered(Path(name).expanduser().resolve().name, weights or name)
+    if HUB_ID.fullmatch(name):
+        return _unregistered(name, weights or name)
+    raise UsageError(
+        f"there is no backbone '{name}'",
+        found=", ".join(sorted(registry.backbones)) or "none is registered",
+        fix="give one of these, a Hugging Face id (owner/name), or a folder with a checkpoint",
+    )
+
+
+def _unregistered(name: str, weights: str) -> BackboneSource:
+    info = BackboneInfo(title=name, width=0, weights=weights)
+    entry = Entry("backbone", name, HUGGING_FACE, info, Origin("Hugging Face", "built-in"))
+    return BackboneSource(name, entry, weights)

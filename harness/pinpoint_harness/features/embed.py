@@ -1,0 +1,288 @@
+"""Completing a feature store: every photo of a dataset through a backbone, once.
+
+Pictures are decoded and prepared ahead in threads while the network works. It gets exactly one
+tile of pictures at a time, in whole row blocks, so a feature depends neither on its neighbours nor
+on its place among them, nor on where a killed process went on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from ..artifacts import (
+    Artifact,
+    Content,
+    Session,
+    Subset,
+    UnfinishedError,
+    canonical_json,
+    id_list_sha256,
+    read_json,
+    truth_recipe,
+    write_atomic,
+)
+from ..batching import Share, Tile, tiles, whole_blocks
+from ..errors import DataError, HarnessError, PluginError
+from ..images import Failure, decoder_name
+from ..images.prefetch import prefetch
+from ..progress import phase
+from ..types import Backbone, Context, Dataset
+from .backbones import BackboneSource
+from .store import NOT_FINITE, FeatureStore, store_files, store_parent, write_matrix_header
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from ..images import ImageStore
+
+    Prepared = Iterator[tuple[int, Any]]
+
+SHARD_TILES = 16
+"""Tiles that are committed as one; not in the key, since shards are joined in the end."""
+
+_FEATURES = ".npy"
+_FAILURES = ".failures.json"
+
+
+@dataclass(frozen=True)
+class EmbedRequest:
+    """A dataset, a backbone, and how and where to bring them together."""
+
+    dataset_name: str
+    dataset: Dataset
+    source: BackboneSource
+    root: Path
+    context: Context = field(default_factory=Context)
+    subset: Subset = field(default_factory=Subset)
+    share: Share = field(default_factory=Share)
+    fresh: bool = False
+
+
+def complete(request: EmbedRequest) -> FeatureStore:
+    """The store of the request: found, resumed, or made.
+
+    Photos that cannot be read, and those whose feature is not finite, are in the store's failures.
+    With a `share`, only that part is embedded; whoever is last puts the store together, for the
+    others who are still running. UnfinishedError is raised where nobody is left to wait for.
+    """
+    full_truth = request.dataset.truth()
+    # In the order of the ids, so that the store does not depend on that of the truth file.
+    truth = request.subset.of(full_truth).sort_values("id", ignore_index=True)
+    backbone = request.source.open(request.context, fetch=True)
+    with request.dataset.images() as images:
+        refs = images.find(truth["image"])
+        if not (refs >= 0).any():
+            raise DataError(
+                f"none of the {len(truth)} photos of '{request.dataset_name}' was found",
+                found=f"the first one looked for is '{truth['image'].iloc[0]}'",
+                fix="give the folder or archive that holds them with --images",
+            )
+        recipe = _recipe(request, backbone, full_truth, truth, refs)
+        parent = store_parent(request.root, request.dataset_name, request.source.name)
+        artifact = Artifact.begin(parent, "features", recipe, fresh=request.fresh)
+        if artifact.complete:
+            return FeatureStore.open(artifact.folder)
+        with Session(artifact.folder, request.context) as session:
+            with artifact.work():
+                session.phase("prepare")
+                _embed(artifact, request, backbone, truth, images, refs)
+                session.phase("embed")
+            with artifact.alone():
+                finished = artifact.complete
+                files = {} if finished else _put_together(artifact, request, backbone, truth)
+            artifact.finish(files)
+            session.phase("store")
+    return FeatureStore.open(artifact.folder)
+
+
+def _recipe(
+    request: EmbedRequest,
+    backbone: Backbone,
+    full_truth: pd.DataFrame,
+    truth: pd.DataFrame,
+    refs: NDArray[np.int64],
+) -> dict[str, Any]:
+    """Everything that changes a feature or a row, by content and never by name or place."""
+    rows = zip(truth["id"], truth["source"], strict=True)
+    return {
+        **truth_recipe(full_truth, truth, request.subset),
+        "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in rows),
+        "images": {
+            "present_ids_sha256": id_list_sha256(truth["id"][refs >= 0]),
+            "decoder": decoder_name(),
+        },
+        "backbone": dict(request.source.content(backbone)),
+        "device": request.context.device.partition(":")[0],
+        "dtype": request.context.dtype,
+        "tile": tile_of(backbone),
+    }
+
+
+def _shards(truth: pd.DataFrame, backbone: Backbone) -> list[Tile]:
+    return list(tiles(len(truth), SHARD_TILES * tile_of(backbone)))
+
+
+def _embed(
+    artifact: Artifact,
+    request: EmbedRequest,
+    backbone: Backbone,
+    truth: pd.DataFrame,
+    images: ImageStore,
+    refs: NDArray[np.int64],
+) -> None:
+    """Commit every shard of this process's share that is not there yet."""
+    done = artifact.finished_shards(_FEATURES)
+    mine = [shard for shard in _shards(truth, backbone) if request.share.has(shard.index)]
+    todo = [shard for shard in mine if shard.index not in done]
+    rows = np.concatenate([np.arange(shard.start, shard.stop) for shard in todo] or [np.empty(0, np.int64)])
+    prepared = prefetch(
+        lambda index: images.read(refs[rows[index]]),
+        len(rows),
+        threads=os.cpu_count() or 1,
+        depth=2 * tile_of(backbone),  # one tile with the network, one being decoded
+        transform=backbone.prepare,
+    )
+    title = f"{request.source.name} of {request.dataset_name}"
+    total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
+    with closing(prepared), phase(title, total, done=total - left) as advance:
+        for shard in todo:
+            features, failures = features_of(
+                shard, backbone, prepared, request.source.name, tile_of(backbone)
+            )
+            # Failures first: the features stand for "this shard is done".
+            write_atomic(
+                artifact.shard_path(shard.index, _FAILURES),
+                canonical_json({str(shard.start + row): why for row, why in failures.items()}),
+            )
+            write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
+            advance(len(shard))
+
+
+def tile_of(backbone: Backbone) -> int:
+    """Pictures in one call: those the backbone asks for, filled up to whole row blocks."""
+    return whole_blocks(backbone.tile)
+
+
+def features_of(
+    shard: Tile, backbone: Backbone, prepared: Prepared, name: str, tile_size: int
+) -> tuple[NDArray[np.float16], dict[int, str]]:
+    """Features of a shard's readable photos in order, and the status of each of the others by position.
+
+    `tile_size` is `tile_of(backbone)`, or 1 for a backbone that `takes_any_tile`.
+    """
+    failures: dict[int, str] = {}
+    parts = [np.empty((0, backbone.width), np.float16)]
+    running: tuple[list[int], Any] | None = None
+
+    def collect() -> None:
+        if running is not None:
+            positions, answer = running
+            half = _half(answer, (tile_size, backbone.width), name)
+            parts.append(_finite(half, positions, failures, name))
+
+    try:
+        for tile in tiles(len(shard), tile_size):
+            given = [next(prepared)[1] for _ in range(len(tile))]
+            readable = [row for row, image in enumerate(given) if not isinstance(image, Failure)]
+            failures |= {
+                tile.start + row: image.status
+                for row, image in enumerate(given)
+                if isinstance(image, Failure)
+            }
+            if readable:
+                filled = [given[row] for row in readable]
+                answer = backbone.features(filled + [filled[-1]] * (tile_size - len(filled)))
+                # A GPU is still at it: what is fetched now is the tile before.
+                collect()
+                running = [tile.start + row for row in readable], answer
+        collect()
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"backbone '{name}' failed; what was finished before is kept",
+            found=f"{type(error).__name__}: {error}",
+            fix="mend it and give the same command again to resume",
+        ) from error
+    return np.concatenate(parts), failures
+
+
+def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]:
+    """A backbone's answer as fp16 in the host's memory; what fp16 cannot hold becomes infinite."""
+    if hasattr(answer, "cpu"):  # a tensor, narrowed before it travels
+        answer = answer.half().cpu().numpy()
+    with np.errstate(over="ignore"):
+        half = np.asarray(answer).astype(np.float16, copy=False)
+    if half.shape != shape:
+        raise PluginError(
+            f"backbone '{name}' must answer with an array of shape {shape}",
+            found=f"shape {half.shape}",
+        )
+    return half
+
+
+def _finite(
+    half: NDArray[np.float16], positions: Sequence[int], failures: dict[int, str], name: str
+) -> NDArray[np.float16]:
+    """The rows that hold numbers; the others join the failures, unless of several none is left."""
+    half = half[: len(positions)]
+    finite = np.isfinite(half).all(axis=1)
+    if len(positions) > 1 and not finite.any():
+        raise DataError(
+            f"backbone '{name}' gives no finite feature for any of {len(positions)} photos",
+            found="NaN, infinity, or more than the 65,504 that fp16 holds",
+            fix="check its weights; try --dtype float32",
+        )
+    failures |= {positions[row]: NOT_FINITE for row in np.flatnonzero(~finite).tolist()}
+    return half[finite]
+
+
+def _put_together(
+    artifact: Artifact, request: EmbedRequest, backbone: Backbone, truth: pd.DataFrame
+) -> Mapping[str, Content]:
+    """The final files from all shards."""
+    shards = _shards(truth, backbone)
+    missing = {shard.index for shard in shards} - artifact.finished_shards(_FEATURES)
+    if missing:
+        raise UnfinishedError(
+            f"{len(shards) - len(missing)} of {len(shards)} shards are embedded; the rest is other "
+            "processes' share"
+        )
+    failures: dict[int, str] = {}
+    for shard in shards:
+        read = read_json(artifact.shard_path(shard.index, _FAILURES))
+        failures |= {int(row): why for row, why in read.items()}
+    rows = len(truth) - len(failures)
+    if not rows:
+        raise DataError(
+            f"none of the {len(truth)} photos of '{request.dataset_name}' could be read",
+            found=f"the first is {failures[0]}",
+            fix="check the pictures: pinpoint datasets verify",
+        )
+
+    def write(stream: BinaryIO) -> None:
+        write_matrix_header(stream, rows, backbone.width)
+        for shard in shards:
+            features = np.load(artifact.shard_path(shard.index, _FEATURES), allow_pickle=False)
+            stream.write(features.tobytes())
+
+    record = {
+        "dataset": request.dataset_name,
+        "backbone": request.source.name,
+        "rows": rows,
+        "width": backbone.width,
+        "failed": len(failures),
+        "normalisation": "none",
+        "subset": artifact.recipe["subset"],
+        "recipe": dict(artifact.recipe),
+    }
+    return store_files(truth, failures, write, record)

@@ -1,0 +1,178 @@
+"""Which feature store answers a question: found by dataset and backbone, or completed on the spot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts import Subset, canonical_json
+from ..batching import Share
+from ..devices import embedding_context
+from ..errors import DataError, UsageError
+from ..params import train_command
+from ..photo_ids import truth_hash
+from ..types import Context, DataLocation
+from .backbones import BackboneSource, find_backbone
+from .embed import EmbedRequest, complete
+from .store import FeatureStore, iter_stores, store_parent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..plugins import Entry, Registry
+    from ..types import Dataset, MethodInfo
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The stores under one root, as a run sees them; `weights` replaces those the backbone names."""
+
+    registry: Registry
+    root: Path
+    device: str = "cpu"
+    weights: str | None = None
+    share: Share = field(default_factory=Share)
+
+    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
+        """The features of a whole dataset by its name, or any store by its folder."""
+        found = self.find_gallery(name, backbone, data)
+        if found is not None:
+            return found
+        source = find_backbone(self.registry, backbone, self.weights)
+        try:
+            dataset = self.registry.open_dataset(name, DataLocation(data))
+            return complete(self._request(name, dataset, source, Subset()))
+        except DataError as error:
+            raise DataError(
+                f"the gallery '{name}' has no features by '{source.name}' yet, and cannot be embedded",
+                found=": ".join(part for part in (error.asked, error.found) if part),
+                fix=f"pinpoint embed {name} --backbone {source.name} --data PATH --images PATH; or name a "
+                "store's folder as the gallery",
+            ) from error
+
+    def find_gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore | None:
+        """What `gallery` gives without opening the dataset: None where that is still to be done."""
+        source = find_backbone(self.registry, backbone, self.weights)
+        if (Path(name) / "manifest.json").is_file():
+            store = FeatureStore.open(Path(name))
+            if store.backbone != source.name:
+                raise DataError(
+                    f"the gallery '{name}' does not hold features of '{source.name}'",
+                    found=f"features of '{store.backbone}'",
+                    fix="embed both sides with one backbone",
+                )
+            return store
+        if data is not None:
+            return None
+        whole = [store for store in self._stores(name, source) if store.record["subset"] is None]
+        return self._choose(whole, source)
+
+    def queries(
+        self, name: str, dataset: Dataset, backbone: str, truth: pd.DataFrame, subset: Subset
+    ) -> FeatureStore:
+        """The features of a dataset that is run: of all of it if they are there, else of the subset.
+
+        `truth` is the whole one, by which a store of another edition is told.
+        """
+        source = find_backbone(self.registry, backbone, self.weights)
+        edition = truth_hash(truth)
+        whole = [
+            store
+            for store in self._stores(name, source)
+            if store.record["subset"] is None and store.recipe["dataset_hash"] == edition
+        ]
+        found = self._choose(whole, source)
+        return found or complete(self._request(name, dataset, source, subset))
+
+    def weights_of(self, backbone: str) -> str:
+        """The folder or Hugging Face id of a backbone's weights; "" where it carries its own."""
+        return find_backbone(self.registry, backbone, self.weights).weights
+
+    def _request(self, name: str, dataset: Dataset, source: BackboneSource, subset: Subset) -> EmbedRequest:
+        context = embedding_context(self.device)
+        return EmbedRequest(name, dataset, source, self.root, context, subset, self.share)
+
+    def _stores(self, dataset: str, source: BackboneSource) -> list[FeatureStore]:
+        parent = store_parent(self.root, dataset, source.name)
+        return [
+            store for store in iter_stores(self.root, dataset, source.name) if store.folder.parent == parent
+        ]
+
+    def _choose(self, stores: Sequence[FeatureStore], source: BackboneSource) -> FeatureStore | None:
+        """The one that fits; none if nothing does, an error if the choice would be a guess.
+
+        Features made here count only if the weights are those of today, as far as those are on
+        this machine, and those made as they would be made now come first. Of several made with
+        one recipe, while more and more photos were found, the one with most rows is taken.
+        """
+        fitting = list(stores)
+        if any(not store.imported for store in stores) and source.is_here():
+            context = embedding_context(self.device)
+            # As JSON, in which a recipe was stored: there are no tuples in it.
+            wanted = canonical_json(dict(source.content(source.open(context))))
+            fitting = [
+                store
+                for store in stores
+                if store.imported or canonical_json(store.recipe["backbone"]) == wanted
+            ]
+            made_so = [
+                store
+                for store in fitting
+                if store.imported or (store.recipe["device"], store.recipe["dtype"]) == _made(context)
+            ]
+            fitting = made_so or fitting
+        same_recipe = {_without_images(store) for store in fitting}
+        if len(same_recipe) > 1:
+            raise UsageError(
+                f"there are {len(fitting)} stores of '{fitting[0].dataset}' by '{source.name}'",
+                found=", ".join(f"{store.folder} ({_origin(store)})" for store in fitting),
+                fix="move all but one away, or name a gallery by its folder",
+            )
+        return max(fitting, key=lambda store: (len(store), store.key), default=None)
+
+
+@dataclass(frozen=True)
+class FinishedStores:
+    """The stores of a shelf that are there, for a method: none is made while somebody waits for an answer.
+
+    Through these a method sees all that it knows of the world, so `opened` says what that is.
+    """
+
+    shelf: Shelf
+    method: Entry[MethodInfo]
+    params: Any
+    opened: dict[str, None] = field(default_factory=dict)
+
+    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
+        store = self.shelf.find_gallery(name, backbone)
+        if store is None:
+            trained = hasattr(self.method.load(), "stages")
+            raise DataError(
+                f"method '{self.method.name}' needs the features of '{name}' by '{backbone}'",
+                found=f"none under '{self.shelf.root}'",
+                fix=train_command(self.method.name, self.params)
+                if trained
+                else f"pinpoint embed {name} --backbone {backbone}" + (f" --data {data}" if data else ""),
+            )
+        self.opened[store.dataset] = None
+        return store
+
+    def weights_of(self, backbone: str) -> str:
+        return self.shelf.weights_of(backbone)
+
+
+def _made(context: Context) -> tuple[str, str]:
+    return context.device.partition(":")[0], context.dtype
+
+
+def _without_images(store: FeatureStore) -> str:
+    recipe: dict[str, Any] = {**store.recipe, "images": None}
+    return repr(sorted(recipe.items(), key=lambda item: item[0]))
+
+
+def _origin(store: FeatureStore) -> str:
+    if store.imported:
+        return "imported"
+    return f"{store.recipe['device']}, {store.recipe['dtype']}"

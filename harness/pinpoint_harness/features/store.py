@@ -1,0 +1,212 @@
+"""Feature stores: one backbone's features of one dataset, a row per photo that could be read.
+
+    results/stores/<dataset>/<backbone>/<key>/
+        features.npy       fp16 (rows, width), sorted by id, to be mapped into memory
+        rows.parquet       id, latitude, longitude, author, source of each row
+        failures.parquet   the same of the photos without a feature, and why
+        store.json         what was asked and what came out
+        manifest.json      recipe, versions and sha256 of the files above; written last
+
+Rows are found by id, never by position.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from ..artifacts.artifact import Content, canonical_json, read_json, safe_name
+from ..errors import ArtifactError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Matrix = NDArray[np.float16]
+
+ROWS = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("latitude", pa.float64(), nullable=False),
+        pa.field("longitude", pa.float64(), nullable=False),
+        pa.field("author", pa.string()),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+FAILURES = ROWS.append(pa.field("status", pa.string(), nullable=False))
+
+NOT_FINITE = "unreadable: its feature is not finite"
+
+
+def stores_root(given: Path | None = None) -> Path:
+    """The folder of stores: `--out`, then `$PINPOINT_STORES`, then `results/stores`."""
+    return given or Path(os.environ.get("PINPOINT_STORES") or Path("results", "stores"))
+
+
+def store_parent(root: Path, dataset: str, backbone: str) -> Path:
+    """Where the stores of one dataset and backbone lie, a folder per key."""
+    return root / safe_name(dataset) / safe_name(backbone)
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """One complete store; nothing but its record is read before it is needed."""
+
+    folder: Path
+    record: Mapping[str, Any]
+    key: str
+
+    @classmethod
+    def open(cls, folder: Path) -> FeatureStore:
+        """A complete store by its folder; ArtifactError for anything else."""
+        if not (folder / "manifest.json").is_file():
+            begun = (folder / "started.json").is_file()
+            raise ArtifactError(
+                f"'{folder}' is not a feature store",
+                found="one that is not finished" if begun else "no manifest.json",
+                fix="give the same command again to resume it"
+                if begun
+                else "`pinpoint store list` shows the stores there are",
+            )
+        manifest = read_json(folder / "manifest.json")
+        if manifest.get("kind") != "features":
+            raise ArtifactError(f"'{folder}' is not a feature store", found=f"a {manifest.get('kind')}")
+        return cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+
+    def __len__(self) -> int:
+        return int(self.record["rows"])
+
+    @property
+    def width(self) -> int:
+        return int(self.record["width"])
+
+    @property
+    def dataset(self) -> str:
+        return str(self.record["dataset"])
+
+    @property
+    def backbone(self) -> str:
+        return str(self.record["backbone"])
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        recipe: Mapping[str, Any] = self.record["recipe"]
+        return recipe
+
+    @property
+    def imported(self) -> bool:
+        return "imported" in self.recipe
+
+    @cached_property
+    def matrix(self) -> Matrix:
+        """The features `(rows, width)` as they lie on disk, read-only."""
+        matrix: Matrix = np.load(self.folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        if matrix.shape != (len(self), self.width) or matrix.dtype != np.float16:
+            raise ArtifactError(
+                f"'{self.folder / 'features.npy'}' does not fit its record",
+                found=f"{matrix.dtype} of shape {matrix.shape}, expected float16 ({len(self)}, {self.width})",
+                fix="embed or import again with --fresh",
+            )
+        return matrix
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """`id, latitude, longitude, author, source` of each row."""
+        return _read(self.folder / "rows.parquet", ROWS)
+
+    @cached_property
+    def failures(self) -> dict[str, str]:
+        """The status of each photo without a feature, by id."""
+        table = _read(self.folder / "failures.parquet", FAILURES)
+        return dict(zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+    def find(self, ids: Sequence[str]) -> NDArray[np.int64]:
+        """The row of each id, -1 where there is none."""
+        found = pc.index_in(pa.array(ids, pa.string()), self.table["id"].combine_chunks())
+        return np.asarray(pc.fill_null(found, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+    def coordinates(self) -> NDArray[np.float64]:
+        """`(latitude, longitude)` of each row, `(rows, 2)`."""
+        return np.stack([self.table["latitude"].to_numpy(), self.table["longitude"].to_numpy()], axis=1)
+
+
+def iter_stores(
+    root: Path, dataset: str | None = None, backbone: str | None = None
+) -> Iterator[FeatureStore]:
+    """Every complete store under `root`, ordered by dataset, backbone and key."""
+    for manifest in sorted(root.glob("*/*/*/manifest.json")):
+        if (manifest.parent / "store.json").is_file():
+            store = FeatureStore.open(manifest.parent)
+            if dataset in (None, store.dataset) and backbone in (None, store.backbone):
+                yield store
+
+
+def find_store(text: str, root: Path) -> FeatureStore:
+    """A store by its folder or by a unique beginning of its key."""
+    if text and Path(text).is_dir():
+        return FeatureStore.open(Path(text))
+    stores = list(iter_stores(root))
+    named = [store for store in stores if store.key.startswith(text)]
+    if len(named) == 1:
+        return named[0]
+    known = ", ".join(f"{store.dataset} {store.backbone} {store.key[:8]}" for store in named or stores[:10])
+    raise UsageError(
+        f"'{text}' names {len(named) or 'no'} store{'s' * (len(named) != 1)} under '{root}'",
+        found=known or "no store at all",
+        fix="give a folder or a longer part of the key; `pinpoint store list` shows them",
+    )
+
+
+def store_files(
+    truth: pd.DataFrame, failures: Mapping[int, str], matrix: Content, record: Mapping[str, Any]
+) -> dict[str, Content]:
+    """The files of a store, from a truth sorted by id and the status of its rows without a feature."""
+    failed = sorted(failures)
+    lost = truth.iloc[failed].assign(status=[failures[row] for row in failed])
+    return {
+        "features.npy": matrix,
+        "rows.parquet": _encode(truth.drop(index=failed), ROWS),
+        "failures.parquet": _encode(lost, FAILURES),
+        "store.json": canonical_json(dict(record)),
+    }
+
+
+def write_matrix_header(stream: BinaryIO, rows: int, width: int) -> None:
+    """Begin a `.npy` file of fp16, whose rows follow."""
+    header = {"descr": "<f2", "fortran_order": False, "shape": (rows, width)}
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+def _encode(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
+    columns = [pa.array(frame[name], schema.field(name).type, from_pandas=True) for name in schema.names]
+    stream = io.BytesIO()
+    # Ids are all different: a dictionary of them would only be built and thrown away.
+    pq.write_table(
+        pa.table(columns, schema=schema),
+        stream,
+        version="2.6",
+        compression="zstd",
+        use_dictionary=[name for name in schema.names if name in ("author", "source", "status")],
+    )
+    return stream.getvalue()
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow
+            if found.equals(schema):
+                return file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise ArtifactError(f"cannot read '{path}'", found=f"{type(error).__name__}: {error}") from error
+    raise ArtifactError(f"'{path}' is not a table of a feature store", found=", ".join(found.names))

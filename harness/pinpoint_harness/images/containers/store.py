@@ -1,0 +1,224 @@
+"""Pictures opened in place: folders, zip files, tar files whole or split, never extracted.
+
+A store is opened over the places where a data set's pictures may lie. It looks where a name
+suggests first, into archives next, and lists folders only for names still missing; so a split of
+a few thousand pictures does not cost a walk over five million files.
+
+Whatever is odd in a container (links, names that climb out, bombs, damage) is left out, counted in
+`ImageStore.skipped`, and never ends a run.
+"""
+
+from __future__ import annotations
+
+import bisect
+import os
+import zipfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from ... import photo_ids as ids
+from ...errors import DataError
+from .common import (
+    BROKEN_ARCHIVE,
+    MAX_MEMBER_BYTES,
+    MAX_MEMBERS,
+    Container,
+    Failure,
+    NameColumn,
+    Notes,
+    Parts,
+    Skipped,
+)
+from .folder import FolderContainer, Prober, is_inside, list_folder, probe
+from .tar import TarContainer, is_gzipped_tar, is_tar, read_head, split_parts, unpack_gzip
+from .zip import ZipContainer
+
+
+class ImageStore:
+    """The pictures of one data set, found by name and read by position.
+
+    `find` belongs to one thread; `read` may be called from many. Use as a context manager, or
+    call `close`: an unpacked `.tar.gz` lies in a temporary file until then.
+    """
+
+    def __init__(self, folders: Sequence[Path], archives: Sequence[Path]) -> None:
+        self._folders = folders
+        self._archives = archives
+        self._containers: list[Container] = []
+        self._starts: list[int] = [0]
+        self._listed: list[int] = []
+        self._opened: set[str] = set()
+        self._notes = Notes()
+        self._resources = ExitStack()
+
+    @classmethod
+    def open(cls, roots: Sequence[Path]) -> ImageStore:
+        """A store over those of the given folders and archives that exist; DataError if none does.
+
+        Nothing is read yet. A root may be a symbolic link; links inside it may not lead out of it.
+        """
+        present = list(dict.fromkeys(Path(root) for root in roots if Path(root).exists()))
+        if not present:
+            raise DataError(
+                "no pictures to open",
+                found="none of these exists: " + ", ".join(str(root) for root in roots),
+                fix="name the folder or the archives that hold the pictures",
+            )
+        folders = [root for root in present if root.is_dir()]
+        return cls(folders, [root for root in present if not root.is_dir()])
+
+    def find(self, images: pd.Series[str]) -> NDArray[np.int64]:
+        """For each name the position to `read`, -1 where no container has it.
+
+        The first of these that finds a name wins: a file at its expected place in a folder; the
+        archives given; everything below the folders given, archives included. Names are compared
+        by the rules of `photo_ids.match`; one that fits several pictures is a DataError.
+        """
+        refs, probed = self._probe(images)
+        for stage in (self._open_archives, self._list_folders):
+            missing = np.flatnonzero(refs < 0)
+            if not len(missing):
+                break
+            stage()
+            names, available = self._listed_pictures()
+            found = ids.match(images.iloc[missing], names)
+            found = np.append(available, -1)[found]  # -1 stays -1
+            refs[missing] = np.where(np.isin(found, refs) | self._are_among(found, probed), -1, found)
+        return refs
+
+    def everything(self) -> pd.DataFrame:
+        """All there is: `image`, the name within its folder or archive, and `ref`, its position to `read`.
+
+        Opens every archive and lists every folder.
+        """
+        self._open_archives()
+        self._list_folders()
+        names, refs = self._listed_pictures()
+        return pd.DataFrame({"image": names, "ref": refs})
+
+    def read(self, ref: int, max_bytes: int = MAX_MEMBER_BYTES) -> bytes | Failure:
+        """The bytes of the picture at a position from `find`; -1 is the failure `missing`."""
+        if ref < 0:
+            return Failure("missing")
+        container, row = self._at(ref)
+        return container.read(row, max_bytes)
+
+    def size(self, ref: int) -> int:
+        """How many bytes the picture at a position has, told without reading it; -1 if unknown."""
+        container, row = self._at(ref)
+        return container.size(row)
+
+    def where(self, ref: int) -> str:
+        """Container and name of a picture, for messages."""
+        container, row = self._at(ref)
+        return f"{container.label}: {container.names[row].as_py()}"
+
+    @property
+    def skipped(self) -> list[Skipped]:
+        """What the containers opened so far hold that was left out or refused, and why."""
+        return list(self._notes)
+
+    def close(self) -> None:
+        self._resources.close()
+
+    def __enter__(self) -> ImageStore:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _at(self, ref: int) -> tuple[Container, int]:
+        ref = int(ref)  # from an array of numpy
+        number = bisect.bisect_right(self._starts, ref) - 1
+        return self._containers[number], ref - self._starts[number]
+
+    def _add(self, container: Container) -> int:
+        """The number of the added container; empty ones are added too, which costs nothing."""
+        self._containers.append(container)
+        self._starts.append(self._starts[-1] + len(container.names))
+        return len(self._containers) - 1
+
+    def _listed_pictures(self) -> tuple[pd.Series[str], NDArray[np.int64]]:
+        """Names and positions of what archives and listings hold; probed pictures are not repeated."""
+        chunks = [chunk for number in self._listed for chunk in self._containers[number].names.chunks]
+        names: pd.Series[str] = pa.chunked_array(chunks, type=pa.large_string()).to_pandas()
+        spans = [np.arange(self._starts[number], self._starts[number + 1]) for number in self._listed]
+        return names, np.concatenate([np.empty(0, np.int64), *spans])
+
+    def _are_among(self, refs: NDArray[np.int64], paths: set[str]) -> NDArray[np.bool_]:
+        """Which of the positions (-1: none) are files at one of the paths."""
+        among = np.zeros(len(refs), bool)
+        for index in np.flatnonzero(refs >= 0) if paths else ():
+            container, row = self._at(refs[index])
+            among[index] = isinstance(container, FolderContainer) and container.path(row) in paths
+        return among
+
+    def _probe(self, images: pd.Series[str]) -> tuple[NDArray[np.int64], set[str]]:
+        """The pictures at their expected places, and the paths they take."""
+        refs = np.full(len(images), -1, np.int64)
+        probed: set[str] = set()
+        found = probe([Prober(folder) for folder in self._folders], images.tolist())
+        for number, folder in enumerate(self._folders):
+            mine = {position: name for position, (owner, name) in found.items() if owner == number}
+            names = NameColumn()
+            for name in mine.values():
+                names.append(name)
+            container = FolderContainer(folder, names.finish(), str(folder))
+            added = self._add(container)
+            refs[list(mine)] = np.arange(self._starts[added], self._starts[added + 1])
+            probed.update(map(container.path, range(len(mine))))
+        return refs, probed
+
+    def _open_archives(self) -> None:
+        for path in self._archives:
+            self._open_archive(split_parts(path), path.name)
+
+    def _list_folders(self) -> None:
+        real = {os.path.realpath(folder): folder for folder in self._folders}
+        for root, folder in real.items():
+            if root in self._opened or any(is_inside(root, other) for other in real if other != root):
+                continue
+            self._opened.add(root)
+            listing = list_folder(root, self._notes, str(folder))
+            self._listed.append(self._add(FolderContainer(folder, listing.names.finish(), str(folder))))
+            for parts in listing.archives:
+                self._open_archive(parts, str(parts[0].relative_to(root)))
+
+    def _open_archive(self, paths: list[Path], label: str) -> None:
+        """Index one archive, known by its content and not by its name, unless it is open already."""
+        real = [os.path.realpath(path) for path in paths]
+        if real[0] in self._opened:
+            return
+        self._opened.update(real)
+        if self._starts[-1] > MAX_MEMBERS:
+            self._notes.add(label, f"not opened, {MAX_MEMBERS} pictures are indexed already")
+            return
+        try:
+            self._listed.append(self._add(self._container(paths, label)))
+        except BROKEN_ARCHIVE as error:
+            self._notes.add(label, f"archive cannot be read: {error}")
+
+    def _container(self, paths: list[Path], label: str) -> Container:
+        if is_tar(read_head(paths[0])):
+            return TarContainer(Parts(paths), self._notes, label)
+        if is_gzipped_tar(paths[0]):
+            unpacked = self._resources.enter_context(unpack_gzip(paths[0], self._notes, label))
+            return TarContainer(Parts([Path(unpacked.name)]), self._notes, label)
+        if zipfile.is_zipfile(paths[0]) or read_head(paths[0]).startswith(b"PK"):
+            return ZipContainer(paths[0], self._notes, label)
+        raise ValueError("neither zip nor tar")
+
+
+def dataset_roots(base: Path, patterns: Sequence[str]) -> list[Path]:
+    """The existing places a data set's pictures may lie: `images/test/*.zip`, `images/test`, ...
+
+    Patterns are relative to `base`; places come in the order of the patterns, each once.
+    """
+    places = [place for pattern in patterns for place in sorted(base.glob(pattern))]
+    return list(dict.fromkeys(places))

@@ -1,0 +1,79 @@
+"""Decoding ahead of whoever consumes pictures, in order, with bounded memory.
+
+Threads, not processes: Pillow, simplejpeg and torch release the interpreter while they work, and
+objects of a `--plugin FILE` could not cross into another process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from .containers import Failure
+from .decode import decode
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+
+Prepared = TypeVar("Prepared")
+
+
+@overload
+def prefetch(
+    read: Callable[[int], bytes | Failure], count: int, *, threads: int = ..., depth: int = ...
+) -> Generator[tuple[int, Pixels | Failure], None, None]: ...
+@overload
+def prefetch(
+    read: Callable[[int], bytes | Failure],
+    count: int,
+    *,
+    threads: int = ...,
+    depth: int = ...,
+    transform: Callable[[Pixels], Prepared],
+) -> Generator[tuple[int, Prepared | Failure], None, None]: ...
+def prefetch(
+    read: Callable[[int], bytes | Failure],
+    count: int,
+    *,
+    threads: int = 2,
+    depth: int = 16,
+    transform: Callable[[Pixels], Any] | None = None,
+) -> Generator[tuple[int, Any], None, None]:
+    """`(index, picture or failure)` for 0..count-1 in that order, decoded by a few threads.
+
+    `read` gives the bytes of a picture and is called from the threads; `transform`, such as a
+    resize, is applied there to each decoded picture. No more than `depth` pictures exist at a
+    time, the one in the consumer's hands included. An exception in `read` or `transform` is
+    raised to the consumer at its picture. Closing the iterator stops the threads, each after the
+    picture it is at.
+    """
+    if threads < 1 or depth < 1:
+        raise ValueError(f"threads and depth must be 1 or more, not {threads} and {depth}")
+
+    def prepare(index: int) -> Any:
+        data = read(index)
+        image = data if isinstance(data, Failure) else decode(data)
+        return image if transform is None or isinstance(image, Failure) else transform(image)
+
+    return _in_order(prepare, count, threads, depth)
+
+
+def _in_order(
+    prepare: Callable[[int], Any], count: int, threads: int, depth: int
+) -> Generator[tuple[int, Any], None, None]:
+    pending: deque[Future[Any]] = deque()
+    executor = ThreadPoolExecutor(min(threads, depth), thread_name_prefix="pinpoint-decode")
+    try:
+        submitted = 0
+        for index in range(count):
+            while submitted < count and len(pending) < depth:
+                pending.append(executor.submit(prepare, submitted))
+                submitted += 1
+            yield index, pending.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,37 @@
+"""Other people's files: tables of truth, coordinates and answers, in the shapes they come in."""
+
+from __future__ import annotations
+
+from .coordinates import open_gallery, read_coordinates
+from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
+from .json_rows import cell_text, is_json, parse_unique
+from .prediction_files import ROLES, Answers, Units, read_answers
+from .truth import Layout, Refusal, TableDataset, Truth, TruthSpec
+from .truth_columns import TEXT
+from .verify import PLACEHOLDER_COPIES, Verification
+
+__all__ = [
+    "ALIASES",
+    "PLACEHOLDER_COPIES",
+    "ROLES",
+    "TEXT",
+    "Answers",
+    "Layout",
+    "Refusal",
+    "Table",
+    "TableDataset",
+    "TableForm",
+    "Truth",
+    "TruthSpec",
+    "Units",
+    "Verification",
+    "cell_text",
+    "is_json",
+    "open_gallery",
+    "parse_unique",
+    "pick_column",
+    "read_answers",
+    "read_coordinates",
+    "read_table",
+    "sniff",
+]

@@ -1,0 +1,442 @@
+"""Reading any table: delimiter, header and encoding are found out, and every cell stays text.
+
+Nothing is interpreted on the way: `NA` is Namibia, `NaN` is three letters in a cell, an id of 16
+digits never passes through a float. What a cell means is decided by whoever asked for the column.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from ..errors import DataError
+
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "id": ("img_id", "img_file", "image", "image_path", "file_name", "photo_id", "id", "key"),
+    "latitude": ("lat", "latitude", "gt_lat"),
+    "longitude": ("lon", "lng", "long", "longitude", "gt_long"),
+    "author": ("author", "ownernsid", "creator_id", "user"),
+    "source": ("source",),
+}
+"""Column names in use for each role, in lower case; the first one found wins."""
+
+_SAMPLE_BYTES = 1 << 16  # below the limit csv sets for one cell, so that no sample exceeds it
+_SAMPLE_ROWS = 50
+_BLOCK_BYTES = 1 << 21  # no row may be longer than a block
+_WHITESPACE = " "
+_DELIMITERS = ("\t", ";", "|", ",")  # the comma last: it occurs inside the cells of the others
+_DATA_CELL = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|https?://.*|.*\.(jpe?g|png|webp)", re.IGNORECASE | re.DOTALL
+)
+_EXACT_BELOW = {"halffloat": 2.0**11, "float": 2.0**24, "double": 2.0**53}
+"""Whole numbers a float type holds without gaps."""
+
+
+@dataclass(frozen=True)
+class TableForm:
+    """How a table is written, told from its beginning.
+
+    `names` are the columns as the header spells them, or `0`, `1`, ... where there is none.
+    `sample` holds the first data rows, to recognise a file by. The delimiter `" "` stands for any
+    run of blanks.
+    """
+
+    path: Path
+    kind: Literal["text", "parquet", "json"]
+    names: tuple[str, ...]
+    has_header: bool = True
+    sample: tuple[tuple[str, ...], ...] = ()
+    delimiter: str = ","
+    quoting: bool = True
+    encoding: str = "utf-8-sig"
+    blank_lines: int = 0
+    compressed: bool = False
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Its columns, in the words of an error message."""
+        if self.has_header:
+            return f"the columns {', '.join(self.names)}"
+        first = ", ".join(self.sample[0]) if self.sample else ""
+        return f"{len(self.names)} columns without a header; the first row is {_shorten(first)}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns asked for: text without nulls, an absent value being the empty string.
+
+    `notes` are sentences about how it had to be read.
+    """
+
+    form: TableForm
+    cells: pa.Table
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return int(self.cells.num_rows)
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        return self.cells.column(name)
+
+    def where(self, rows: Iterable[int]) -> list[str]:
+        """`line 7`, as an editor counts, for each row from 0; `row 5` where there are no lines.
+
+        Walks the file again: meant for error messages.
+        """
+        if self.form.kind != "text":
+            return [f"row {row + 1}" for row in rows]
+        asked = list(rows)
+        wanted = set(asked)
+        walk = islice(enumerate(_rows_by_line(self.form)), max(wanted, default=-1) + 1)
+        lines = {row: line for row, (line, _) in walk if row in wanted}
+        return [f"line {lines[row]}" if row in lines else f"row {row + 1}" for row in asked]
+
+
+def sniff(
+    path: Path, *, delimiter: str | None = None, header: bool | None = None, quoting: bool = True
+) -> TableForm:
+    """Find out how the table at `path` is written, from its content and not from its name.
+
+    What the caller knows already is taken as given. Raises DataError for a file that is empty or
+    is no table: a web page, a Git LFS pointer, JSON, binary data.
+    """
+    head, compressed, truncated = _head(path)
+    if head.startswith(b"PAR1"):
+        return _parquet_form(path)
+    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    _refuse_other_content(path, head, encoding)
+    text = _sample_text(head, encoding, truncated)
+    if delimiter is None:
+        delimiter = _guess_delimiter(text, quoting)
+    rows = _split(text, delimiter, quoting)
+    has_header = bool(rows) and (_is_header(rows[0]) if header is None else header)
+    if truncated and len(rows) <= has_header:
+        raise DataError(f"'{path}' is not a table", found=f"no row ends within {_SAMPLE_BYTES:,} bytes")
+    return TableForm(
+        path=path,
+        kind="text",
+        names=tuple(cell.strip() for cell in rows[0]) if has_header else _numbers(len(rows[0])),
+        has_header=has_header,
+        sample=tuple(tuple(row) for row in rows[has_header:]),
+        delimiter=delimiter,
+        quoting=quoting,
+        encoding=encoding,
+        blank_lines=_leading_blank_lines(text),
+        compressed=compressed,
+    )
+
+
+def read_table(source: Path | TableForm, columns: Sequence[str] | None = None) -> Table:
+    """The named columns of a table (all of them without names), every cell as text.
+
+    Only these columns are converted, so a few columns of a table of millions of rows take seconds.
+    Bytes that are not UTF-8 are read as Windows-1252, and a note says so. Raises DataError for a
+    column that is not there, and for a ragged row, naming its line.
+    """
+    form = source if isinstance(source, TableForm) else sniff(source)
+    names = list(form.names if columns is None else columns)
+    positions = [_position(form, name) for name in names]
+    if not form.sample:
+        arrays = [pa.chunked_array([], pa.large_string()) for _ in names]
+    elif form.kind == "parquet":
+        arrays = _read_parquet(form, positions)
+    else:
+        arrays = _read_text(form, positions)
+    decoded, notes = [], list(form.notes)
+    for name, array in zip(names, arrays, strict=True):
+        text, note = _as_text(name, array)
+        decoded.append(text)
+        notes.extend(note)
+    return Table(form, pa.table(decoded, names=names), tuple(notes))
+
+
+def pick_column(names: Sequence[str], aliases: Sequence[str]) -> list[str]:
+    """The columns called like one of `aliases`, whatever their case, in the order of the aliases."""
+    return [name for alias in aliases for name in names if name.lower() == alias.lower()]
+
+
+def _position(form: TableForm, name: str) -> int:
+    found = [index for index, candidate in enumerate(form.names) if candidate == name]
+    if not found:
+        raise DataError(f"'{form.path}' has no column '{name}'", found=form.describe())
+    if len(found) > 1:
+        raise DataError(
+            f"'{form.path}' has {len(found)} columns called '{name}'",
+            found=form.describe(),
+            fix="rename all but one in a copy of the file",
+        )
+    return found[0]
+
+
+# The beginning of a file
+
+
+def _open(path: Path, compressed: bool) -> Any:
+    return gzip.open(path, "rb") if compressed else path.open("rb")
+
+
+def _head(path: Path) -> tuple[bytes, bool, bool]:
+    """The first bytes, whether the file is compressed, and whether there is more."""
+    try:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        with _open(path, compressed) as stream:
+            return stream.read(_SAMPLE_BYTES), compressed, bool(stream.read(1))
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+def _refuse_other_content(path: Path, head: bytes, encoding: str) -> None:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    found, fix = "", "give the table itself"
+    if not start.strip(b"\xff\xfe"):
+        found, fix = "an empty file", "fetch it again"
+    elif start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        found, fix = "a web page", "the download stopped at a login or consent page: fetch the file itself"
+    elif start.startswith(b"version https://git-lfs"):
+        found, fix = "a Git LFS pointer, which stands for the file", "run `git lfs pull` where it was cloned"
+    elif start.startswith((b"{", b"[")):
+        found = "JSON"
+    elif encoding != "utf-16" and b"\0" in head:
+        found = "binary data"
+    if found:
+        raise DataError(f"'{path}' is not a table", found=found, fix=fix)
+
+
+def _sample_text(head: bytes, encoding: str, truncated: bool) -> str:
+    text = head.decode("utf-16", "replace") if encoding == "utf-16" else ""
+    if not text:
+        end = max(head.rfind(b"\n"), head.rfind(b"\r")) + 1 if truncated else len(head)
+        return _decode(head[:end]).removeprefix("\ufeff")
+    return text[: max(text.rfind("\n"), text.rfind("\r")) + 1] if truncated else text
+
+
+def _decode(raw: bytes) -> str:
+    """UTF-8, else Windows-1252, else Latin-1, which has a character for every byte."""
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return raw.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return raw.decode("latin-1")
+
+
+def _leading_blank_lines(text: str) -> int:
+    return next((index for index, line in enumerate(text.splitlines()) if line), 0)
+
+
+def _guess_delimiter(text: str, quoting: bool) -> str:
+    """The one that cuts most rows as it cuts the first; blanks only where they cut all alike."""
+    best, best_share = "", 0.0
+    for delimiter in (*_DELIMITERS, _WHITESPACE):
+        widths = [len(row) for row in _split(text, delimiter, quoting)]
+        share = sum(width == widths[0] for width in widths) / len(widths) if widths else 0.0
+        eligible = widths and widths[0] > 1 and (delimiter != _WHITESPACE or (share == 1.0 and not best))
+        if eligible and share > best_share:
+            best, best_share = delimiter, share
+    return best or ","
+
+
+def _split(text: str, delimiter: str, quoting: bool) -> list[list[str]]:
+    lines = io.StringIO(text, newline="")
+    return [cells for _, cells in islice(_number_rows(lines, delimiter, quoting), _SAMPLE_ROWS)]
+
+
+def _number_rows(lines: Iterable[str], delimiter: str, quoting: bool) -> Iterator[tuple[int, list[str]]]:
+    """Each row that is not blank, with the number of its first line."""
+    if delimiter == _WHITESPACE:
+        yield from ((number, line.split()) for number, line in enumerate(lines, 1) if line.strip())
+        return
+    rows = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoting else csv.QUOTE_NONE)
+    last_line = 0
+    for cells in rows:
+        if cells:
+            yield last_line + 1, cells
+        last_line = rows.line_num
+
+
+def _rows_by_line(form: TableForm) -> Iterator[tuple[int, list[str]]]:
+    """Every data row of the whole file with the number of its first line."""
+    with _open(form.path, form.compressed) as stream:
+        lines = io.TextIOWrapper(stream, encoding=form.encoding, errors="replace", newline="")
+        rows = _number_rows(lines, form.delimiter, form.quoting)
+        yield from islice(rows, int(form.has_header), None)
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    """Whether a row names columns: one of the known names decides, else any number, URL or image."""
+    known = {alias for aliases in ALIASES.values() for alias in aliases}
+    if any(cell.strip().lower() in known for cell in row):
+        return True
+    return not any(_DATA_CELL.fullmatch(cell.strip()) for cell in row)
+
+
+def _numbers(width: int) -> tuple[str, ...]:
+    return tuple(str(index) for index in range(width))
+
+
+# Delimited text
+
+
+def _read_text(form: TableForm, positions: Sequence[int]) -> list[pa.ChunkedArray]:
+    """Columns as bytes; decoding them is left to the caller, since any byte may be anything."""
+    names = _numbers(len(form.names))
+    whitespace = form.delimiter == _WHITESPACE
+    quoting = form.quoting and not whitespace
+    try:
+        table = pacsv.read_csv(
+            _normalised(form) if whitespace else _stream(form),
+            pacsv.ReadOptions(
+                column_names=list(names),
+                skip_rows=0 if whitespace else form.blank_lines,
+                skip_rows_after_names=int(form.has_header),
+                encoding="utf16" if form.encoding == "utf-16" and not whitespace else "utf8",
+                block_size=_BLOCK_BYTES,
+            ),
+            pacsv.ParseOptions(
+                delimiter="\t" if whitespace else form.delimiter,
+                quote_char='"' if quoting else False,
+                newlines_in_values=quoting,
+            ),
+            pacsv.ConvertOptions(
+                include_columns=sorted({names[index] for index in positions}),
+                column_types={name: pa.binary() for name in names},
+                strings_can_be_null=False,
+            ),
+        )
+    except (pa.ArrowInvalid, OSError, UnicodeError) as error:
+        raise _explain(form, error) from error
+    return [table.column(names[index]) for index in positions]
+
+
+def _stream(form: TableForm) -> Any:
+    return pa.input_stream(str(form.path), compression="gzip" if form.compressed else None)
+
+
+def _normalised(form: TableForm) -> Any:
+    """A whitespace-separated file with one tab for each run of blanks."""
+    with _open(form.path, form.compressed) as stream:
+        raw = stream.read()
+    if form.encoding == "utf-16":
+        raw = raw.decode("utf-16", "replace").encode()
+    return pa.BufferReader(b"\n".join(b"\t".join(line.split()) for line in raw.splitlines()) + b"\n")
+
+
+def _explain(form: TableForm, error: Exception) -> DataError:
+    """The first ragged row with its line, or what the reader said where there is none."""
+    width = len(form.names)
+    try:
+        for line, cells in _rows_by_line(form):
+            if len(cells) != width:
+                model = "header" if form.has_header else "first row"
+                return DataError(
+                    f"'{form.path}' is not a table: line {line} has {len(cells)} cells, the {model} {width}",
+                    found=_shorten(form.delimiter.join(cells)),
+                    fix="correct the line; a cell that holds the delimiter must stand in quotes",
+                )
+    except (csv.Error, OSError, EOFError, UnicodeError, zlib.error) as walk_error:
+        return _unreadable(form.path, walk_error)
+    return _unreadable(form.path, error)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"cannot read '{path}'", found=f"{type(error).__name__}: {error}")
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+# Parquet
+
+
+def _parquet_form(path: Path) -> TableForm:
+    try:
+        with pq.ParquetFile(path) as file:
+            fields = list(file.schema_arrow)
+            names = tuple(item.name for item in fields if not pa.types.is_nested(item.type))
+            first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=list(names)), None)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
+    left_out = [item.name for item in fields if item.name not in names]
+    columns = [] if first is None else [_as_text(name, first[name])[0].to_pylist() for name in names]
+    return TableForm(
+        path=path,
+        kind="parquet",
+        names=names,
+        sample=tuple(zip(*columns, strict=True)),
+        notes=(f"columns that hold lists are left out: {', '.join(left_out)}",) if left_out else (),
+    )
+
+
+def _read_parquet(form: TableForm, positions: Sequence[int]) -> list[pa.ChunkedArray]:
+    names = [form.names[index] for index in positions]
+    try:
+        with pq.ParquetFile(form.path) as file:
+            table = file.read(columns=names)
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(form.path, error) from error
+    return [table.column(name) for name in names]
+
+
+# Cells
+
+
+def _as_text(name: str, column: Any) -> tuple[pa.ChunkedArray, list[str]]:
+    """Text without nulls, and a note if some of it was not UTF-8."""
+    column = pa.chunked_array([column]) if isinstance(column, pa.Array) else column
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_floating(column.type):
+        return _float_text(column), []
+    try:
+        return pc.fill_null(column.cast(pa.large_string()), ""), []
+    except pa.ArrowInvalid:
+        return _decode_cells(name, column)
+
+
+def _decode_cells(name: str, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[str]]:
+    raw = [cell or b"" for cell in column.to_pylist()]
+    text = [_decode(cell) for cell in raw]
+    odd = [cell for cell, source in zip(text, raw, strict=True) if not _is_utf8(source)]
+    note = (
+        f"{len(odd)} cells of column '{name}' are not UTF-8 and were read as Windows-1252, "
+        f"the first as '{_shorten(odd[0])}'"
+    )
+    return pa.chunked_array([pa.array(text, pa.large_string())]), [note]
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _float_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The shortest text that reads back as the same number; whole numbers as integers.
+
+    A whole number beyond the type's exact range keeps its exponent, and so shows that its digits
+    are lost.
+    """
+    values = pc.fill_null(column, 0).to_numpy().astype(np.float64)
+    whole = (np.abs(values) < _EXACT_BELOW[str(column.type)]) & (values == np.floor(values))
+    whole &= column.is_valid().to_numpy()
+    integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.large_string())
+    text = pc.if_else(pa.array(whole), integers, column.cast(pa.large_string()))
+    return pc.fill_null(text, "")

@@ -1,0 +1,45 @@
+"""JSON objects as rows of text, as any other table holds them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+
+_SHOWN = 5
+
+
+def first_few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def is_json(path: Path) -> bool:
+    """Judged by the content: a table never begins with a brace or bracket."""
+    if not path.is_file():
+        raise DataError(f"there is no file '{path}'", fix="give the path of a file of answers")
+    with path.open("rb") as stream:
+        return stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in (b"{", b"[")
+
+
+def parse_unique(text: str, path: Path) -> Any:
+    """JSON from a file; ValueError if it is none, DataError if a key stands twice, of which one would win."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeated = [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+            raise DataError(
+                f"'{path}' has the same key more than once", found=first_few(repeated), fix="keep one of each"
+            )
+        return found
+
+    return json.loads(text, object_pairs_hook=unique)
+
+
+def cell_text(value: Any) -> str:
+    """A value of JSON as a cell of a table."""
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,126 @@
+"""From stored runs to the rows of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import UsageError
+from ...evaluation import ADMIN_PRESETS, PROTOCOLS, Part, Scores, compare, score_run
+from ...running import Run, iter_runs
+from ...types import RADII_KM
+from .row import Present, Row
+
+
+def measured_rows(
+    root: Path,
+    dataset: str,
+    *,
+    protocol: str | None = None,
+    mix_protocols: bool = False,
+    admin: str | None = None,
+    letters: bool = False,
+    radii_km: Sequence[float] = RADII_KM,
+    part: Part | None = None,
+) -> list[Row]:
+    """One row per finished run of a dataset, all measured by one protocol.
+
+    Without `protocol` it is the one every run has been scored by, the dataset's own if several;
+    with `mix_protocols` each run gives a row for every protocol it has been scored by. `admin`
+    adds the stored administrative accuracy of one preset. `letters` compares the full runs of each
+    protocol pair by pair and says which cannot be told apart. With `part` every run is scored on
+    those photos alone, and no row is ranked.
+    """
+    if part is not None and (admin or letters):
+        raise UsageError(
+            f"a table {part.title} has no letters and no place names",
+            fix="pinpoint compare and pinpoint score take the same --exclude",
+        )
+    runs = list(iter_runs(root, dataset))
+    if protocol is None and not mix_protocols and runs:
+        protocol = _common_protocol(runs)
+    rows, origin = [], []
+    for run in runs:
+        for name in [protocol] if protocol else scored_by(run):
+            places = score_run(run, admin) if admin and admin in scored_by(run, ADMIN_PRESETS) else None
+            rows.append(_row(run, score_run(run, name, radii_km=radii_km, part=part), places))
+            origin.append(run)
+    if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
+        raise UsageError(
+            f"no run of '{dataset}' has been scored by '{admin}'",
+            fix=f"pinpoint score {runs[0].label}@{dataset} --protocol {admin} --data PATH",
+        )
+    return _with_letters(rows, origin, radii_km) if letters else rows
+
+
+def _with_letters(rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence[float]) -> list[Row]:
+    """The rows, the ranked ones of each protocol compared with one another."""
+    lettered = list(rows)
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        ranked = [
+            index
+            for index, row in enumerate(rows)
+            if row.protocol == protocol and row.kind == "measured" and row.complete
+        ]
+        if len(ranked) < 2:
+            continue
+        found = compare([origin[index] for index in ranked], protocol=protocol, radii_km=radii_km)
+        for index, name in zip(ranked, found.names, strict=True):
+            mine = {metric: letters[name] for metric, letters in found.letters.items()}
+            lettered[index] = replace(rows[index], letters=mine)
+    return lettered
+
+
+def _common_protocol(runs: Sequence[Run]) -> str:
+    scored = {run: scored_by(run) for run in runs}
+    default = str(runs[0].record["dataset"]["default_protocol"])
+    common = set.intersection(*(set(names) for names in scored.values()))
+    if default in common or not any(scored.values()):
+        return default
+    if len(common) == 1:
+        return common.pop()
+    listing = "; ".join(f"{run.title}: {', '.join(names) or 'none'}" for run, names in scored.items())
+    raise UsageError(
+        "these runs have not all been measured by one protocol",
+        found=listing,
+        fix=f"--protocol {default} measures all of them by it, --mix-protocols shows a block for each",
+    )
+
+
+def scored_by(run: Run, names: Iterable[str] = PROTOCOLS) -> list[str]:
+    """Which of these protocols or presets a run has been scored by, at the field's five radii."""
+    return [name for name in names if (run.folder / "scores" / f"{name}.json").exists()]
+
+
+def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
+    method, record = run.record["method"], run.record
+    present = None
+    if scores.present is not None:
+        values = {name: item.value for name, item in scores.present.items() if item.value is not None}
+        present = Present(scores.present_rows, scores.present_ids_sha256, values)
+    footnotes = [*record["notes"], *([f"asked about {run.partial}"] if run.partial else [])]
+    if scores.part:
+        footnotes.append(f"scored on {scores.part}")
+    if places is not None:
+        footnotes.append(f"place names by {places.protocol}")
+    return Row(
+        method=run.title,
+        cells={**scores.estimates, **(places.estimates if places else {})},
+        kind="oracle" if run.oracle else "measured",
+        protocol=scores.protocol,
+        source=method.get("paper", ""),
+        mllm=method.get("mllm", "no"),
+        web=method.get("web", "no"),
+        views=str(method.get("views", "?")),
+        n=str(scores.counts["total"]),
+        gallery=method.get("gallery", "?"),
+        author_filter=method.get("author_filter", "?"),
+        verified="measured",
+        total=record["dataset"]["expected_rows"] or record["dataset"]["rows"],
+        complete=run.partial is None and not scores.part,
+        counts=scores.counts,
+        clusters=scores.clusters,
+        present=present,
+        footnotes=tuple(footnotes),
+    )

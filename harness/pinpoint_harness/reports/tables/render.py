@@ -1,0 +1,285 @@
+"""Tables as papers print them, with what papers leave out beneath.
+
+Measured rows, oracles and published rows stand in blocks of their own. Only complete measured
+rows of one protocol are ranked against one another, and only over equally many images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from ...errors import UsageError
+from ...types import STATUS
+from . import csv_rows as csv_form
+from .formats import Block, Cell, Emphasis, Grid, as_html, latex, markdown
+from .row import UNSTATED, Kind, Metric, Row, find_metric, leading_integer
+
+Format = Literal["md", "latex", "csv", "html"]
+
+_BACK_ENDS: dict[str, Callable[[Grid], str]] = {"md": markdown, "latex": latex, "html": as_html}
+
+
+def render(
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    format: Format,
+    *,
+    title: str,
+    intervals: bool = True,
+    notes: Sequence[str] = (),
+    mix_protocols: bool = False,
+) -> str:
+    """One dataset's rows as a table; `notes` are the dataset's footnotes.
+
+    Metrics that no row has, and published rows that have none of the metrics, are left out. CSV
+    holds the figures unrounded with their intervals, without title, marks and notes. Raises
+    UsageError when measured rows follow different protocols, unless `mix_protocols` asks for one
+    block each.
+    """
+    if format not in get_args(Format):
+        raise UsageError(f"no table format '{format}'", fix=f"one of: {', '.join(get_args(Format))}")
+    wanted = [find_metric(name) for name in dict.fromkeys(metrics)]
+    columns = [metric for metric in wanted if any(row.value(metric.name) is not None for row in rows)]
+    if not columns:
+        available = dict.fromkeys(name for row in rows for name in row.cells)
+        raise UsageError(
+            f"no row of '{title}' has any of: {', '.join(metrics) or 'no metrics'}",
+            found=f"{len(rows)} rows with {', '.join(available) or 'no metrics'}",
+        )
+    if not mix_protocols:
+        _refuse_mixture(rows)
+    groups = _groups(_with_total(rows), columns)
+    if format == "csv":
+        return csv_form.write(
+            [row for group in groups for row in group.rows], [item.name for item in columns]
+        )
+    return _BACK_ENDS[format](_grid(groups, columns, title, intervals, notes))
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Rows of one kind and, where we measured them, one protocol."""
+
+    heading: str
+    kind: Kind
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A sign beside published rows that are not like the measured ones."""
+
+    sign: str
+    meaning: str
+    applies: Callable[[Row], bool]
+
+
+def _is_of_other_size(row: Row) -> bool:
+    """Whether the row states that it was scored on more or fewer images than the dataset has."""
+    return row.total is not None and row.n != UNSTATED and leading_integer(row.n) != row.total
+
+
+_MARKS = (
+    _Mark("†", "uses a multimodal language model", lambda row: row.mllm == "yes"),
+    _Mark("‡", "searches the web", lambda row: row.web == "yes"),
+    _Mark("≈", "approximate", lambda row: "approximate" in (row.note + row.verified).lower()),
+    _Mark("¶", "not verified against its source", lambda row: row.verified in ("unverified", UNSTATED)),
+    _Mark("§", "scored on other than the full dataset", _is_of_other_size),
+    _Mark("?", "does not state its protocol", lambda row: row.protocol == UNSTATED),
+)
+
+
+def _refuse_mixture(rows: Sequence[Row]) -> None:
+    own = [row for row in rows if row.kind != "published"]
+    if len({row.protocol for row in own}) > 1:
+        raise UsageError(
+            "rows of different protocols do not compare and are not put into one table",
+            found="; ".join(f"{row.method}: {row.protocol}" for row in own),
+            fix="score them under one protocol, or ask for a block each with --mix-protocols",
+        )
+
+
+def _with_total(rows: Sequence[Row]) -> list[Row]:
+    """The rows, the published ones told the dataset's size where the measured ones know it."""
+    totals = {row.total for row in rows if row.kind != "published" and row.total is not None}
+    if len(totals) != 1:
+        return list(rows)
+    (total,) = totals
+    is_untold = [row.kind == "published" and row.total is None for row in rows]
+    return [replace(row, total=total) if untold else row for row, untold in zip(rows, is_untold, strict=True)]
+
+
+def _groups(rows: Sequence[Row], columns: Sequence[Metric]) -> list[_Group]:
+    groups = []
+    kinds: tuple[tuple[Kind, str], ...] = (("measured", ""), ("oracle", ", not ranked"))
+    for kind, suffix in kinds:
+        own = [row for row in rows if row.kind == kind]
+        for protocol in dict.fromkeys(row.protocol for row in own):
+            members = [row for row in own if row.protocol == protocol]
+            groups.append(_Group(f"{kind} ({protocol}){suffix}", kind, members))
+    published = [row for row in rows if row.kind == "published"]
+    published = [row for row in published if any(row.value(metric.name) is not None for metric in columns)]
+    if published:
+        groups.append(_Group("published, not ranked", "published", published))
+    return groups
+
+
+def _grid(
+    groups: Sequence[_Group], columns: Sequence[Metric], title: str, intervals: bool, notes: Sequence[str]
+) -> Grid:
+    sourced = any(row.source for group in groups for row in group.rows)
+    blocks = []
+    for group in groups:
+        ranks = [_emphasis(group, metric) for metric in columns]
+        lines = []
+        for position, row in enumerate(group.rows):
+            figures = [
+                _figure(row, metric, rank[position], intervals)
+                for metric, rank in zip(columns, ranks, strict=True)
+            ]
+            lines.append([_name(row), *([Cell(row.source)] if sourced else []), *figures])
+        blocks.append(Block(group.heading, lines))
+    names = ["method", "source"] if sourced else ["method"]
+    below = [*_reading(groups, columns, intervals), *notes]
+    for group in groups:
+        below += [f"{row.method}: {note}" for row in group.rows for note in _row_notes(row, columns)]
+    below += [*(_cluster_notes(groups, columns) if intervals else ()), *_circumstances(groups)]
+    return Grid(title, [*names, *(metric.label for metric in columns)], len(names), blocks, below)
+
+
+def _name(row: Row) -> Cell:
+    label = row.method
+    if row.kind == "oracle":
+        label += " (oracle)"
+    if not row.complete:
+        label += f" ({_extent(row)})"
+    return Cell(label, marks="".join(mark.sign for mark in _marks(row)))
+
+
+def _marks(row: Row) -> list[_Mark]:
+    return [mark for mark in _MARKS if row.kind == "published" and mark.applies(row)]
+
+
+def _extent(row: Row) -> str:
+    return row.n if row.total is None else f"{row.n} of {row.total:,}"
+
+
+def _figure(row: Row, metric: Metric, emphasis: Emphasis, intervals: bool) -> Cell:
+    estimate = row.cells.get(metric.name)
+    if estimate is None or estimate.value is None:
+        return Cell("–")
+    interval = ""
+    if intervals and estimate.low is not None and estimate.high is not None:
+        interval = f"[{_shown(estimate.low, metric)}, {_shown(estimate.high, metric)}]"
+    if letters := row.letters.get(metric.name):
+        interval = f"{interval} {letters}".lstrip()
+    return Cell(_shown(estimate.value, metric), interval, emphasis)
+
+
+def _shown(value: float, metric: Metric) -> str:
+    return f"{value:.{metric.decimals}f}"
+
+
+def _emphasis(group: _Group, metric: Metric) -> list[Emphasis]:
+    """Best and second of one column, by what is displayed, so that equal figures look equal."""
+    if not _is_ranked(group, metric):
+        return ["" for _ in group.rows]
+    shown = {position: float(_shown(value, metric)) for position, value in _contenders(group, metric)}
+    order = sorted(set(shown.values()), reverse=not metric.lower_is_better)
+    ranks: dict[float | None, Emphasis] = {order[0]: "best"}
+    if len(order) > 1:
+        ranks[order[1]] = "second"
+    return [ranks.get(shown.get(position), "") for position in range(len(group.rows))]
+
+
+def _contenders(group: _Group, metric: Metric) -> list[tuple[int, float]]:
+    """Position and value of the rows that may be ranked."""
+    values = [(position, row.value(metric.name)) for position, row in enumerate(group.rows) if row.complete]
+    return [(position, value) for position, value in values if value is not None and group.kind == "measured"]
+
+
+def _sizes(group: _Group, metric: Metric) -> set[int]:
+    return {group.rows[position].cells[metric.name].n for position, _ in _contenders(group, metric)}
+
+
+def _is_ranked(group: _Group, metric: Metric) -> bool:
+    # A method that does not answer the hard images would win a mean over those it answered.
+    return len(_contenders(group, metric)) > 1 and len(_sizes(group, metric)) == 1
+
+
+def _has_interval(row: Row, columns: Sequence[Metric]) -> bool:
+    return any(metric.name in row.cells and row.cells[metric.name].low is not None for metric in columns)
+
+
+def _reading(groups: Sequence[_Group], columns: Sequence[Metric], intervals: bool) -> Iterator[str]:
+    """How to read the figures: units, emphasis, and the marks in use."""
+    has_interval = any(_has_interval(row, columns) for group in groups for row in group.rows)
+    percent = "Accuracies in percent" if any(metric.name.startswith("acc_") for metric in columns) else ""
+    brackets = "95 % intervals in brackets" if intervals and has_interval else ""
+    if percent or brackets:
+        yield "; ".join(part for part in (percent, brackets) if part) + "."
+    if any(row.letters for group in groups for row in group.rows):
+        yield (
+            "Letters: rows of one protocol that share a letter in a column cannot be told apart "
+            "(sign flips by photographer, Holm over pairs and radii, 5 %)."
+        )
+    if any(_is_ranked(group, metric) for group in groups for metric in columns):
+        yield "Bold: best; underlined: second, among the complete measured rows of one protocol."
+    for group in groups:
+        if uneven := [metric.label for metric in columns if len(_sizes(group, metric)) > 1]:
+            yield f"{group.heading}: {', '.join(uneven)} not ranked, over different numbers of images."
+    used = [mark for mark in _MARKS if any(mark in _marks(row) for group in groups for row in group.rows)]
+    if used:
+        yield "; ".join(f"{mark.sign} {mark.meaning}" for mark in used) + "."
+
+
+def _row_notes(row: Row, columns: Sequence[Metric]) -> Iterator[str]:
+    """What a reader must know of one row before using its figures."""
+    if _is_of_other_size(row) and row.kind == "published":
+        yield f"n {row.n}"
+    if not row.complete:
+        yield f"partial: {_extent(row)}, not ranked"
+    if row.counts and row.counts["ok"] < row.counts["total"]:
+        parts = [f"{word} {row.counts[word]}" for word in STATUS[1:] if row.counts[word]]
+        yield f"total {row.counts['total']}: scored {row.counts['ok']}, {', '.join(parts)}"
+    size = row.counts["total"] if row.counts else leading_integer(row.n)
+    for metric in columns:
+        own_n = row.cells[metric.name].n if row.value(metric.name) is not None else size
+        if row.kind != "published" and size is not None and own_n != size:
+            yield f"{metric.label} over {own_n} of {size} images"
+    if row.present:
+        figures = [(metric, row.present.values.get(metric.name)) for metric in columns]
+        listed = ", ".join(
+            f"{metric.label} {_shown(value, metric)}" for metric, value in figures if value is not None
+        )
+        yield f"over the {row.present.n} images present: {listed} (ids {row.present.ids_sha256[:12]})"
+    yield from row.footnotes
+
+
+def _cluster_notes(groups: Sequence[_Group], columns: Sequence[Metric]) -> Iterator[str]:
+    """What the intervals were resampled over, once where it is the same for all rows."""
+    lines: dict[str, list[str]] = {}
+    for row in (row for group in groups for row in group.rows if group.kind != "published"):
+        if _has_interval(row, columns):
+            is_clustered = row.clusters and not row.clusters.startswith("unclustered")
+            line = f"cluster bootstrap, {row.clusters}" if is_clustered else row.clusters or "unclustered"
+            lines.setdefault(line, []).append(row.method)
+    for line, methods in lines.items():
+        owners = "" if len(lines) == 1 else f"{'; '.join(methods)}: "
+        yield f"{owners}95 % intervals: {line}"
+
+
+def _circumstances(groups: Sequence[_Group]) -> Iterator[str]:
+    """Under what each row was measured, where it says so and is not the usual."""
+    rows = [row for group in groups for row in group.rows]
+    columns: tuple[tuple[str, Callable[[Row], str], set[str]], ...] = (
+        ("published under", lambda row: row.protocol if row.kind == "published" else UNSTATED, set()),
+        ("views", lambda row: row.views, {"1"}),
+        ("author filter", lambda row: row.author_filter, {"no"}),
+        ("gallery", lambda row: row.gallery, {"none"}),
+    )
+    for label, value_of, usual in columns:
+        for value in sorted({value_of(row) for row in rows} - usual - {UNSTATED, ""}):
+            yield f"{label} {value}: {'; '.join(row.method for row in rows if value_of(row) == value)}"

@@ -1,0 +1,121 @@
+"""One row of a results table, and the metrics it can hold."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ...errors import UsageError
+from ...evaluation import GEOSCORE_MAXIMUM, Estimate
+from ...types import STATUS
+
+Kind = Literal["measured", "oracle", "published"]
+
+UNSTATED = "?"
+"""What a row carries where its source does not say."""
+
+_RADIUS = re.compile(r"acc_(\d+(?:\.\d+)?)km")
+_PLACES = ("acc_country", "acc_region", "acc_area", "acc_city")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is named, shown, ranked and bounded."""
+
+    name: str
+    label: str
+    decimals: int
+    maximum: float
+    lower_is_better: bool = False
+    radius_km: float | None = None
+
+
+@dataclass(frozen=True)
+class Present:
+    """The second figure of a row, over the images that could be opened.
+
+    `values` are metrics by name; `ids_sha256` tells which images these are.
+    """
+
+    n: int
+    ids_sha256: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method's figures on one dataset, and everything needed to read them rightly.
+
+    The strings are those of the published files: `mllm` (a multimodal language model) and `web`
+    (web search) are `yes`, `no` or `?`; `n` is the number of images scored, as its source spells
+    it. `total` is the size of the whole dataset. A row that is not `complete` covers `n` of
+    `total` and is never ranked. `counts` and `clusters` are those of `Scores`; they are empty for
+    published rows, `counts` may be empty for others too. Rows that share one of the `letters` of a
+    metric cannot be told apart in it; empty where nothing was compared.
+    """
+
+    method: str
+    cells: Mapping[str, Estimate]
+    kind: Kind = "measured"
+    protocol: str = UNSTATED
+    source: str = ""
+    mllm: str = UNSTATED
+    web: str = UNSTATED
+    views: str = UNSTATED
+    n: str = UNSTATED
+    gallery: str = UNSTATED
+    author_filter: str = UNSTATED
+    verified: str = UNSTATED
+    note: str = ""
+    total: int | None = None
+    complete: bool = True
+    counts: Mapping[str, int] = field(default_factory=dict)
+    clusters: str = ""
+    present: Present | None = None
+    footnotes: tuple[str, ...] = ()
+    letters: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, estimate in self.cells.items():
+            find_metric(name)
+            if estimate.value is not None and not math.isfinite(estimate.value):
+                raise UsageError(
+                    f"row '{self.method}': {name} is {estimate.value}",
+                    fix="give None, which is shown as a dash",
+                )
+        if self.counts and set(self.counts) != {"total", *STATUS}:
+            known = ", ".join(("total", *STATUS))
+            raise UsageError(f"row '{self.method}': counts are of {known}", found=", ".join(self.counts))
+        if self.counts and sum(self.counts[word] for word in STATUS) != self.counts["total"]:
+            raise UsageError(f"row '{self.method}': the counts do not add up", found=str(dict(self.counts)))
+
+    def value(self, metric: str) -> float | None:
+        """The figure itself, or None where the row has none for this metric."""
+        estimate = self.cells.get(metric)
+        return None if estimate is None else estimate.value
+
+
+def find_metric(name: str) -> Metric:
+    """The metric a column is named after; UsageError for a name that is none."""
+    if radius := _RADIUS.fullmatch(name):
+        return Metric(name, f"{radius[1]} km", 1, 100.0, radius_km=float(radius[1]))
+    if name in _PLACES:
+        return Metric(name, name.removeprefix("acc_"), 1, 100.0)
+    if name in ("mean_km", "median_km"):
+        # Half the longest great circle in use (radius 6378.137 km) is 20,037.5 km.
+        return Metric(name, name.replace("_", " "), 1, 20_038.0, lower_is_better=True)
+    if name == "geoscore":
+        return Metric(name, "GeoScore", 0, GEOSCORE_MAXIMUM)
+    raise UsageError(
+        f"no metric is called '{name}'",
+        fix=f"metrics are acc_<radius>km, {', '.join(_PLACES)}, mean_km, median_km, geoscore",
+    )
+
+
+def leading_integer(text: str) -> int | None:
+    """The number a count begins with: 4096 of `4096 (last batch dropped)`, None of `?`."""
+    digits = re.match(r"\d+", text)
+    return int(digits[0]) if digits else None

@@ -1,0 +1,14 @@
+"""Recipes: lists of commands with the scores they should give."""
+
+from __future__ import annotations
+
+from .recipes import Cell, Recipe, check, load_recipe, look_for, recipe_names
+
+__all__ = [
+    "Cell",
+    "Recipe",
+    "check",
+    "load_recipe",
+    "look_for",
+    "recipe_names",
+]

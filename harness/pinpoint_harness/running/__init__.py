@@ -1,0 +1,34 @@
+"""From a request to a run on disk: inputs, answers, predictions, the record of what came out."""
+
+from __future__ import annotations
+
+from .inputs import QuerySet, TileInput, tile_of_images
+from .predictions import candidates_of, check_predictions, statuses
+from .record import run_record
+from .request import TILE, NoParams, build_params, build_request, choose_device, method_recipe, params_class
+from .run import Run, find_run, iter_runs, results_root, run_parent
+from .runner import ask, build_method
+
+__all__ = [
+    "TILE",
+    "NoParams",
+    "QuerySet",
+    "Run",
+    "TileInput",
+    "ask",
+    "build_method",
+    "build_params",
+    "build_request",
+    "candidates_of",
+    "check_predictions",
+    "choose_device",
+    "find_run",
+    "iter_runs",
+    "method_recipe",
+    "params_class",
+    "results_root",
+    "run_parent",
+    "run_record",
+    "statuses",
+    "tile_of_images",
+]

@@ -1,0 +1,356 @@
+"""A run's answers on disk, and the contract an answer meets before it gets there.
+
+A run is one Parquet file of one fixed schema, a row per row of the truth and in its order. The
+same table gives the same bytes, however many pieces it was put together from.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from ..artifacts import write_atomic
+from ..errors import ArtifactError, PluginError
+from ..geo import geodesic_km, on_globe
+from ..types import RADII_KM, STATUS, Candidates, Predictions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..types import Floats
+
+_CANDIDATE = pa.struct(
+    [
+        pa.field("latitude", pa.float64(), nullable=False),
+        pa.field("longitude", pa.float64(), nullable=False),
+        pa.field("probability", pa.float64()),
+        pa.field("source", pa.string()),
+        pa.field("row", pa.int64()),
+    ]
+)
+
+SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("latitude", pa.float64(), nullable=False),
+        pa.field("longitude", pa.float64(), nullable=False),
+        pa.field("predicted_latitude", pa.float64()),
+        pa.field("predicted_longitude", pa.float64()),
+        pa.field("error_km", pa.float64()),
+        pa.field("confidence", pa.float64()),
+        pa.field("status", pa.string(), nullable=False),
+        pa.field("author", pa.string()),
+        pa.field("candidates", pa.list_(pa.field("element", _CANDIDATE, nullable=False))),
+        # Five each, yet no list of fixed size: Arrow 21 cannot write one that is null to Parquet.
+        pa.field("within", pa.list_(pa.field("element", pa.float64(), nullable=False))),
+    ]
+)
+"""Degrees and WGS84 kilometres; null stands for "none", NaN is never stored."""
+
+_SCHEMA_WITHOUT_WITHIN = pa.schema([field for field in SCHEMA if field.name != "within"])
+"""That of runs stored before a method could state its probability within each radius."""
+
+_ROW_GROUP_ROWS = 1 << 16
+_PROBABILITY_TOLERANCE = 1e-6
+_NO_ROW = -1
+
+
+def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) -> pa.Table:
+    """The run's table: truth, answers and the WGS84 distance between them, in kilometres.
+
+    Where `status` is not `ok` the answer, its error and its probabilities `within` are null, whatever
+    the method said: a photo that could not be read has no answer.
+    """
+    if not len(truth) == len(predictions) == len(status):
+        raise ArtifactError(
+            "answers do not belong to this truth",
+            found=f"{len(truth)} truth rows, {len(predictions)} answers, {len(status)} statuses",
+        )
+    answered = np.array([word == "ok" for word in status], dtype=bool)
+    predicted = np.where(answered[:, None], predictions.coordinates, np.nan)  # (n, 2)
+    actual = truth[["latitude", "longitude"]].to_numpy(dtype=np.float64)  # (n, 2)
+    confidence = predictions.confidence
+    columns = {
+        "id": _strings(truth["id"].to_numpy(dtype=object)),
+        "latitude": pa.array(actual[:, 0]),
+        "longitude": pa.array(actual[:, 1]),
+        "predicted_latitude": _doubles(predicted[:, 0]),
+        "predicted_longitude": _doubles(predicted[:, 1]),
+        "error_km": _doubles(geodesic_km(actual, predicted)),
+        "confidence": pa.nulls(len(truth), pa.float64()) if confidence is None else _doubles(confidence),
+        "status": pa.array(list(status), pa.string()),
+        "author": _strings(truth["author"].to_numpy(dtype=object)),
+        "candidates": _encode_candidates(predictions.candidates, len(truth)),
+        "within": _encode_within(predictions.within, answered),
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
+    """One table from those of consecutive tiles."""
+    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
+
+
+def encode(table: pa.Table) -> bytes:
+    """The file's bytes: equal for equal tables, however they are cut into chunks."""
+    stream = io.BytesIO()
+    pq.write_table(
+        table.cast(SCHEMA).combine_chunks(),
+        stream,
+        row_group_size=_ROW_GROUP_ROWS,
+        version="2.6",
+        compression="zstd",
+        compression_level=3,
+        use_dictionary=["status", "author", "candidates.list.element.source"],
+    )
+    return stream.getvalue()
+
+
+def write(table: pa.Table, path: Path) -> None:
+    """Put the table in a file whole or not at all, so that it may stand for a finished shard."""
+    write_atomic(path, encode(table))
+
+
+def read(path: Path) -> pa.Table:
+    """A run's table; ArtifactError unless the file has exactly this schema.
+
+    A file without the column `within`, as runs were stored before, is given it, all null.
+    """
+    try:
+        # Not `read_table`, which would take `name=value` in a folder's name for a column.
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow
+            if found.equals(_SCHEMA_WITHOUT_WITHIN):
+                table, added = file.read(), SCHEMA.field("within")
+                return table.append_column(added, pa.nulls(table.num_rows, added.type))
+            if not found.equals(SCHEMA):
+                raise ArtifactError(
+                    f"'{path}' is not a run's predictions",
+                    found=_schema_difference(found),
+                    fix="give the predictions.parquet of a run; answers made elsewhere are evaluated "
+                    "with the method stored-predictions",
+                )
+            return file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise ArtifactError(
+            f"cannot read predictions from '{path}'",
+            found=f"{type(error).__name__}: {error}",
+            fix="run the command again with --fresh",
+        ) from error
+
+
+def to_frame(table: pa.Table) -> pd.DataFrame:
+    """Everything but `candidates` and `within`, one row per query; NaN where there is no answer."""
+    frame: pd.DataFrame = table.drop_columns(["candidates", "within"]).to_pandas()
+    return frame
+
+
+def candidates_of(table: pa.Table) -> Candidates | None:
+    """The candidates as padded arrays, as the method gave them; None if it gave none."""
+    column = table.column("candidates").combine_chunks()
+    if column.null_count == len(column):
+        return None
+    counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    items = column.flatten()
+    shape = (len(counts), int(counts.max(initial=0)))
+    rows = np.repeat(np.arange(len(counts)), counts)
+    slots = np.arange(len(items)) - np.repeat(np.cumsum(counts) - counts, counts)
+
+    def spread(name: str, padding: Any, dtype: Any) -> Any:
+        values = items.field(name)
+        filled = np.full(shape, padding, dtype=dtype)
+        filled[rows, slots] = pc.fill_null(values, padding).to_numpy(zero_copy_only=False)
+        return filled if values.null_count < len(values) else None
+
+    coordinates = np.full((*shape, 2), np.nan)
+    coordinates[rows, slots, 0] = items.field("latitude").to_numpy()
+    coordinates[rows, slots, 1] = items.field("longitude").to_numpy()
+    source = spread("source", "", object)
+    return Candidates(
+        coordinates=coordinates,
+        probability=spread("probability", np.nan, np.float64),
+        source=None if source is None else source.astype(np.str_),
+        row=spread("row", _NO_ROW, np.int64),
+    )
+
+
+def within_of(table: pa.Table) -> Floats | None:
+    """Stated probabilities within each of `RADII_KM`, `(n, 5)`, NaN for none; None if no row has any."""
+    column = table.column("within").combine_chunks()
+    if column.null_count == len(column):
+        return None
+    lengths = pc.unique(pc.drop_null(pc.list_value_length(column))).to_pylist()
+    if lengths != [len(RADII_KM)]:
+        raise ArtifactError(
+            f"a run states {len(RADII_KM)} probabilities per answer or none",
+            found=f"lists of {', '.join(map(str, sorted(lengths)))}",
+            fix="make the run again with --fresh",
+        )
+    within = np.full((len(column), len(RADII_KM)), np.nan)
+    stated = column.is_valid().to_numpy(zero_copy_only=False)
+    within[stated] = column.flatten().to_numpy().reshape(-1, len(RADII_KM))
+    return within
+
+
+def statuses(predictions: Predictions) -> list[str]:
+    """One word of `STATUS` per answer: what the method said, else what its coordinate says.
+
+    No coordinate is `no prediction`; half a coordinate, an infinite one or one off the globe is
+    `invalid coordinate`. A method's own `ok` is not taken on trust.
+    """
+    coordinates = predictions.coordinates
+    absent = np.isnan(coordinates).all(axis=1)
+    judged = np.where(absent, "no prediction", np.where(on_globe(coordinates), "ok", "invalid coordinate"))
+    words: list[str] = judged.tolist()
+    if predictions.status is None:
+        return words
+    return [word if said == "ok" else said for said, word in zip(predictions.status, words, strict=True)]
+
+
+def check_predictions(predictions: Predictions, n: int) -> None:
+    """Hold a method's answer to `n` queries to its contract; PluginError names what is wrong.
+
+    A coordinate off the globe is a wrong answer, not a broken contract: see `statuses`.
+    """
+    if not isinstance(predictions, Predictions):
+        raise PluginError("predict must return Predictions", found=type(predictions).__name__)
+    _check_array("coordinates", predictions.coordinates, (n, 2), np.float64)
+    if predictions.confidence is not None:
+        _check_array("confidence", predictions.confidence, (n,), np.float64)
+        _check_rows("confidence must be finite, or NaN for none", ~np.isinf(predictions.confidence))
+    if predictions.status is not None:
+        _check_status(predictions.status, predictions.coordinates)
+    if predictions.candidates is not None:
+        _check_candidates(predictions.candidates, n)
+    if predictions.within is not None:
+        _check_within(predictions.within, n)
+    if not all(isinstance(note, str) for note in predictions.notes):
+        raise PluginError("notes must be strings", found=repr(predictions.notes))
+
+
+def _check_array(name: str, array: object, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
+    expected = f"{name} must be a numpy array of {dtype.__name__} and shape {shape}"
+    if not isinstance(array, np.ndarray):
+        raise PluginError(expected, found=f"{type(array).__module__}.{type(array).__name__}")
+    if array.shape != shape or not np.issubdtype(array.dtype, dtype):
+        raise PluginError(expected, found=f"{array.dtype} of shape {array.shape}")
+
+
+def _check_rows(rule: str, kept: NDArray[np.bool_]) -> None:
+    """Raise if the rule is broken in any row; `kept` is `(n,)` or `(n, k)`."""
+    broken = np.flatnonzero(~kept.all(axis=tuple(range(1, kept.ndim))))
+    if len(broken):
+        raise PluginError(
+            rule, found=f"{len(broken)} of {len(kept)} answers break it, the first is {broken[0]}"
+        )
+
+
+def _check_status(status: Sequence[str], coordinates: NDArray[np.float64]) -> None:
+    if len(status) != len(coordinates):
+        raise PluginError(f"status must have {len(coordinates)} entries", found=f"{len(status)} entries")
+    known = np.array([word in STATUS or str(word).startswith("unreadable: ") for word in status], dtype=bool)
+    if not known.all():
+        raise PluginError(
+            f"status must be one of: {', '.join(STATUS)}", found=repr(status[int(np.argmin(known))])
+        )
+    said_ok = np.array([word == "ok" for word in status], dtype=bool)
+    _check_rows(
+        "an answer whose status is not ok must have NaN coordinates",
+        said_ok | np.isnan(coordinates).all(axis=1),
+    )
+
+
+def _check_candidates(candidates: Candidates, n: int) -> None:
+    coordinates = candidates.coordinates
+    k = coordinates.shape[1] if isinstance(coordinates, np.ndarray) and coordinates.ndim == 3 else 0
+    _check_array("candidates.coordinates", coordinates, (n, k, 2), np.float64)
+    padding = np.isnan(coordinates[..., 0]) & np.isnan(coordinates[..., 1])  # (n, k)
+    _check_rows("candidates.coordinates must be places, or NaN to pad", padding | on_globe(coordinates))
+    _check_rows("candidates must be padded at the end only", padding[:, 1:] >= padding[:, :-1])
+    if candidates.probability is not None:
+        _check_array("candidates.probability", candidates.probability, (n, k), np.float64)
+        probability = np.where(padding, 0.0, candidates.probability)
+        _check_rows("candidates.probability must lie in 0 to 1", (probability >= 0) & (probability <= 1))
+        total = probability.sum(axis=1)
+        _check_rows("candidates.probability must sum to at most 1", total <= 1 + _PROBABILITY_TOLERANCE)
+    if candidates.source is not None:
+        _check_array("candidates.source", candidates.source, (n, k), np.str_)
+    if candidates.row is not None:
+        _check_array("candidates.row", candidates.row, (n, k), np.int64)
+        _check_rows("candidates.row must be 0 or more, or -1 for none", candidates.row >= _NO_ROW)
+
+
+def _check_within(within: Floats, n: int) -> None:
+    _check_array("within", within, (n, len(RADII_KM)), np.float64)
+    none = np.isnan(within)
+    _check_rows("within must be stated for all radii or for none", none.any(axis=1) == none.all(axis=1))
+    stated = np.where(none, 0.0, within)
+    _check_rows("within must lie in 0 to 1, or be NaN for none", (stated >= 0) & (stated <= 1))
+    rises = np.diff(stated, axis=1) >= -_PROBABILITY_TOLERANCE
+    _check_rows("within must not fall with a growing radius", rises)
+
+
+def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:
+    kind = SCHEMA.field("candidates").type
+    if candidates is None:
+        return pa.nulls(n, kind)
+    kept = ~np.isnan(candidates.coordinates).any(axis=2)  # (n, k)
+    places = candidates.coordinates[kept]  # (m, 2)
+
+    def optional(values: NDArray[Any] | None, of: pa.DataType, none: Any) -> pa.Array:
+        if values is None:
+            return pa.nulls(len(places), of)
+        flat = values[kept]
+        return pa.array(flat, of, mask=np.isnan(flat) if of == pa.float64() else flat == none)
+
+    items = pa.StructArray.from_arrays(
+        [
+            pa.array(places[:, 0]),
+            pa.array(places[:, 1]),
+            optional(candidates.probability, pa.float64(), np.nan),
+            optional(candidates.source, pa.string(), ""),
+            optional(candidates.row, pa.int64(), _NO_ROW),
+        ],
+        fields=list(_CANDIDATE),
+    )
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items, type=kind)
+
+
+def _encode_within(within: Floats | None, answered: NDArray[np.bool_]) -> pa.Array:
+    kind = SCHEMA.field("within").type
+    if within is None:
+        return pa.nulls(len(answered), kind)
+    stated = answered & ~np.isnan(within).any(axis=1)  # (n,)
+    offsets = len(RADII_KM) * np.concatenate([[0], np.cumsum(stated)])
+    values = pa.array(within[stated].ravel())
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=kind, mask=pa.array(~stated))
+
+
+def _doubles(values: NDArray[np.float64]) -> pa.Array:
+    return pa.array(values, pa.float64(), from_pandas=True)
+
+
+def _strings(values: NDArray[np.object_]) -> pa.Array:
+    return pa.array(values, pa.string(), from_pandas=True)
+
+
+def _schema_difference(found: pa.Schema) -> str:
+    lacking = [name for name in SCHEMA.names if name not in found.names]
+    surplus = [name for name in found.names if name not in SCHEMA.names]
+    differing = [
+        f"{field.name} is {found.field(field.name).type}"
+        for field in SCHEMA
+        if field.name in found.names and not found.field(field.name).equals(field)
+    ]
+    parts = [("without", lacking), ("with", surplus), ("where", differing)]
+    words = "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
+    return f"a table {words or 'with its columns in another order'}"

@@ -1,0 +1,165 @@
+"""What a run depends on (its recipe, hashed into its key) and what it says of itself (`run.json`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import params as parameters
+from ..artifacts import Subset, file_sha256, truth_recipe
+from ..batching import ROW_BLOCK, Share, whole_blocks
+from ..devices import default_device
+from ..errors import UsageError
+from ..features import Shelf, stores_root
+from ..plugins import Entry, Registry
+from ..types import Context, Dataset, MethodInfo
+from .run import results_root
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+TILE = 256
+"""Queries in one call, in whole row blocks. Part of the key: another tile means other last digits."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything a run depends on, and where to put it."""
+
+    method: Entry[MethodInfo]
+    params: Any
+    dataset_name: str
+    dataset: Dataset
+    label: str
+    out: Path
+    context: Context = field(default_factory=Context)
+    subset: Subset = field(default_factory=Subset)
+    tile: int = TILE
+    fresh: bool = False
+    share: Share = field(default_factory=Share)
+    shelf: Shelf | None = None
+    """Where features of the dataset are found or put; needed by methods that ask for some."""
+
+
+def run_recipe(
+    request: Request,
+    full_truth: pd.DataFrame,
+    truth: pd.DataFrame,
+    tile: int,
+    content: Mapping[str, Any] | None,
+    method_content: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Everything that changes an answer, by content and never by name or place."""
+    context = request.context
+    return {
+        **method_recipe(request.method, request.params, method_content),
+        **truth_recipe(full_truth, truth, request.subset),
+        "inputs": None if content is None else dict(content),
+        "seed": context.seed,
+        "device": context.device.partition(":")[0],
+        "dtype": context.dtype,
+        "tile": tile,
+    }
+
+
+def method_recipe(
+    entry: Entry[MethodInfo], params: Any, method_content: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The part of a recipe that says who answers.
+
+    `method_content` is what the method says of itself: it stands in place of the parameters of
+    the same names.
+    """
+    own = dict(method_content or {})
+    names = [item.name for item in fields(params) if item.name not in own]
+    parameters = {name: _by_content(getattr(params, name)) for name in names}
+    return {
+        "method": entry.target,
+        "plugin_sha256": entry.origin.file_sha256,
+        "answer_version": entry.load().answer_version,
+        "parameters": parameters | own,
+    }
+
+
+def _by_content(value: Any) -> Any:
+    return {"sha256": file_sha256(value)} if isinstance(value, Path) else value
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """For methods that have none."""
+
+
+def build_request(
+    entry: Entry[MethodInfo],
+    dataset_name: str,
+    dataset: Dataset,
+    *,
+    parameters: Mapping[str, Any],
+    subset: Subset,
+    seed: int = 0,
+    device: str = "auto",
+    label: str | None = None,
+    out: Path | None = None,
+    tile: int = TILE,
+    fresh: bool = False,
+    share: Share | None = None,
+    stores: Path | None = None,
+    weights: str | None = None,
+    registry: Registry | None = None,
+) -> Request:
+    """A checked request to run a method over a dataset that is open.
+
+    Without a registry there is nowhere to look for backbones and galleries: only methods that look
+    at nothing or at pictures can be run.
+    """
+    if subset.limit is not None and subset.limit < 1:
+        raise UsageError(f"limit {subset.limit} leaves nothing to run", fix="give 1 or more")
+    if tile < 1:
+        raise UsageError(f"a tile of {tile} holds no query", fix="give 1 or more")
+    if tile != whole_blocks(tile):
+        log.warning(
+            "a tile of %d is rounded up to %d: rows are computed in blocks of %d",
+            *(tile, whole_blocks(tile), ROW_BLOCK),
+        )
+    device = choose_device(entry, device)
+    share = share or Share.of_environment()
+    shelf = None if registry is None else Shelf(registry, stores_root(stores), device, weights, share)
+    return Request(
+        method=entry,
+        params=build_params(entry, parameters),
+        dataset_name=dataset_name,
+        dataset=dataset,
+        label=label or entry.name,
+        out=results_root(out),
+        context=Context(device=device, seed=seed, stores=shelf),
+        subset=subset,
+        tile=whole_blocks(tile),
+        fresh=fresh,
+        share=share,
+        shelf=shelf,
+    )
+
+
+def params_class(entry: Entry[MethodInfo]) -> type[Any]:
+    """The parameter dataclass of a method."""
+    declared: type[Any] = getattr(entry.load(), "Params", NoParams)
+    return declared
+
+
+def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
+    return parameters.build(params_class(entry), settings, f"method '{entry.name}'")
+
+
+def choose_device(entry: Entry[MethodInfo], device: str) -> str:
+    """`auto` is the GPU where there is one, and the CPU for methods that compute nothing on it."""
+    if device != "auto":
+        return device
+    if getattr(entry.load(), "input", None) in ("none", "id"):  # a parameter may name a backbone
+        return "cpu"
+    return default_device()

@@ -1,0 +1,143 @@
+"""Runs on disk: where they lie, what they hold, how a user names one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..artifacts import read_json, safe_name
+from ..errors import ArtifactError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+def results_root(given: Path | None = None) -> Path:
+    """The folder of runs: `--out`, then `$PINPOINT_RESULTS`, then `results/runs`."""
+    return given or Path(os.environ.get("PINPOINT_RESULTS") or Path("results", "runs"))
+
+
+def run_parent(root: Path, dataset: str, label: str) -> Path:
+    """Where the runs of one label on one dataset lie, a folder per key."""
+    return root / safe_name(dataset) / safe_name(label)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One complete run: `<root>/<dataset>/<label>/<key>/`."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """`run.json`: what was asked, what came out, how many rows met which fate."""
+        return read_json(self.folder / "run.json")
+
+    @property
+    def key(self) -> str:
+        return self.folder.name
+
+    @property
+    def dataset(self) -> str:
+        return str(self.record["dataset"]["name"])
+
+    @property
+    def label(self) -> str:
+        return str(self.record["label"])
+
+    @property
+    def oracle(self) -> bool:
+        return bool(self.record["oracle"])
+
+    @property
+    def partial(self) -> str | None:
+        """What part of the dataset was run, in words; None for all of it.
+
+        A truth file that lacks rows of the published dataset makes a part of it, too.
+        """
+        subset, total = self.record["subset"], self.record["dataset"]["rows"]
+        expected = self.record["dataset"]["expected_rows"] or total
+        if subset is None:
+            return (
+                None
+                if total == expected
+                else f"a truth file of {total:,} rows where the dataset has {expected:,}"
+            )
+        if "limit" in subset:
+            return f"first {subset['limit']:,} of {total:,}"
+        return f"{subset['rows']:,} of {total:,}, id list {subset['ids_sha256'][:8]}"
+
+    @property
+    def title(self) -> str:
+        """The label with every parameter that is not the default."""
+        shown = ", ".join(f"{name}={value}" for name, value in self.record["shown_parameters"].items())
+        return f"{self.label} ({shown})" if shown else self.label
+
+    def table(self) -> pa.Table:
+        from . import predictions
+
+        return predictions.read(self.folder / "predictions.parquet")
+
+    def predictions(self) -> pd.DataFrame:
+        """One row per truth row, in the dataset's order."""
+        from . import predictions
+
+        return predictions.to_frame(self.table())
+
+    def finished_at(self) -> str:
+        """When the run was completed (ISO 8601, UTC); empty where the log is gone."""
+        ends = [entry["time"] for entry in self.sessions() if entry.get("event") == "end"]
+        return max(ends, default="")
+
+    def sessions(self) -> list[dict[str, Any]]:
+        path = self.folder / "sessions.jsonl"
+        if not path.exists():
+            return []
+        entries = []
+        for line in path.read_text().splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue  # a line torn by a kill; the log is for people, not for results
+        return entries
+
+
+def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
+    """Every complete run under `root`, ordered by dataset, label and key."""
+    for manifest in sorted(root.glob("*/*/*/manifest.json")):
+        run = Run(manifest.parent)
+        if (run.folder / "run.json").exists() and (dataset is None or run.dataset == dataset):
+            yield run
+
+
+def find_run(text: str, root: Path) -> Run:
+    """A run by path, by a unique prefix of its key, or as `METHOD@DATASET` (the newest)."""
+    path = Path(text)
+    if (path / "manifest.json").exists():
+        return Run(path)
+    if (path / "started.json").exists():
+        raise ArtifactError(
+            f"run '{text}' is not finished", fix="give the same `pinpoint run` command again to resume it"
+        )
+    runs = list(iter_runs(root))
+    if "@" in text:
+        label, _, dataset = text.rpartition("@")
+        named = [run for run in runs if run.label == label and run.dataset == dataset]
+        if named:
+            return max(named, key=lambda run: (run.finished_at(), run.key))
+    else:
+        named = [run for run in runs if run.key.startswith(text)]
+        if len(named) == 1:
+            return named[0]
+    known = ", ".join(f"{run.label}@{run.dataset} {run.key[:8]}" for run in named or runs[:10])
+    raise UsageError(
+        f"'{text}' names {len(named) or 'no'} run{'s' * (len(named) != 1)} under '{root}'",
+        found=known or "no finished run at all",
+        fix="give a path, a longer part of the key, or METHOD@DATASET; `pinpoint results list` shows them",
+    )

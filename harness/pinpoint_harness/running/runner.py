@@ -1,0 +1,157 @@
+"""Running a method over a dataset: truth, inputs, tiles, answers, one file.
+
+The runner alone decides which photos stand together in a `predict` call. Every call gets exactly
+one tile's number of queries, in whole row blocks, so an answer depends neither on how many were left
+nor on its place among them.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
+from ..batching import Tile, padded, tiles, whole_blocks
+from ..errors import ArtifactError, HarnessError, PluginError
+from ..plugins import Entry
+from ..progress import phase
+from ..types import Context, Method, MethodInfo, Predictions, Queries
+from . import predictions as answers
+from .inputs import Inputs, QuerySet, TileInput, open_inputs
+from .record import changed_parameters, describe_method, run_record
+from .request import Request, run_recipe
+from .run import Run, run_parent
+
+_SHARD = ".parquet"
+_NOTES = ".notes.json"
+
+
+class UnfinishedRunError(UnfinishedError):
+    """This process has done its share of a run that others have not finished yet."""
+
+
+def run(request: Request) -> Run:
+    """Answer every row of the dataset and store the answers; a killed run is resumed.
+
+    What could not be read, and what the method leaves unanswered, is stored as a miss with its
+    reason: the denominator is the whole dataset. With a `share`, only that part of the tiles is
+    answered; whoever answers the last one puts the run together, and for all others
+    UnfinishedRunError is raised.
+    """
+    full_truth = request.dataset.truth()
+    truth = request.subset.of(full_truth)
+    method = build_method(request.method, request.params, request.context)
+    with closing(open_inputs(method.input, request, full_truth, truth)) as inputs:
+        size = inputs.tile_size(whole_blocks(request.tile))
+        own = method.content() if hasattr(method, "content") else None
+        recipe = run_recipe(request, full_truth, truth, size, inputs.content(), own)
+        parent = run_parent(request.out, request.dataset_name, request.label)
+        artifact = Artifact.begin(parent, "run", recipe, fresh=request.fresh)
+        if artifact.complete:
+            return Run(artifact.folder)
+        with Session(artifact.folder, request.context) as session:
+            with artifact.work():
+                session.phase("prepare")
+                _answer_tiles(artifact, request, method, inputs, truth, size)
+                session.phase("predict")
+                files = _put_together(artifact, request, truth)
+            artifact.finish(files)
+            session.phase("store")
+    return Run(artifact.folder)
+
+
+def _answer_tiles(
+    artifact: Artifact, request: Request, method: Method, inputs: Inputs, truth: pd.DataFrame, size: int
+) -> None:
+    """Ask about every tile of this process's share that no shard stands for yet."""
+    queries = QuerySet.of(truth)
+    done = artifact.finished_shards(_SHARD)
+    mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
+    todo = [tile for tile in mine if tile.index not in done]
+    title = f"{request.label} on {request.dataset_name}"
+    rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
+    with phase(title, rows, done=rows - left) as advance:
+        for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
+            answer = ask(method, queries.take(padded(tile, size), given.values), given)
+            _commit(artifact, tile, truth.iloc[padded(tile, size)], answer, given)
+            advance(len(tile))
+
+
+def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Method:
+    """The method, ready to be asked; whatever its constructor raises names the method."""
+    try:
+        method: Method = entry.load()(params, context)
+    except (HarnessError, UnfinishedError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"method '{entry.name}' cannot be set up", found=f"{type(error).__name__}: {error}"
+        ) from error
+    return method
+
+
+def ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
+    """One call of the method, its answer held to the contract."""
+    if not given.answerable:
+        return Predictions(np.full((len(queries), 2), np.nan))
+    try:
+        answer = method.predict(queries)
+    except HarnessError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"the method failed on a tile of {len(queries)} queries",
+            found=f"{type(error).__name__}: {error}",
+            fix="mend the method and give the same command again; what a run has finished is kept",
+        ) from error
+    answers.check_predictions(answer, len(queries))
+    return answer
+
+
+def _commit(
+    artifact: Artifact, tile: Tile, truth: pd.DataFrame, answer: Predictions, given: TileInput
+) -> None:
+    """Store one tile's answers without the padding; the shard stands whole or not at all."""
+    status = answers.statuses(answer)
+    for position, failure in given.failures.items():
+        status[position] = failure
+    table = answers.build(truth, answer, status).slice(0, len(tile))
+    if answer.notes:  # before the shard itself, which stands for "this tile is done"
+        write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(answer.notes)}))
+    answers.write(table, artifact.shard_path(tile.index, _SHARD))
+
+
+def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, Content]:
+    """The final files from all shards: the answers, and the record of what came out."""
+    shards = sorted(artifact.finished_shards(_SHARD))
+    table = answers.concatenate([answers.read(artifact.shard_path(index, _SHARD)) for index in shards])
+    if request.share.count > 1 and table.num_rows < len(truth):
+        raise UnfinishedRunError(
+            f"{table.num_rows:,} of {len(truth):,} photos are answered; the rest is other processes' share"
+        )
+    if table.column("id").to_pylist() != truth["id"].tolist():
+        raise ArtifactError(
+            f"'{artifact.folder}' holds {table.num_rows} answers, not those of the {len(truth)} photos",
+            fix="run the command again with --fresh",
+        )
+    notes: list[str] = []
+    for index in sorted(artifact.finished_shards(_NOTES)):
+        notes += read_json(artifact.shard_path(index, _NOTES))["notes"]
+    if pc.max(table.column("error_km")).as_py() == 0:
+        notes.append("every answer is exactly the truth: was the truth file given as the answers?")
+    record = run_record(
+        label=request.label,
+        shown_parameters=changed_parameters(request.params),
+        oracle=False,
+        method=describe_method(request.method, request.params),
+        dataset_name=request.dataset_name,
+        dataset=request.dataset.info,
+        recipe=artifact.recipe,
+        status=table.column("status").to_pylist(),
+        notes=notes,
+    )
+    return {"predictions.parquet": answers.encode(table), "run.json": canonical_json(record)}

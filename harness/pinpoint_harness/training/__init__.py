@@ -1,0 +1,20 @@
+"""Stages of a method, each made once and found by its key, and the checkpoints of one being made."""
+
+from __future__ import annotations
+
+from .checkpoints import Checkpoints
+from .processes import Processes
+from .stages import Making, Stage, TrainRequest, describe, models_root, open_stages, train, with_needs
+
+__all__ = [
+    "Checkpoints",
+    "Making",
+    "Processes",
+    "Stage",
+    "TrainRequest",
+    "describe",
+    "models_root",
+    "open_stages",
+    "train",
+    "with_needs",
+]

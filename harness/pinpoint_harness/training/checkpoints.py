@@ -1,0 +1,52 @@
+"""Checkpoints of a stage that is being made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..artifacts import write_atomic
+from ..errors import ArtifactError
+from .stages import Making
+
+
+class Checkpoints:
+    """The last good state of a stage in the making, in its artifact's shards; one file, whole or absent."""
+
+    _SUFFIX = ".safetensors"
+
+    def __init__(self, making: Making) -> None:
+        self._artifact = making.artifact
+        self._writes = making.processes.first
+
+    def last(self) -> tuple[int, dict[str, Any], dict[str, str]] | None:
+        """Step, tensors on the CPU and notes of the newest checkpoint."""
+        if not (self._artifact.folder / "shards").is_dir():
+            return None
+        steps = self._artifact.finished_shards(self._SUFFIX)
+        if not steps:
+            return None
+        from safetensors import SafetensorError, safe_open
+
+        path = self.path(max(steps))
+        try:
+            with safe_open(path, framework="pt") as file:
+                return max(steps), {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - no dictionary
+        except SafetensorError as error:
+            raise ArtifactError(
+                f"the checkpoint '{path}' is damaged", found=str(error), fix="train again with --fresh"
+            ) from error
+
+    def save(self, step: int, tensors: Mapping[str, Any], notes: Mapping[str, str]) -> None:
+        """Put a checkpoint in place, then drop the one before."""
+        if not self._writes:
+            return
+        from safetensors.torch import save
+
+        write_atomic(self.path(step), save(dict(tensors), dict(notes)))
+        for old in self._artifact.finished_shards(self._SUFFIX) - {step}:
+            self.path(old).unlink()
+
+    def path(self, step: int) -> Path:
+        return self._artifact.shard_path(step, self._SUFFIX)

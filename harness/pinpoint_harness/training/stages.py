@@ -1,0 +1,280 @@
+"""Stages of a method: each made once, found by its key, and shared by all methods that would make the same.
+
+    results/models/<kind>/<key>/
+        config.json          what was asked and what came out
+        model.safetensors    or other files of the stage; no pickle anywhere
+        manifest.json        recipe, keys of the inputs, versions and sha256 of the files; written last
+
+The key of a stage holds the keys of the stages it is made from, so nothing stale is ever taken for new.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, recipe_key
+from ..errors import ArtifactError, UsageError
+from ..types import Context
+from .processes import Processes, joined_processes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from ..plugins import Entry
+    from ..types import MethodInfo
+
+
+def models_root(given: Path | None = None) -> Path:
+    """The folder of stages: the one given, then `$PINPOINT_MODELS`, then `results/models`."""
+    return given or Path(os.environ.get("PINPOINT_MODELS") or Path("results", "models"))
+
+
+@dataclass(frozen=True)
+class Making:
+    """What a stage has at hand while it is made.
+
+    `inputs` are the folders of the stages it needs; `truth` reads a dataset's table by its name.
+    Only the first process may write, and what it writes before the end goes into the artifact's shards.
+    """
+
+    artifact: Artifact
+    inputs: Mapping[str, Path]
+    context: Context
+    truth: Callable[[str], pd.DataFrame]
+    processes: Processes = field(default_factory=Processes)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from data to a method that can answer.
+
+    `kind` names what is made, whatever method asks for it. `recipe` holds everything that changes
+    the content beside the stages it `needs` and where it is made. `make` returns the final files;
+    killed and called again it goes on. A stage made `together` is worked at by all processes.
+    """
+
+    name: str
+    kind: str
+    recipe: Mapping[str, Any]
+    make: Callable[[Making], Mapping[str, Content]]
+    needs: tuple[str, ...] = ()
+    together: bool = False
+
+    def recipe_with(self, inputs: Mapping[str, str], context: Context, count: int) -> dict[str, Any]:
+        """The whole recipe: `made` says where, which changes no more than last digits."""
+        made = {
+            "device": context.device.partition(":")[0],
+            "dtype": context.dtype,
+            "processes": count if self.together else 1,
+        }
+        return {**self.recipe, "inputs": {name: inputs[name] for name in self.needs}, "made": made}
+
+
+class StagedMethod(Protocol):
+    """A method that has to be trained says in which stages, in order."""
+
+    Params: ClassVar[type[Any]]
+
+    @classmethod
+    def stages(cls, params: Any, context: Context) -> Sequence[Stage]: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A stage that is there; `made` says whether this command has made it."""
+
+    stage: str
+    folder: Path
+    key: str
+    made: bool = False
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What to train, where, and from what; `stage` stops after that one."""
+
+    method: Entry[MethodInfo]
+    params: Any
+    context: Context
+    root: Path
+    truth: Callable[[str], pd.DataFrame]
+    stage: str | None = None
+    fresh: bool = False
+
+
+def train(request: TrainRequest) -> list[Finished]:
+    """Make the stages that are missing, in order, up to the one asked for.
+
+    A killed stage goes on where it was. `fresh` makes the stage asked for again, or all of them.
+    Under torchrun all processes take part in stages made together; of others the first makes all.
+    """
+    stages = stages_of(request.method, request.params, request.context)
+    wanted = _up_to(stages, request.stage, request.method.name)
+    finished: dict[str, Finished] = {}
+    with joined_processes(request.context.device) as processes:
+        for stage in wanted:
+            again = request.fresh and request.stage in (None, stage.name)
+            keys = {name: done.key for name, done in finished.items()}
+            found = None if again else _find(stage, request.root, keys, request.context, processes.count)
+            processes.wait()  # before anyone begins what another still looks for
+            if found is None:
+                inputs = {name: done.folder for name, done in finished.items()}
+                found = _make(stage, request, keys, inputs, processes, again)
+            finished[stage.name] = found
+    return list(finished.values())
+
+
+def stages_of(method: Entry[MethodInfo], params: Any, context: Context) -> Sequence[Stage]:
+    """The stages a method declares; UsageError for one that declares none."""
+    loaded = method.load()
+    if not hasattr(loaded, "stages"):
+        raise UsageError(
+            f"method '{method.name}' has nothing to train",
+            fix="`pinpoint methods list` shows them all; those that are trained say so",
+        )
+    stages: Sequence[Stage] = loaded.stages(params, context)
+    return stages
+
+
+def open_stages(
+    stages: Sequence[Stage], root: Path, context: Context, command: str, names: Sequence[str] | None = None
+) -> dict[str, Finished]:
+    """The finished stages a method answers with (`names`, default all), by name.
+
+    A stage that is missing, or was made from something else, is refused with the `command` that
+    makes it.
+    """
+    finished: dict[str, Finished] = {}
+    for stage in stages:
+        if names is not None and stage.name not in with_needs(stages, names):
+            continue
+        keys = {name: done.key for name, done in finished.items()}
+        found = _find(stage, root, keys, context, 1)
+        if found is None:
+            recipe = stage.recipe_with(keys, context, 1)
+            raise ArtifactError(
+                f"the stage '{stage.name}' of this configuration is not there",
+                found=_closest(root / stage.kind, recipe) or f"none under '{root / stage.kind}'",
+                fix=command,
+            )
+        finished[stage.name] = found
+    return finished
+
+
+def with_needs(stages: Sequence[Stage], names: Sequence[str]) -> set[str]:
+    """The names of some stages and of all that they are made from."""
+    wanted = set(names)
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted |= set(stage.needs)
+    return wanted
+
+
+def _up_to(stages: Sequence[Stage], last: str | None, method: str) -> list[Stage]:
+    if last is None:
+        return list(stages)
+    names = [stage.name for stage in stages]
+    if last not in names:
+        raise UsageError(
+            f"method '{method}' has no stage '{last}'", found=", ".join(names), fix="give one of these"
+        )
+    wanted = with_needs(stages, [last])
+    return [stage for stage in stages if stage.name in wanted]
+
+
+def _make(
+    stage: Stage,
+    request: TrainRequest,
+    keys: Mapping[str, str],
+    inputs: Mapping[str, Path],
+    processes: Processes,
+    fresh: bool,
+) -> Finished:
+    recipe = stage.recipe_with(keys, request.context, processes.count)
+    parent = request.root / stage.kind
+    key = recipe_key(stage.kind, recipe)
+    if processes.first:
+        artifact = Artifact.begin(parent, stage.kind, recipe, fresh=fresh)
+        with Session(artifact.folder, request.context) as session:
+            with artifact.work():
+                processes.wait()
+                files = stage.make(Making(artifact, inputs, request.context, request.truth, processes))
+                session.phase(stage.name)
+            artifact.finish(files)
+    else:
+        artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, recipe, key)
+        processes.wait()
+        if stage.together:
+            stage.make(Making(artifact, inputs, request.context, request.truth, processes))
+    processes.wait()
+    return Finished(stage.name, artifact.folder, key, made=True)
+
+
+def _find(stage: Stage, root: Path, keys: Mapping[str, str], context: Context, count: int) -> Finished | None:
+    """The stage as it would be made here, or one that only another machine would make otherwise."""
+    recipe = stage.recipe_with(keys, context, count)
+    wanted = {**recipe, "made": None}
+    key = recipe_key(stage.kind, recipe)
+    known = {found["key"]: found for found in _manifests(root / stage.kind)}
+    if key in known:
+        return Finished(stage.name, Path(known[key]["folder"]), key)
+    alike = [key for key, found in known.items() if {**found["recipe"], "made": None} == wanted]
+    if len(alike) > 1:
+        made = ", ".join(f"{known[key]['folder']} ({_words(known[key]['recipe']['made'])})" for key in alike)
+        raise UsageError(
+            f"there are {len(alike)} stages '{stage.name}' of this configuration, none made as here",
+            found=made,
+            fix="move all but one away",
+        )
+    return Finished(stage.name, Path(known[alike[0]]["folder"]), alike[0]) if alike else None
+
+
+def _manifests(parent: Path) -> list[dict[str, Any]]:
+    paths = sorted(parent.glob("*/manifest.json"))
+    return [{**read_json(path), "folder": str(path.parent)} for path in paths]
+
+
+def _closest(parent: Path, recipe: Mapping[str, Any]) -> str:
+    """How the finished stage that resembles this recipe most differs from it, in words."""
+    wanted = _flat(recipe)
+    differences = [
+        (_difference(_flat(found["recipe"]), wanted), str(found["folder"])) for found in _manifests(parent)
+    ]
+    if not differences:
+        return ""
+    words, folder = min(differences, key=lambda pair: len(pair[0]))
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return f"'{folder}', made otherwise: {'; '.join(words[:3])}{more}"
+
+
+def _difference(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    names = sorted(name for name in {*found, *wanted} if not name.startswith("made."))
+    return [
+        f"{name} {_words(found.get(name))} instead of {_words(wanted.get(name))}"
+        for name in names
+        if found.get(name) != wanted.get(name)
+    ]
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        return {name: value}
+    flat: dict[str, Any] = {}
+    for key, inner in value.items():
+        flat |= _flat(inner, f"{name}.{key}" if name else str(key))
+    return flat
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {inner}" for name, inner in value.items())
+    return str(value)[:12] if isinstance(value, str) and len(value) == 64 else str(value)
+
+
+def describe(config: Mapping[str, Any], **outcome: Any) -> bytes:
+    """`config.json` of a stage: the choices it was made with, and what came out."""
+    return canonical_json({"config": dict(config), **outcome})

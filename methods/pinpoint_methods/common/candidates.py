@@ -1,0 +1,132 @@
+"""Candidate lists: what the searches find for a query, a slot each, and what is known of every candidate.
+
+Slots stand in a fixed order, so that a slot's number says where it comes from: the instance's own
+gallery first, in each the channels in the order of `CHANNELS`, in each the best first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinpoint_harness.types import RADII_KM
+
+EARTH_KM = 6371.0088
+"""Mean radius: distances here only order candidates and count them within a radius."""
+
+_FARTHEST = float(np.log1p(np.pi * EARTH_KM))
+"""Log distance to a first candidate that does not exist."""
+
+
+CHANNELS = ("image", "raw", "location")
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where each of a list's slots comes from."""
+
+    sources: tuple[str, ...]  # the galleries, the instance's own first
+    gallery: Tensor  # (c,), number of the gallery
+    channel: Tensor  # (c,), number of the channel
+    rank: Tensor  # (c,), 0 for the best
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+    @property
+    def per_gallery(self) -> int:
+        """Slots of each gallery; they lie together."""
+        return len(self) // len(self.sources)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """The candidates of n queries: all small things that are known of them."""
+
+    query: Tensor  # (n, e), unit image embeddings, float32
+    row: Tensor  # (n, c), of the slot's gallery, -1 for none
+    there: Tensor  # (n, c), false for none and for what an earlier slot holds
+    scores: Tensor  # (n, c, 3), similarity by channel, float32
+    xyz: Tensor  # (n, c, 3), unit vectors, float32
+    support: Tensor  # (n, c, m), rows of the support's gallery, -1 for none
+    support_facts: Tensor  # (n, c, 3), highest and mean similarity of the support, log of how much there is
+    features: Tensor  # (n, c, f), hand-made
+    short: int = 0  # candidates whose table of support was too short to fill what masking took
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def take(self, rows: Tensor | slice) -> Lists:
+        """Some of the queries."""
+        return replace(
+            self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "short"}
+        )
+
+
+def join_lists(parts: Sequence[Lists]) -> Lists:
+    """The lists of all queries, one part after the other."""
+    tensors: dict[str, Any] = {
+        f.name: torch.cat([getattr(part, f.name) for part in parts])
+        for f in fields(Lists)
+        if f.name != "short"
+    }
+    return Lists(**tensors, short=sum(part.short for part in parts))
+
+
+def chord_km(a: Tensor, b: Tensor) -> Tensor:
+    """Great-circle distance of unit vectors `(..., 3)` from their difference: exact where they are close."""
+    return _arc_km((a - b).norm(dim=-1))
+
+
+def between_km(lists: Lists) -> Tensor:
+    """Distances between the candidates of each list, `(n, c, c)`, as `chord_km` measures them."""
+    return _arc_km(torch.cdist(lists.xyz, lists.xyz, compute_mode="donot_use_mm_for_euclid_dist"))
+
+
+def _arc_km(chord: Tensor) -> Tensor:
+    return 2 * EARTH_KM * torch.asin(chord.clamp(max=2.0) / 2)
+
+
+def share_of_radii(km: Tensor) -> Tensor:
+    """Of the five radii, the share that a distance stays within: what the field's tables count."""
+    return torch.stack([km < radius for radius in RADII_KM]).float().mean(dim=0)
+
+
+def feature_count(galleries: int) -> int:
+    """Width of `hand_features`."""
+    return galleries * (2 * len(CHANNELS) + 1) + 2
+
+
+def hand_features(lists: Lists, slots: Slots, same: Tensor) -> Tensor:
+    """What a person would look at, `(n, c, f)`: where a candidate ranks and who agrees with it.
+
+    For each gallery: the inverse rank in each channel; the best learned similarity within 1 km
+    relative to the query's best; the log distance to each channel's first. Then the log number of
+    candidates within 1 and 25 km. `same` `(n, c, c)` says which slots hold one row.
+    """
+    km, image = between_km(lists), lists.scores[..., 0]
+    gallery, channel, rank = (t.to(km.device) for t in (slots.gallery, slots.channel, slots.rank))
+    inverse = same * (1.0 / (1.0 + rank))  # (n, c, c): the rank that a slot gives its row
+    found: list[Tensor] = []
+    for number in range(len(slots.sources)):
+        mine = gallery == number  # (c,)
+        best = image.masked_fill(~(lists.there & mine), -1.0)  # (n, c)
+        near = best[:, None].masked_fill(km >= RADII_KM[0], -1.0).amax(dim=2)
+        found.append(near - best.amax(dim=1, keepdim=True))
+        for kind in range(len(CHANNELS)):
+            slot = mine & (channel == kind)
+            if not slot.any():  # a channel that was dropped says nothing
+                found += [torch.zeros_like(image)] * 2
+                continue
+            found.append((inverse * slot).amax(dim=2))
+            first = int(slot.nonzero()[0])
+            away = torch.log1p(km[:, :, first])
+            found.append(torch.where(lists.row[:, first, None] >= 0, away, _FARTHEST))
+    others = lists.there[:, None].float()
+    found += [torch.log1p(((km < radius) * others).sum(dim=2)) for radius in RADII_KM[:2]]
+    return torch.stack(found, dim=2)

@@ -1,0 +1,166 @@
+"""The stage `candidates`: what the photos of B and C find in the galleries, under their splits' rules.
+
+    <source>.<set>.rows.npy        rows of the source's store that ask, int64 (n,)
+    <source>.<set>.image.npy       their image embeddings, fp16 (n, embedding)
+    <source>.<set>.<gallery>.npy   the rows each channel found, `image`, `raw`, `location`: int32 (n, kept)
+
+A set is what trains (`train`), and C (`held`), their photographers' gallery photos out of sight; and
+the same with them in sight (`train-open`, of street view alone, and `held-open`). All channels are
+searched as deep as any ablation needs, so that all share one search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pinpoint_harness.artifacts import Content
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.search import Exclusion, search, xyz_of
+from pinpoint_harness.training import Making, describe
+
+from ..common.candidates import CHANNELS
+from ..common.gallery import unit_rows
+from ..common.splits import md5_number
+from .config import PinpointConfig, part
+from .embedder import load_towers
+from .gallery import SourceGallery, read_labels
+from .splits import A, B, C
+from .towers import in_tiles
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pinpoint_harness.features import FeatureStore
+    from pinpoint_harness.types import Floats
+
+SETS = {"train": True, "train-open": False, "held": True, "held-open": False}
+"""The sets, and whether their photographers' own photos are out of sight."""
+
+TRAINING = {"hidden": ("train",), "seen": ("train-open",), "both": ("train", "train-open")}
+"""The sets that teach the reranker of street view, by `streetview_lists`; photos are always hidden theirs."""
+
+OF_CANDIDATES = ("candidates_kept", "reranker_queries", "exclude_km")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One set of one source: who asks, what they found, and what they may not see."""
+
+    image: Tensor  # (n, embedding) fp16
+    raw: Tensor  # (n, width) fp16
+    coordinates: Floats  # (n, 2), the truth
+    found: Mapping[str, Mapping[str, NDArray[np.int32]]]  # by gallery, by channel
+    hidden: Mapping[str, Exclusion]  # by gallery
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+
+def make_candidates(
+    making: Making, config: PinpointConfig, stores: Mapping[str, FeatureStore]
+) -> dict[str, Content]:
+    """Search every gallery for every set of every source."""
+    device = making.context.device
+    towers = load_towers(making.inputs["embedder"], device)
+    labels = read_labels(making.inputs["splits"], stores)
+    galleries = {source: SourceGallery(source, making.inputs["gallery"], device) for source in stores}
+    files: dict[str, Content] = {}
+    asking: dict[str, int] = {}
+    for source, store in stores.items():
+        tower = partial(towers.image, source=source)
+        for name, rows in _sets(source, store, labels[source], config).items():
+            if not len(rows):
+                raise DataError(
+                    f"nobody of '{store.dataset}' is in the set '{name}' of the reranker",
+                    found=f"{len(store):,} rows, none of them in that split",
+                    fix="choose other splits: see photos_a_percent and the settings beside it",
+                )
+            features = torch.from_numpy(store.matrix[rows])
+            image = in_tiles(tower, features, device)
+            files[f"{source}.{name}.rows.npy"] = partial(np.save, arr=rows)
+            files[f"{source}.{name}.image.npy"] = partial(np.save, arr=image.numpy())
+            asking[f"{source}.{name}"] = len(rows)
+            queries = {"image": image, "raw": unit_rows(features), "location": image}
+            for other, gallery in galleries.items():
+                exclusion = _exclusion(store, rows, source, other, config, SETS[name])
+                kept = dict.fromkeys(CHANNELS, config.candidates_kept)
+                hits = search(gallery.searchable(CHANNELS), queries, kept, exclusion)
+                table = np.empty(len(rows), dtype=[(c, "<i4", (config.candidates_kept,)) for c in CHANNELS])
+                for channel in CHANNELS:
+                    table[channel] = hits[channel].rows.cpu().numpy()
+                files[f"{source}.{name}.{other}.npy"] = partial(np.save, arr=table)
+    return {**files, "config.json": describe(part(config, *OF_CANDIDATES), asking=asking)}
+
+
+def read_asked(
+    folder: Path,
+    source: str,
+    name: str,
+    store: FeatureStore,
+    galleries: Sequence[str],
+    config: PinpointConfig,
+) -> Asked:
+    """A set of the finished stage."""
+
+    def load(what: str) -> Any:
+        return np.load(folder / f"{source}.{name}.{what}.npy", allow_pickle=False)
+
+    rows = load("rows")
+    tables = {other: load(other) for other in galleries}
+    return Asked(
+        torch.from_numpy(load("image")),
+        unit_rows(torch.from_numpy(store.matrix[rows])),
+        store.coordinates()[rows],
+        {other: {c: table[c] for c in CHANNELS} for other, table in tables.items()},
+        {other: _exclusion(store, rows, source, other, config, SETS[name]) for other in galleries},
+    )
+
+
+def training_sets(source: str, config: PinpointConfig) -> tuple[str, ...]:
+    """The sets whose lists train the reranker of a source."""
+    return TRAINING[config.streetview_lists] if source == "streetview" else TRAINING["hidden"]
+
+
+def _sets(
+    source: str, store: FeatureStore, labels: NDArray[np.uint8], config: PinpointConfig
+) -> dict[str, NDArray[np.int64]]:
+    train, held = (np.flatnonzero(labels == label) for label in (B, C))
+    if config.reranker_queries == "A":
+        # As many as B has, so that an ablation of whom to train on is not one of how many.
+        gallery = np.flatnonzero(labels == A)
+        ids = store.table["id"].take(gallery).to_pylist()
+        first = np.argsort([md5_number(name) % (1 << 62) for name in ids], kind="stable")
+        train = np.sort(gallery[first[: len(train)]])
+    seen = {"train-open": train} if source == "streetview" else {}
+    return {"train": train, **seen, "held": held, "held-open": held}
+
+
+def _exclusion(
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    source: str,
+    gallery: str,
+    config: PinpointConfig,
+    by_others: bool,
+) -> Exclusion:
+    """What these rows may not see of a gallery, as candidate or as support.
+
+    Street view of a test set lies apart from that of the gallery, not from its photos.
+    """
+    apart = source == gallery == "streetview"
+    return Exclusion(
+        own_key=tokens(store.table["id"].take(rows).to_pylist()),
+        author_token=tokens(store.table["author"].take(rows).to_pylist()) if by_others else None,
+        xyz=xyz_of(store.coordinates()[rows]) if apart else None,
+        radius_km=config.exclude_km if apart else None,
+    )

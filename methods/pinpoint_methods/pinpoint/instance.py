@@ -1,0 +1,200 @@
+"""The galleries that the candidates of one source, and their support, come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinpoint_harness.search import Exclusion, mask_support, search
+
+from ..common.candidates import CHANNELS, Lists, Slots, hand_features, join_lists
+from .config import PinpointConfig
+from .gallery import SourceGallery
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+Found = Mapping[str, "NDArray[np.integer[Any]]"]
+"""Rows of one gallery by channel, `(queries, k)`, best first, -1 where none is left."""
+_CHUNK_QUERIES = 512
+_PIECE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 27}
+"""Numbers of the support's embeddings at hand at once: on a CPU no more than stay in its cache."""
+
+
+def quotas(config: PinpointConfig) -> dict[str, int]:
+    """Candidates of each channel in each gallery."""
+    return {channel: config.quota(channel) for channel in CHANNELS}
+
+
+def slots_of(config: PinpointConfig, sources: Sequence[str]) -> Slots:
+    per_gallery = [
+        (channel, rank)
+        for channel, name in enumerate(CHANNELS)
+        for rank in range(quotas(config)[name])
+    ]  # fmt: skip
+    listed = [(gallery, channel, rank) for gallery in range(len(sources)) for channel, rank in per_gallery]
+    gallery, channel, rank = torch.tensor(listed).T
+    return Slots(tuple(sources), gallery, channel, rank)
+
+
+class Instance:
+    """The galleries that one instance's candidates and their support come from."""
+
+    def __init__(
+        self,
+        galleries: Sequence[SourceGallery],
+        support: Sequence[SourceGallery],
+        tables: Sequence[NDArray[np.int32] | None],
+        config: PinpointConfig,
+        device: str,
+    ) -> None:
+        """`tables[i]` names the rows of `support[i]` near each row of `galleries[i]`."""
+        self.galleries, self.support, self.tables = galleries, support, tables
+        self.config, self.device = config, device
+        self.slots = slots_of(config, [gallery.source for gallery in galleries])
+
+    def find(
+        self, image: Tensor, raw: Tensor, exclusions: Sequence[Exclusion], k: Mapping[str, int]
+    ) -> list[Found]:
+        """The searches of every gallery, all channels of one in a single pass."""
+        channels = [channel for channel in CHANNELS if k[channel]]
+        queries = {channel: raw if channel == "raw" else image for channel in channels}
+        wanted = {channel: k[channel] for channel in channels}
+        found: list[Found] = []
+        for gallery, exclusion in zip(self.galleries, exclusions, strict=True):
+            hits = search(gallery.searchable(CHANNELS), queries, wanted, exclusion)
+            found.append({channel: hits[channel].rows.cpu().numpy() for channel in channels})
+        return found
+
+    def lists(self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion]) -> Lists:
+        """The lists of some queries; `hidden[i]` is what the queries may not see of `support[i]`."""
+        parts = [
+            self._lists(found, image, raw, hidden, queries) for queries in _slices(len(image), _CHUNK_QUERIES)
+        ]
+        return join_lists(parts)
+
+    def _lists(
+        self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion], queries: slice
+    ) -> Lists:
+        wanted = quotas(self.config)
+        each = [
+            np.concatenate([rows[c][queries, : wanted[c]] for c in CHANNELS if wanted[c]], 1)
+            for rows in found
+        ]
+        row = torch.from_numpy(np.concatenate(each, axis=1).astype(np.int64)).to(self.device)  # (n, c)
+        gallery = self.slots.gallery.to(self.device)
+        same = (row[:, :, None] == row[:, None]) & (gallery[:, None] == gallery)  # (n, c, c)
+        earlier = same.tril(-1).any(dim=2)
+        there = (row >= 0) & ~earlier
+        query = image[queries].to(self.device).float()
+        by_channel = {"image": query, "raw": raw[queries].to(self.device).float(), "location": query}
+        scores = torch.stack(
+            [self._similar(name, vectors, row) for name, vectors in by_channel.items()], dim=2
+        )
+        xyz = self._gather("xyz", row)
+        support, short = self._support(each, there, hidden, queries)
+        nothing = torch.empty(*row.shape, 0, device=query.device)
+        lists = Lists(query, row, there, scores, xyz, support, nothing, nothing, short)
+        facts = self._support_facts(lists)
+        return replace(lists, support_facts=facts, features=hand_features(lists, self.slots, same))
+
+    def _similar(self, channel: str, query: Tensor, row: Tensor) -> Tensor:
+        return torch.einsum("ne,nce->nc", query, self._gather(channel, row))
+
+    def _gather(self, what: str, row: Tensor) -> Tensor:
+        """`(n, c, width)` float32 of each slot's gallery; row 0 stands in for none."""
+        return self._taken(self.galleries, what, row)
+
+    def _support(
+        self, rows: Sequence[NDArray[Any]], there: Tensor, hidden: Sequence[Exclusion], queries: slice
+    ) -> tuple[Tensor, int]:
+        """Rows of the support's galleries `(n, c, m)` that the queries may see, and how many fell short."""
+        if self.config.support == "none":
+            return torch.empty(*there.shape, 0, dtype=torch.int64, device=self.device), 0
+        parts, short = [], 0
+        for own, near, table, exclusion, listed in zip(
+            self.galleries, self.support, self.tables, hidden, rows, strict=True
+        ):
+            assert table is not None
+            close = np.where(listed[..., None] >= 0, table[np.maximum(listed, 0)], -1)  # (n, c, 64)
+            if near is own:  # a candidate is no support of itself
+                close = np.where(close == listed[..., None], -1, close)
+            masked = mask_support(close, near.rows, exclusion.take(queries), self.config.support_used)
+            parts.append(torch.from_numpy(masked.rows).to(self.device))
+            short += int(masked.short.sum())
+        return torch.cat(parts, dim=1), short
+
+    def _support_facts(self, lists: Lists) -> Tensor:
+        """How the support resembles the query, and how much there is of it: what is constant in training."""
+        there = lists.support >= 0
+        if not there.shape[2]:
+            return torch.zeros(*there.shape[:2], 3, device=self.device)
+        step = max(1, _PIECE_ELEMENTS[there.device.type] // (there[0].numel() * lists.query.shape[1]))
+        pieces = [lists.take(queries) for queries in _slices(len(lists), step)]
+        similar = torch.cat(
+            [torch.einsum("ne,ncme->ncm", piece.query, self.support_of(piece)) for piece in pieces]
+        )
+        count = there.sum(dim=2)
+        highest = similar.masked_fill(~there, -1.0).amax(dim=2)
+        mean = (similar * there).sum(dim=2) / count.clamp(min=1)
+        return torch.stack([highest, mean, torch.log1p(count)], dim=2)
+
+    def support_of(self, lists: Lists) -> Tensor:
+        """Image embeddings of the support, `(n, c, m, e)`; row 0 stands in for none."""
+        return self._taken(self.support, "image", lists.support)
+
+    def _taken(self, galleries: Sequence[SourceGallery], what: str, row: Tensor) -> Tensor:
+        """Float32 rows of each slot's gallery, `(n, c, ..., width)`."""
+        matrices = [gallery.vectors(what) for gallery in galleries]
+        taken = torch.empty(*row.shape, matrices[0].shape[1], device=row.device)
+        parts = (torch.split(t, self.slots.per_gallery, dim=1) for t in (row.clamp(min=0), taken))
+        for matrix, rows, part in zip(matrices, *parts, strict=True):
+            # Several times as fast as indexing with brackets, for the same rows.
+            part.copy_(matrix.index_select(0, rows.flatten()).view(part.shape))
+        return taken
+
+    def embeddings(self, channel: str, lists: Lists) -> Tensor:
+        """The candidates' rows in a channel, `(n, c, width)`; a GPU gathers them where the galleries lie."""
+        return self._gather(channel, lists.row)
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def galleries_of(folder: Path, sources: Iterable[str], device: str) -> dict[str, SourceGallery]:
+    """The galleries of a finished stage."""
+    return {source: SourceGallery(source, folder, device) for source in sources}
+
+
+def open_instance(
+    config: PinpointConfig, source: str, galleries: Mapping[str, SourceGallery], support: Path
+) -> Instance:
+    """The instance that answers a source, with the support of its candidates from the folder of that stage.
+
+    Support is of the other source than the candidate's; where there is but one, of that one.
+    """
+    names = list(galleries)
+    listed = [source, *(name for name in names if name != source)] if config.galleries == "both" else [source]
+    other = {name: next((n for n in names if n != name), name) for name in names}
+    near = [galleries[other[name]] for name in listed]
+    tables = [_support_table(config, name, support) for name in listed]
+    return Instance([galleries[name] for name in listed], near, tables, config, near[0].device)
+
+
+def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArray[np.int32] | None:
+    """Rows near each row of a gallery; shuffled, those near another row, the same one for every seed."""
+    if config.support == "none":
+        return None
+    table: NDArray[np.int32] = np.load(folder / f"{gallery}.support.npy", mmap_mode="r", allow_pickle=False)
+    if config.support == "shuffled":
+        return table[np.random.default_rng(0).permutation(len(table))]
+    return table

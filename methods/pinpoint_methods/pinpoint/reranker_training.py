@@ -1,0 +1,332 @@
+"""The stage `reranker`: trained on the lists of B, the best pass chosen on C."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pinpoint_harness.artifacts import Content, read_json, write_atomic
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.progress import phase
+from pinpoint_harness.search import xyz_of
+from pinpoint_harness.training import Checkpoints, Making, describe
+from pinpoint_harness.types import RADII_KM
+
+from ..common.candidates import Lists, chord_km, join_lists
+from ..common.decoding import Calibration, decide, fit
+from ..common.reranking import Ranking, Row, accuracy, listwise_loss, margin_loss, radii_loss
+from ..common.training import curve_csv
+from .candidate_search import Asked, read_asked, training_sets
+from .config import PinpointConfig, part
+from .instance import Instance, galleries_of, open_instance
+from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores, retrieval_sum
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pinpoint_harness.features import FeatureStore
+
+OF_RERANKER = (
+    *("support", "support_used", "galleries", "candidates_image", "candidates_raw", "candidates_location"),
+    *("reranker", "query_embedding", "visual_token", "gps_token", "support_token", "token_scores"),
+    *("streetview_lists", "list_features", "layers", "width", "heads", "context_layers"),
+    *("ranking_loss", "margin", "target_temperature"),
+    *("reranker_epochs", "reranker_batch", "reranker_learning_rate", "reranker_weight_decay"),
+    *("retrieval_location", "retrieval_raw"),
+)
+"""The choices that change a reranker, beside the candidates it learns from."""
+
+FILTERED, OPEN = "author filter", "no author filter"
+
+WARMUP_SHARE = 0.05
+SCORING_BATCH = 128
+
+_LISTS_TO_START_FROM = 2000
+_COLDEST = 0.05
+
+
+def ranking_of(instance: Instance, asked: Asked) -> Ranking:
+    """The candidate lists of a set under a configuration's quotas, support masked for each query."""
+    found = [asked.found[gallery.source] for gallery in instance.galleries]
+    hidden = [asked.hidden[gallery.source] for gallery in instance.support]
+    lists = instance.lists(found, asked.image, asked.raw, hidden)
+    truth = torch.from_numpy(xyz_of(asked.coordinates)).to(instance.device)
+    return Ranking(lists, chord_km(lists.xyz, truth[:, None]))
+
+
+def loss_of(config: PinpointConfig, scores: Tensor, batch: Ranking) -> Tensor:
+    """The configuration's loss of a batch."""
+    if config.ranking_loss == "radii":
+        return radii_loss(scores, batch.lists, batch.km)
+    if config.ranking_loss == "listwise":
+        return listwise_loss(scores, batch.lists, batch.km, config.target_temperature)
+    return margin_loss(scores, batch.lists, batch.km, config.margin)
+
+
+def score_lists(model: Reranker | FeatureReranker, instance: Instance, lists: Lists) -> Tensor:
+    """Scores of many lists, `(n, c)` or `(n, c, 5)`."""
+    with torch.no_grad():
+        parts = [
+            model(lists.take(slice(start, start + SCORING_BATCH)), instance)
+            for start in range(0, len(lists), SCORING_BATCH)
+        ]
+    return torch.cat(parts)
+
+
+class RerankerTrainer:
+    """A reranker, its optimizer and the order of its batches."""
+
+    def __init__(self, config: PinpointConfig, instance: Instance, train: Ranking, seed: int) -> None:
+        self.config, self.instance, self.train, self.seed = config, instance, train, seed
+        lists = train.lists
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.model = build_reranker(config, lists.query.shape[1], lists.features.shape[2])
+        self.model.to(instance.device)
+        if isinstance(self.model, FeatureReranker):
+            self.model.standard.measure(lists.features[lists.there])
+        else:
+            self.model.standard.measure(torch.cat([lists.scores, lists.support_facts], dim=2)[lists.there])
+            self.model.feature_standard.measure(lists.features[lists.there])
+            if config.ranking_loss == "radii" and config.token_scores:
+                self.model.start_from_retrieval(self._temperatures(self.model))
+        self.batches = -(-len(train) // config.reranker_batch)
+        self.steps = self.batches * config.reranker_epochs
+        decayed = [p for p in self.model.parameters() if p.ndim > 1]
+        others = [p for p in self.model.parameters() if p.ndim <= 1]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+        self.optimizer = torch.optim.AdamW(
+            groups, lr=config.reranker_learning_rate, weight_decay=config.reranker_weight_decay, fused=True
+        )
+
+    def _temperatures(self, model: Reranker) -> list[float]:
+        """Those that make the retrieval's scores most likely at each radius, from some of the lists of B."""
+        some = self.train.take(slice(None, None, -(-len(self.train) // _LISTS_TO_START_FROM)))
+        with torch.no_grad():
+            similar = model.similar(some.lists)
+            scores = retrieval_sum(similar, self.config).masked_fill(~some.lists.there, -torch.inf)
+        # Colder than this a retrieval is its first candidate, and nothing is left to learn.
+        return [max(t, _COLDEST) for t in fit(some.lists, scores, some.km).temperature]
+
+    def epoch(self, number: int) -> float:
+        """One pass over the lists of B in an order of its own; the mean loss."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
+        order = torch.randperm(len(self.train), generator=generator).to(self.instance.device)
+        self.model.train()
+        total = torch.zeros((), dtype=torch.float64, device=self.instance.device)
+        for batch in range(self.batches):
+            rows = order[batch * self.config.reranker_batch : (batch + 1) * self.config.reranker_batch]
+            chosen = self.train.take(rows)
+            loss = loss_of(self.config, self.model(chosen.lists, self.instance), chosen)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call] # torch has no type for it
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self._learning_rate(number * self.batches + batch)
+            self.optimizer.step()
+            total += loss.detach()
+        mean = float(total) / self.batches
+        if not math.isfinite(mean):
+            raise DataError(
+                f"the reranker's loss is no number in pass {number + 1}",
+                fix="lower reranker_learning_rate; the pass before is kept and the training goes on from it",
+            )
+        return mean
+
+    def _learning_rate(self, step: int) -> float:
+        warmup = max(1, round(WARMUP_SHARE * self.steps))
+        if step < warmup:
+            return self.config.reranker_learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, self.steps - warmup)
+        return self.config.reranker_learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything the next pass depends on."""
+        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
+        for name, parameter in self.model.named_parameters():
+            for kind, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"{kind}/{name}"] = value
+        return tensors
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a checkpoint's state, to the last bit."""
+        named, weights = dict(self.model.named_parameters()), {}
+        for key, value in tensors.items():
+            kind, _, name = key.partition("/")
+            if kind == "model":
+                weights[name] = value
+            elif kind != "best":
+                self.optimizer.state[named[name]][kind] = value.clone().to(named[name].device)
+        self.model.load_state_dict(weights)
+
+
+def train_reranker(
+    config: PinpointConfig,
+    instance: Instance,
+    train: Ranking,
+    held: Ranking,
+    seed: int,
+    title: str,
+    keep: Checkpoints | None = None,
+) -> tuple[dict[str, Tensor], list[Row]]:
+    """The weights of the pass that does best on C, and the curve over all passes.
+
+    Best is who places most by argmax; with the loss `radii`, whose probabilities argmax does not see,
+    who has the lowest loss.
+    """
+    trainer = RerankerTrainer(config, instance, train, seed)
+    retrieval = retrieval_scores(held.lists, config)
+    begun, curve = 0, [{"epoch": 0.0, "loss": math.nan, **_on_c(config, held, retrieval)}]
+    best: dict[str, Tensor] = {}
+    if keep is not None and (last := keep.last()) and last[2]["title"] == title:
+        _, tensors, notes = last
+        begun, curve = int(notes["passes"]), json.loads(notes["curve"])
+        trainer.restore(tensors)
+        best = {
+            name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")
+        }
+    with phase(title, config.reranker_epochs, done=begun, unit="passes") as advance:
+        for number in range(begun, config.reranker_epochs):
+            loss = trainer.epoch(number)
+            trainer.model.eval()
+            found = _on_c(config, held, score_lists(trainer.model, instance, held.lists))
+            if not best or _worth(config, found) > max(_worth(config, row) for row in curve[1:]):
+                best = {name: value.clone().cpu() for name, value in trainer.model.state_dict().items()}
+            curve.append({"epoch": number + 1.0, "loss": loss, **found})
+            if keep is not None:
+                notes = {"title": title, "passes": str(number + 1), "curve": json.dumps(curve)}
+                weights = {f"best/{name}": value for name, value in best.items()}
+                keep.save(number + 1, {**trainer.state(), **weights}, notes)
+            advance(1)
+    return best, curve
+
+
+def _on_c(config: PinpointConfig, held: Ranking, scores: Tensor) -> Row:
+    return {"held_loss": float(loss_of(config, scores, held)), **accuracy(held, scores)}
+
+
+def _worth(config: PinpointConfig, row: Row) -> float:
+    return -row["held_loss"] if config.ranking_loss == "radii" else row["mean"]
+
+
+def make_reranker(
+    making: Making, config: PinpointConfig, seed: int, stores: Mapping[str, FeatureStore]
+) -> dict[str, Content]:
+    """A reranker for the instance of each source, and the curve of its training."""
+    from safetensors.torch import save
+
+    galleries = galleries_of(making.inputs["gallery"], stores, making.context.device)
+    files: dict[str, Content] = {}
+    outcome: dict[str, Any] = {}
+    for number, source in enumerate(stores):
+        instance = open_instance(config, source, galleries, making.inputs["support"])
+        of = {
+            name: ranking_of(instance, _asked(making, source, name, stores, config))
+            for name in (*training_sets(source, config), "held")
+        }
+        held = of.pop("held")
+        train = Ranking(
+            join_lists([one.lists for one in of.values()]), torch.cat([one.km for one in of.values()])
+        )
+        # What is finished of one instance outlives a kill while the next is trained.
+        finished = making.artifact.shard_path(number, ".best")
+        if not finished.exists():
+            best, curve = train_reranker(config, instance, train, held, seed, source, Checkpoints(making))
+            write_atomic(finished, save(best, {"curve": json.dumps(curve)}))
+        weights = finished.read_bytes()
+        curve = _curve_of(weights)
+        files |= {f"{source}.safetensors": weights, f"{source}.curve.csv": curve_csv(curve)}
+        lists = train.lists
+        outcome[source] = {
+            "lists": len(lists),
+            "features": lists.features.shape[2],
+            "best": max(curve[1:], key=lambda row: _worth(config, row)),
+            "support_cut_short": lists.short,
+        }
+    return {**files, "config.json": describe(part(config, *OF_RERANKER), seed=seed, outcome=outcome)}
+
+
+def _curve_of(weights: bytes) -> list[Row]:
+    """The notes beside the weights; the library reads them from files only."""
+    length = int.from_bytes(weights[:8], "little")
+    curve: list[Row] = json.loads(json.loads(weights[8 : 8 + length])["__metadata__"]["curve"])
+    return curve
+
+
+def make_calibration(
+    making: Making, config: PinpointConfig, stores: Mapping[str, FeatureStore]
+) -> dict[str, Content]:
+    """Temperature and "none" logit of each instance, with the author filter and without, fitted on C."""
+    galleries = galleries_of(making.inputs["gallery"], stores, making.context.device)
+    fitted: dict[str, dict[str, Any]] = {}
+    held: dict[str, dict[str, Any]] = {}
+    for source in stores:
+        instance = open_instance(config, source, galleries, making.inputs["support"])
+        model = load_reranker(making.inputs.get("reranker"), source, config, making.context.device)
+        fitted[source], held[source] = {}, {}
+        for name, state in (("held", FILTERED), ("held-open", OPEN)):
+            ranking = ranking_of(instance, _asked(making, source, name, stores, config))
+            scores = scores_of(model, config, instance, ranking.lists)
+            calibration = fit(ranking.lists, scores, ranking.km)
+            fitted[source][state] = asdict(calibration)
+            held[source][state] = {
+                decoding: on_held(ranking, scores, calibration, decoding)
+                for decoding in ("argmax", "expected")
+            }
+    return {"config.json": describe(part(config, *OF_RERANKER), fitted=fitted, held=held)}
+
+
+def on_held(ranking: Ranking, scores: Tensor, calibration: Calibration, decoding: str) -> Row:
+    """Accuracy on C in percent: of each radius, what the probabilities lead to expect, and the mean of five.
+
+    The same photos fitted two numbers a radius and chose a pass: what stands here serves to choose, no more.
+    """
+    answer = decide(ranking.lists, scores, calibration, decoding)
+    slot = answer.slot[:, :1]
+    km = ranking.km.gather(1, slot)[:, 0].masked_fill(~answer.there[:, 0], torch.inf)
+    said = (answer.within[:, 0] * answer.there[:, :1]).mean(dim=0)
+    row: Row = {}
+    for radius, expected in zip(RADII_KM, said.tolist(), strict=True):
+        row[f"{radius:g}km"] = round(100 * float((km < radius).double().mean()), 2)
+        row[f"{radius:g}km_expected"] = round(100 * expected, 2)
+    return {**row, "mean": round(sum(row[f"{radius:g}km"] for radius in RADII_KM) / len(RADII_KM), 2)}
+
+
+def read_calibration(folder: Path, source: str, author_filter: bool) -> Calibration:
+    """What was fitted for an instance and a state of the author filter."""
+    found = read_json(folder / "config.json")["fitted"][source][FILTERED if author_filter else OPEN]
+    return Calibration.of(found)
+
+
+def load_reranker(
+    folder: Path | None, source: str, config: PinpointConfig, device: str
+) -> Reranker | FeatureReranker | None:
+    """The trained reranker of an instance, ready to answer; None where the retrieval ranks."""
+    if folder is None:
+        return None
+    from safetensors.torch import load_file
+
+    weights = load_file(folder / f"{source}.safetensors")
+    features = read_json(folder / "config.json")["outcome"][source]["features"]
+    model = build_reranker(config, config.embedding, features)
+    model.load_state_dict(weights)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def scores_of(
+    model: Reranker | FeatureReranker | None, config: PinpointConfig, instance: Instance, lists: Lists
+) -> Tensor:
+    """Scores of many lists by the reranker, or by the retrieval where there is none."""
+    return retrieval_scores(lists, config) if model is None else score_lists(model, instance, lists)
+
+
+def _asked(
+    making: Making, source: str, name: str, stores: Mapping[str, FeatureStore], config: PinpointConfig
+) -> Asked:
+    return read_asked(making.inputs["candidates"], source, name, stores[source], list(stores), config)

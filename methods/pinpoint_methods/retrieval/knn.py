@@ -1,0 +1,133 @@
+"""Nearest neighbours on raw features: what a frozen backbone and a gallery are worth by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.params import param
+from pinpoint_harness.types import Candidates, Context, Predictions, Queries
+
+from ..common.gallery import Neighbours, PhotoGallery, unseen
+
+if TYPE_CHECKING:
+    from pinpoint_harness.types import Floats
+
+BACKBONE = "siglip2-giant-opt-patch16-384"
+
+
+@dataclass(frozen=True)
+class KNNParams:
+    gallery: str = param(help="dataset to search, or a store's folder; several separated by commas")
+    backbone: str = param(BACKBONE, "registered name, Hugging Face id or folder")
+    gallery_data: Path | None = param(
+        None, "where the gallery's files lie [default: $PINPOINT_DATA]", in_title=False
+    )
+    author_filter: bool = param(False, "leave out gallery photos by the query's photographer")
+    candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
+
+
+class NearestPhoto:
+    """The place of the most similar gallery photo, by the cosine of raw features.
+
+    A photo is never its own neighbour: the gallery's row with the query's id is left out.
+    """
+
+    Params: ClassVar[type[KNNParams]] = KNNParams
+    answer_version: ClassVar[int] = 2
+
+    def __init__(self, params: KNNParams, context: Context) -> None:
+        self.input = params.backbone
+        self.params = params
+        self._gallery = PhotoGallery.of(params.gallery, params.backbone, params.gallery_data, context)
+        if params.author_filter and not self._gallery.author_token.any():
+            raise DataError(
+                f"author_filter needs the photographers of the gallery '{params.gallery}'",
+                found="none is known",
+                fix="embed it from a table with authors (--column author=NAME), or leave the filter off",
+            )
+
+    def content(self) -> Mapping[str, Any]:
+        """The gallery by what its stores hold, and not by its name or place."""
+        keys = [store.key for store in self._gallery.stores]
+        return {"gallery": keys, "gallery_data": None, "backbone": None}
+
+    @property
+    def neighbours(self) -> int:
+        """How many neighbours are looked up."""
+        return self.params.candidates
+
+    def predict(self, queries: Queries) -> Predictions:
+        found = self._gallery.nearest(
+            queries.input,
+            self.neighbours,
+            unseen(queries.key, queries.author_token, self.params.author_filter),
+        )
+        answer = self.answer(found)
+        return replace(answer, notes=self._notes)
+
+    def answer(self, found: Neighbours) -> Predictions:
+        return Predictions(
+            found.coordinates[:, 0], confidence=found.cosine[:, 0], candidates=self._candidates(found)
+        )
+
+    def _candidates(self, found: Neighbours) -> Candidates:
+        kept = slice(None, self.params.candidates)
+        source, row = self._gallery.source_and_row(found.row[:, kept])
+        return Candidates(found.coordinates[:, kept], source=source, row=row)
+
+    @cached_property
+    def _notes(self) -> tuple[str, ...]:
+        token = self._gallery.author_token
+        unknown = int((token == 0).sum())
+        if not self.params.author_filter or not unknown:
+            return ()
+        return (f"{unknown:,} of {len(token):,} gallery photos have no author and pass the author filter",)
+
+
+@dataclass(frozen=True)
+class KNNVoteParams(KNNParams):
+    k: int = param(16, "neighbours that vote", minimum=1, maximum=4096)
+    radius_km: float = param(25.0, "a neighbour votes for every place within this distance", minimum=0)
+
+
+class KNNVote(NearestPhoto):
+    """The neighbour with most votes: each of k gives its cosine to all places within a radius.
+
+    Among equals the more similar one is taken.
+    """
+
+    Params: ClassVar[type[KNNParams]] = KNNVoteParams
+    params: KNNVoteParams
+
+    @property
+    def neighbours(self) -> int:
+        return max(self.params.k, self.params.candidates)
+
+    def answer(self, found: Neighbours) -> Predictions:
+        votes = np.stack([self._votes(*pair) for pair in zip(found.cosine, found.coordinates, strict=True)])
+        best = np.where(np.isnan(votes), -1.0, votes).argmax(axis=1)  # the first of equals
+        queries = np.arange(len(best))
+        return Predictions(
+            found.coordinates[queries, best],
+            confidence=votes[queries, best],
+            candidates=self._candidates(found),
+        )
+
+    def _votes(self, cosine: Floats, coordinates: Floats) -> Floats:
+        """What each of one query's k nearest gets, `(k,)`."""
+        cosine, coordinates = cosine[: self.params.k], coordinates[: self.params.k]
+        there = np.flatnonzero(~np.isnan(cosine))
+        first, second = np.repeat(there, len(there)), np.tile(there, len(there))
+        near = haversine_km(coordinates[first], coordinates[second]) <= self.params.radius_km
+        votes = np.full(len(cosine), np.nan)
+        given = np.where(near, np.maximum(cosine[second], 0.0), 0.0)
+        votes[there] = given.reshape(len(there), len(there)).sum(axis=1)
+        return votes

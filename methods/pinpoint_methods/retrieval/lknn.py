@@ -1,0 +1,104 @@
+"""[L]kNN: the peak of the density of the nearest gallery photos."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.params import param
+from pinpoint_harness.types import Predictions
+
+from ..common.gallery import Neighbours
+from .knn import KNNParams, NearestPhoto
+
+if TYPE_CHECKING:
+    from pinpoint_harness.types import Floats
+
+
+@dataclass(frozen=True)
+class LKNNParams(KNNParams):
+    k: int = param(100, "neighbours", minimum=1, maximum=4096)
+    exponent: float = param(10.0, "of the inverse squared feature distance", minimum=0)
+    sigma_deg: float = param(4.0, "width of the kernel", minimum=0.1, maximum=10)
+    snap_km: float = param(100.0, "answer with the first neighbour this close to the peak", minimum=0)
+
+
+class LKNN(NearestPhoto):
+    """[L]kNN as released by Vo, Jacobs and Hays: the peak of a density of neighbours, then snapped.
+
+    100 neighbours, each weighted by 1 / d^10 where d is FLANN's distance of unit vectors, the
+    *squared* Euclidean one. The weights are summed on a grid of 1 degree and blurred by a Gaussian
+    of 4 degrees; around the peak the same is done on a grid of 0.1 degree. The answer is the most
+    similar neighbour within 100 km of that peak, or the peak where there is none. The grid is flat
+    and has edges, as released: it does not wrap at the antimeridian.
+    """
+
+    Params: ClassVar[type[KNNParams]] = LKNNParams
+    params: LKNNParams
+
+    @property
+    def neighbours(self) -> int:
+        return max(self.params.k, self.params.candidates)
+
+    def answer(self, found: Neighbours) -> Predictions:
+        pairs = zip(found.cosine, found.coordinates, strict=True)
+        placed = [self._place(cosine[: self.params.k], places[: self.params.k]) for cosine, places in pairs]
+        return Predictions(
+            np.array([place for place, _ in placed]).reshape(-1, 2),
+            confidence=np.array([share for _, share in placed]),
+            candidates=self._candidates(found),
+        )
+
+    def _place(self, cosine: Floats, places: Floats) -> tuple[Floats, float]:
+        """The answer to one query, and the share of the weight within its snapping distance."""
+        there = ~np.isnan(cosine)
+        places, squared = places[there], np.maximum(2 - 2 * cosine[there], 1e-6)
+        if not len(places):
+            return np.full(2, np.nan), np.nan
+        weight = (squared[0] / squared) ** self.params.exponent
+        peak = lknn_peak(places, weight, self.params.sigma_deg)
+        # The released code measures this distance on a sphere of 6371 km, too.
+        near = haversine_km(places, peak) < self.params.snap_km
+        answer: Floats = places[np.argmax(near)] if near.any() else peak
+        return answer, float(weight[near].sum() / weight.sum())
+
+
+def lknn_peak(places: Floats, weight: Floats, sigma_deg: float) -> Floats:
+    """The highest point of the blurred weights: first on whole degrees, then on tenths around that."""
+    half, whole = np.array([90, 180]), np.array([180, 360])
+    cells = np.ceil(places).astype(int) + half  # 1..180 and 1..360 as in MATLAB
+    inside = ((cells >= 1) & (cells <= whole)).all(axis=1)
+    coarse = _peak(cells[inside] - 1, weight[inside], _blur(180, sigma_deg), _blur(360, sigma_deg)) + 1
+    middle = 10 * np.clip(coarse, 21, [159, 339])
+    # Rounding as the released code does it: 0.1 degree, the cell named by its upper edge.
+    fine = np.ceil(places * 10).astype(int) + 10 * half - (middle - 200)
+    inside = ((fine >= 0) & (fine <= 400)).all(axis=1)
+    if not inside.any():  # all weight at the rim, beyond the clipped window: the coarse peak stands
+        rim: Floats = (coarse - half).astype(np.float64)
+        return rim
+    blur = _blur(401, 10 * sigma_deg)
+    peak = _peak(fine[inside], weight[inside], blur, blur) + middle - 200
+    answer: Floats = (peak - 10 * half) / 10
+    return answer
+
+
+def _peak(cells: NDArray[Any], weight: Floats, rows: Floats, columns: Floats) -> NDArray[np.int64]:
+    """The cell with the most blurred weight; of equals the first down the columns, as MATLAB finds it."""
+    density = (rows[:, cells[:, 0]] * weight) @ columns[:, cells[:, 1]].T
+    column, row = divmod(int(np.argmax(density.T)), len(rows))
+    return np.array([row, column])
+
+
+@cache
+def _blur(cells: int, sigma: float) -> Floats:
+    """A one-dimensional Gaussian filter as a matrix, cut at two sigma and continued at the edges."""
+    from scipy.ndimage import gaussian_filter1d
+
+    radius = int(np.ceil(2 * sigma))
+    blur: Floats = gaussian_filter1d(np.eye(cells), sigma, axis=0, mode="nearest", radius=radius)
+    return blur

@@ -1,0 +1,134 @@
+"""Scoring: hand-computed cells, misses in every denominator, a second figure over what was present."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pinpoint_harness.api import score
+from pinpoint_harness.artifacts import id_list_sha256
+from pinpoint_harness.errors import HarnessError
+from pinpoint_harness.evaluation import Scores, get_protocol, score_frame
+
+KM_PER_DEGREE = 6371 * np.pi / 180
+SPHERE = get_protocol("haversine-6371-le")
+
+
+def frame(
+    errors_km: list[float], status: list[str] | None = None, author: list[Any] | None = None
+) -> pd.DataFrame:
+    """Truth at (0, 0), answers due north at the given distances on the sphere."""
+    n = len(errors_km)
+    status = status or ["ok"] * n
+    answered = [word == "ok" for word in status]
+    return pd.DataFrame(
+        {
+            "id": [f"p{i}" for i in range(n)],
+            "latitude": 0.0,
+            "longitude": 0.0,
+            "predicted_latitude": np.where(answered, np.array(errors_km) / KM_PER_DEGREE, np.nan),
+            "predicted_longitude": np.where(answered, 0.0, np.nan),
+            "status": status,
+            "author": author or [None] * n,
+        }
+    )
+
+
+def test_each_radius_counts_the_rows_within_it() -> None:
+    scores = score_frame(frame([0.5, 10, 100, 500, 2000, 9000]), SPHERE)
+    values = {name: item.value for name, item in scores.estimates.items()}
+    assert values["acc_1km"] == pytest.approx(100 / 6)
+    assert values["acc_25km"] == pytest.approx(200 / 6)
+    assert values["acc_200km"] == pytest.approx(300 / 6)
+    assert values["acc_750km"] == pytest.approx(400 / 6)
+    assert values["acc_2500km"] == pytest.approx(500 / 6)
+    assert values["median_km"] == pytest.approx(300)
+    assert values["mean_km"] == pytest.approx((0.5 + 10 + 100 + 500 + 2000 + 9000) / 6)
+
+
+def test_misses_stay_in_the_denominator_and_are_counted() -> None:
+    status = ["ok", "missing", "unreadable: truncated", "no prediction", "invalid coordinate"]
+    scores = score_frame(frame([0.5] * 5, status), SPHERE)
+    assert scores.estimates["acc_2500km"].value == pytest.approx(20)
+    assert scores.estimates["acc_2500km"].n == 5
+    assert scores.estimates["mean_km"].n == 1
+    assert scores.estimates["median_km"].value is None
+    assert scores.counts == {
+        "total": 5,
+        "ok": 1,
+        "missing": 1,
+        "unreadable": 1,
+        "no prediction": 1,
+        "invalid coordinate": 1,
+    }
+
+
+def test_the_second_figure_is_over_the_photos_that_were_there() -> None:
+    status = ["ok", "missing", "unreadable: zero bytes", "no prediction"]
+    scores = score_frame(frame([0.5] * 4, status), SPHERE)
+    assert scores.present is not None
+    assert scores.present["acc_1km"].value == pytest.approx(50)
+    assert scores.present_rows == 2
+    assert scores.present_ids_sha256 == id_list_sha256(["p0", "p3"])
+
+
+def test_there_is_no_second_figure_when_nothing_was_missing() -> None:
+    assert score_frame(frame([0.5, 3.0]), SPHERE).present is None
+
+
+def test_a_row_exactly_on_the_radius_is_a_hit_only_where_the_protocol_says_so() -> None:
+    on_the_radius = frame([25.0])
+    on_the_radius["predicted_latitude"] = np.degrees(25.0 / 6371.0)
+    distance = SPHERE.distance_km(
+        on_the_radius[["latitude", "longitude"]].to_numpy(),
+        on_the_radius[["predicted_latitude", "predicted_longitude"]].to_numpy(),
+    )[0]
+    inclusive = score_frame(on_the_radius, SPHERE, radii_km=[distance])
+    strict = score_frame(on_the_radius, get_protocol("haversine-6371-lt"), radii_km=[distance])
+    assert next(iter(inclusive.estimates.values())).value == 100
+    assert next(iter(strict.estimates.values())).value == 0
+
+
+def test_the_line_on_clusters_says_which_column_and_how_many() -> None:
+    scores = score_frame(frame([1.0] * 4, author=["a", "a", "a", "b"]), SPHERE, cluster_column="AUTHOR")
+    assert scores.clusters == "2 clusters by AUTHOR, 1.6 effective"
+    assert "unclustered" in score_frame(frame([1.0] * 4), SPHERE).clusters
+
+
+def test_scores_survive_json(tmp_path: Path) -> None:
+    status = ["ok", "missing", "ok"]
+    scores = score_frame(frame([0.5, 0.5, 3000.0], status), SPHERE)
+    assert Scores.from_dict(json.loads(json.dumps(scores.to_dict()))) == scores
+
+
+def test_tables_are_joined_by_id_and_never_by_position() -> None:
+    truth = pd.DataFrame({"id": ["a", "b", "c"], "latitude": [0.0, 10.0, 20.0], "longitude": 0.0})
+    answers = pd.DataFrame({"id": ["c", "a"], "latitude": [20.0, 0.0], "longitude": 0.0})
+    scores = score(answers, truth)
+    assert scores.estimates["acc_1km"].value == pytest.approx(200 / 3)
+    assert scores.counts["missing"] == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "problem"),
+    [
+        (pd.DataFrame({"id": ["a", "a"], "latitude": 0.0, "longitude": 0.0}), "twice"),
+        (pd.DataFrame({"id": ["a"], "latitude": 0.0}), "lacks longitude"),
+    ],
+)
+def test_tables_that_cannot_be_joined_are_refused(answers: pd.DataFrame, problem: str) -> None:
+    truth = pd.DataFrame({"id": ["a"], "latitude": [0.0], "longitude": [0.0]})
+    with pytest.raises(HarnessError, match=problem):
+        score(answers, truth)
+
+
+def test_an_answer_off_the_globe_in_a_table_is_an_invalid_coordinate() -> None:
+    truth = pd.DataFrame({"id": ["a", "b"], "latitude": [0.0, 0.0], "longitude": [0.0, 0.0]})
+    answers = pd.DataFrame({"id": ["a", "b"], "latitude": [95.0, 0.0], "longitude": [0.0, np.nan]})
+    counts = score(answers, truth).counts
+    assert (counts["invalid coordinate"], counts["ok"]) == (2, 0)

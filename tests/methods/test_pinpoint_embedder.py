@@ -1,0 +1,269 @@
+"""Training: whose turn it is, which rows, exact resume, a clear stop, and two processes like one."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinpoint_harness.artifacts import Artifact
+from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.geo import unit_xyz
+from pinpoint_harness.training import Checkpoints, Making, Processes
+from pinpoint_harness.types import Context
+from pinpoint_methods.common.training import Curve, curve_csv
+from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
+from pinpoint_methods.pinpoint.embedder import (
+    Shuffle,
+    Trainer,
+    TrainingRows,
+    learning_rate,
+    load_towers,
+    make_embedder,
+    run,
+    turns,
+)
+
+SMALL = replace(
+    CONFIGS["mini"],
+    hidden=24,
+    embedding=16,
+    frequencies=32,
+    highest_frequency=16.0,
+    location_hidden=24,
+    batch=32,
+    samples=32 * 24,
+    validations=4,
+)
+
+
+def world(rows: Mapping[str, int], seed: int = 0) -> dict[str, TrainingRows]:
+    """Features that are a fixed random map of the place, so that there is something to learn."""
+    generator = np.random.default_rng(7)
+    towards = generator.normal(size=(3, 12))
+    random = np.random.default_rng(seed)
+    data = {}
+    for source, count in rows.items():
+        xyz = unit_xyz(random.uniform([-60, -180], [60, 180], (count, 2)))
+        features = np.sin(3 * xyz @ towards) + 0.1 * random.normal(size=(count, 12))
+        data[source] = TrainingRows(
+            torch.from_numpy(features.astype(np.float16)), torch.from_numpy(xyz.astype(np.float32))
+        )
+    return data
+
+
+DATA = world({"photos": 100, "streetview": 60})
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Such small matrices are slower on several threads, far slower on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_learning_lowers_the_loss() -> None:
+    curve = run(Trainer(replace(SMALL, samples=32 * 60), DATA, 1), None, None)
+    assert curve[-1]["loss_photos"] < 0.7 * curve[0]["loss_photos"]
+    assert curve[-1]["temperature_photos"] != pytest.approx(10.0, abs=1e-4)
+    assert curve[-1]["bias_streetview"] != -10.0
+
+
+@given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 10_000), min_size=1), st.integers(1, 300))
+@settings(deadline=None)
+def test_turns_stay_within_one_batch_of_each_source_s_share(sizes: dict[str, int], steps: int) -> None:
+    order = list(turns(sizes, steps))
+    taken = Counter(source for source, _ in order)
+    for source, size in sizes.items():
+        assert abs(taken[source] - steps * size / sum(sizes.values())) <= len(sizes) - 1 + 1e-9
+        assert [number for name, number in order if name == source] == list(range(taken[source]))
+
+
+def test_an_epoch_shows_each_row_at_most_once_and_the_next_another_order() -> None:
+    shuffle = Shuffle(rows=10, batch=3, seed=1, device="cpu")
+    epochs = [torch.cat([shuffle.batch(3 * epoch + n) for n in range(3)]).tolist() for epoch in range(4)]
+    assert all(len(set(epoch)) == 9 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    again = Shuffle(rows=10, batch=3, seed=1, device="cpu")
+    assert again.batch(7).tolist() == epochs[2][3:6]  # whatever was asked for before
+    with pytest.raises(UsageError, match="batch=5"):
+        Shuffle(rows=10, batch=11, seed=1, device="cpu")
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    config = replace(SMALL, learning_rate=1.0, warmup_share=0.1)
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5, abs=0.01)
+    assert 0 < rates[99] < 0.001
+
+
+def making(folder: Path, processes: Processes | None = None) -> Making:
+    artifact = Artifact.begin(folder, "pinpoint-embedder", {"of": "the tests"})
+
+    def truth(name: str) -> pd.DataFrame:
+        raise AssertionError("no table is needed")
+
+    return Making(artifact, {}, Context(), truth, processes or Processes())
+
+
+class KilledError(Exception):
+    pass
+
+
+def finish(folder: Path, config: PinpointConfig = SMALL) -> dict[str, bytes]:
+    work = making(folder)
+    with work.artifact.work():
+        files = make_embedder(work, config, 3, DATA, None)
+    work.artifact.finish(files)
+    return {path.name: path.read_bytes() for path in sorted(work.artifact.folder.iterdir()) if path.is_file()}
+
+
+def test_a_killed_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = finish(tmp_path / "whole")
+    step = Trainer.step
+    for killed_at in (0, 7, 20):
+
+        def fatal(self: Trainer, number: int, at: int = killed_at) -> None:
+            if number == at:
+                raise KilledError
+            step(self, number)
+
+        monkeypatch.setattr(Trainer, "step", fatal)
+        with pytest.raises(KilledError):
+            finish(tmp_path / "killed")
+        monkeypatch.setattr(Trainer, "step", step)
+    resumed: list[int] = []
+
+    def noted(self: Trainer, number: int) -> None:
+        resumed.append(number)
+        step(self, number)
+
+    monkeypatch.setattr(Trainer, "step", noted)
+    assert finish(tmp_path / "killed") == whole
+    assert resumed[0] == 18  # after the third of four looks, at step 18 of 24
+    assert {"model.safetensors", "config.json", "curve.csv", "curve.png", "manifest.json"} < {*whole}
+
+
+def test_trained_towers_are_read_back_as_they_were(tmp_path: Path) -> None:
+    trainer = Trainer(SMALL, DATA, 3)
+    run(trainer, None, None)
+    finish(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    towers = load_towers(folder, "cpu")
+    for name, weight in towers.state_dict().items():
+        torch.testing.assert_close(weight, trainer.model.state_dict()[name], rtol=0, atol=0)
+    record = json.loads((folder / "config.json").read_bytes())
+    assert record["rows"] == {"photos": 100, "streetview": 60}
+
+
+def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = {**DATA}
+    features = DATA["photos"].features.clone()
+    config = replace(SMALL, learning_rate=0.0)
+    work = making(tmp_path)
+    with work.artifact.work():
+        trainer = Trainer(config, broken, 3)
+        step = trainer.step
+
+        def poisoned(number: int) -> None:
+            if number == 14:
+                features[:] = torch.nan
+                trainer.data = {**broken, "photos": TrainingRows(features, DATA["photos"].xyz)}
+            step(number)
+
+        monkeypatch.setattr(trainer, "step", poisoned)
+        with pytest.raises(DataError, match=r"not finite at step 1[45] of 24") as stopped:
+            run(trainer, None, Checkpoints(work))
+        last = Checkpoints(work).last()
+    assert last is not None
+    assert last[0] == 12
+    assert "of step 12" in str(stopped.value)
+    assert "learning_rate" in str(stopped.value)
+    assert all(torch.isfinite(tensor).all() for tensor in last[1].values())
+
+
+def test_the_curve_is_a_table_with_a_line_for_each_look() -> None:
+    curve: Curve = run(Trainer(SMALL, DATA, 1), None, None)
+    lines = curve_csv(curve).decode().splitlines()
+    assert lines[0].startswith("step,samples,learning_rate,loss_photos")
+    assert [line.split(",")[0] for line in lines[1:]] == ["6", "12", "18", "24"]
+
+
+def test_bf16_learns_the_same_to_its_precision() -> None:
+    exact, rounded = (
+        run(Trainer(SMALL, DATA, 1, dtype=dtype), None, None)[0] for dtype in ("float32", "bfloat16")
+    )
+    assert math.isclose(exact["loss_photos"], rounded["loss_photos"], rel_tol=0.03)
+
+
+_TWO = """
+import sys, json, torch
+sys.path[:0] = json.loads(sys.argv[2])
+from test_pinpoint_embedder import DATA, SMALL
+from pinpoint_harness.training.processes import joined_processes
+from pinpoint_methods.pinpoint.embedder import Trainer, run
+torch.set_num_threads(1)
+with joined_processes("cpu") as processes:
+    trainer = Trainer(SMALL, DATA, 3, processes=processes)
+    curve = run(trainer, None, None)
+    if processes.first:
+        from safetensors.torch import save_file
+        save_file(trainer.state(), sys.argv[1])
+        print(json.dumps(curve))
+"""
+
+
+def test_two_processes_with_gathered_negatives_are_like_one(tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    alone = Trainer(SMALL, DATA, 3)
+    curve = run(alone, None, None)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    paths = json.dumps([str(Path(__file__).parent), *sys.path])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _TWO, str(tmp_path / "state"), paths],
+            env={
+                **os.environ,
+                "RANK": str(rank),
+                "WORLD_SIZE": "2",
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    printed = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    shared = json.loads(printed[0])
+    for one, two in zip(curve, shared, strict=True):
+        for name in one:
+            assert two[name] == pytest.approx(one[name], rel=1e-5), name
+    weights = load_file(tmp_path / "state")
+    for name, value in alone.state().items():
+        if name.startswith("model/"):
+            torch.testing.assert_close(weights[name], value, rtol=1e-3, atol=1e-4)

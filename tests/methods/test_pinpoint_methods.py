@@ -1,0 +1,227 @@
+"""From pixels to coordinates through every stage, on a small world of pictures that show their place."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from tests.support.pinpoint_world import SETTINGS, World
+
+from pinpoint_harness.artifacts import read_json
+from pinpoint_harness.errors import ArtifactError, DataError, UsageError
+from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.params import train_command
+from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.running import build_params
+from pinpoint_harness.training import open_stages, train
+from pinpoint_harness.training.stages import stages_of
+from pinpoint_harness.types import Context, Queries
+
+TOP1 = "pinpoint-top1-image"
+
+
+@pytest.fixture(scope="module")
+def world(pinpoint_world: World) -> World:
+    return pinpoint_world
+
+
+def test_every_stage_is_made_once_and_shared_by_all_methods(world: World) -> None:
+    done = world.train(TOP1)
+    assert list(done) == ["splits", "embedder", "gallery"]
+    assert not any(stage.made for stage in done.values())
+    assert world.train("pinpoint-top1-gps") == done
+    reranked = world.train(stage="candidates")
+    assert {name: reranked[name] for name in done} == done
+
+
+def test_another_seed_shares_the_splits_and_the_support(world: World) -> None:
+    first, second = (world.train(seed=seed, stage="calibration", samples=64) for seed in (0, 5))
+    shared = {name for name, stage in second.items() if stage.key == first[name].key}
+    assert shared == {"splits", "support"}
+
+
+def test_a_gallery_s_rows_are_those_of_a_in_order_and_its_vectors_unit(world: World) -> None:
+    stages = world.train(TOP1)
+    gallery = stages["gallery"]
+    table = pq.read_table(gallery.folder / "photos.rows.parquet")
+    labels = np.load(stages["splits"].folder / "photos.npy")
+    ids = [f"p{n:03}" for n in np.flatnonzero(labels == 0)]
+    assert table["id"].to_pylist() == ids
+    for channel, width in (("raw", 12), ("image", 16), ("location", 16)):
+        vectors = np.load(gallery.folder / f"photos.{channel}.npy")
+        assert vectors.dtype == np.float16
+        assert vectors.shape == (len(ids), width)
+        np.testing.assert_allclose(np.linalg.norm(vectors.astype(float), axis=1), 1, atol=2e-3)
+
+
+def test_support_is_of_the_other_source_and_near(world: World) -> None:
+    support = world.train(support_km=3000.0, stage="support")["support"].folder
+    rows, distance = (np.load(support / f"photos.{name}.npy") for name in ("support", "support_km"))
+    gallery = world.train(TOP1)["gallery"].folder
+    places = {
+        source: np.stack([table["latitude"].to_numpy(), table["longitude"].to_numpy()], axis=1)
+        for source in ("photos", "streetview")
+        for table in [pq.read_table(gallery / f"{source}.rows.parquet")]
+    }
+    between = np.stack([haversine_km(places["streetview"], place) for place in places["photos"]])
+    np.testing.assert_array_equal((rows >= 0).sum(axis=1), np.minimum((between < 3000).sum(axis=1), 64))
+    has = rows[:, 0] >= 0
+    np.testing.assert_array_equal(rows[has, 0], between.argmin(axis=1)[has])
+    np.testing.assert_allclose(distance[has, 0], between.min(axis=1)[has], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("channel", ["raw", "image", "gps"])
+def test_queries_next_to_gallery_rows_are_answered_by_their_own_source(world: World, channel: str) -> None:
+    answers = world.run(f"pinpoint-top1-{channel}").predictions()
+    places: dict[str, set[tuple[float, float]]] = {}
+    gallery = world.train(TOP1)["gallery"]
+    for letter, source in (("p", "photos"), ("s", "streetview")):
+        table = pq.read_table(gallery.folder / f"{source}.rows.parquet")
+        places["q" + letter] = set(
+            zip(table["latitude"].to_pylist(), table["longitude"].to_pylist(), strict=True)
+        )
+    answered = answers[["id", "predicted_latitude", "predicted_longitude"]]
+    for name, latitude, longitude in answered.itertuples(index=False):
+        assert (latitude, longitude) in places[str(name)[:2]]
+    assert answers["error_km"].median() < (3500 if channel == "gps" else 1500)
+
+
+def test_raw_answers_with_the_nearest_raw_feature(world: World) -> None:
+    shelf = world.context().stores
+    assert shelf is not None
+    queries = shelf.gallery("toy/asked", "colours")
+    gallery = world.train(TOP1)["gallery"]
+    answers = world.run("pinpoint-top1-raw").predictions().set_index("id")
+    for source in ("photos", "streetview"):
+        vectors = np.load(gallery.folder / f"{source}.raw.npy").astype(np.float64)
+        table = pq.read_table(gallery.folder / f"{source}.rows.parquet").to_pandas()
+        for row, name in enumerate(queries.table["id"].to_pylist()):
+            if queries.table["source"][row].as_py() != source:
+                continue
+            query = queries.matrix[row].astype(np.float64)
+            best = table.iloc[int((vectors @ (query / np.linalg.norm(query))).argmax())]
+            assert answers.loc[name, "predicted_latitude"] == best["latitude"]
+
+
+def test_a_photo_alone_gets_the_answer_it_has_among_others(world: World) -> None:
+    for channel in ("image", "gps", "raw"):
+        single = world.run(f"pinpoint-top1-{channel}", "toy/single").predictions().iloc[0]
+        among = world.run(f"pinpoint-top1-{channel}").predictions().set_index("id").loc[single["id"]]
+        for name in ("predicted_latitude", "predicted_longitude", "confidence"):
+            assert single[name] == among[name]
+
+
+def test_the_author_filter_hides_the_photographer_s_rows(world: World) -> None:
+    plain, filtered = (world.run("pinpoint-top1-raw", author_filter=on).predictions() for on in (False, True))
+    gallery = world.train(TOP1)["gallery"]
+    by_place: dict[Any, Any] = {}
+    for source in ("photos", "streetview"):
+        table = pq.read_table(gallery.folder / f"{source}.rows.parquet")
+        names = ("latitude", "longitude", "author")
+        by_place |= {(a, b): c for a, b, c in zip(*(table[name].to_pylist() for name in names), strict=True)}
+
+    def own(answers: pd.DataFrame) -> int:
+        return sum(
+            by_place[r.predicted_latitude, r.predicted_longitude] == r.author for r in answers.itertuples()
+        )
+
+    assert own(plain) > 0
+    assert own(filtered) == 0
+
+
+def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
+    gallery = world.train(TOP1)["gallery"]
+    entry = world.registry.method("pinpoint-top1-raw")
+    params = build_params(entry, {**SETTINGS, "models": world.folder / "models"})
+    method = entry.load()(params, world.context())
+    table = pq.read_table(gallery.folder / "photos.rows.parquet")
+    features = method._galleries["photos"].matrix("raw")[:4]
+    key = tokens(table["id"].to_pylist()[:4])
+    nobody = np.zeros(4, dtype=np.uint64)
+    known, strange = (Queries(ids, nobody, ["photos"] * 4, features) for ids in (key, key + np.uint64(1)))
+    own, other = (method.predict(queries).candidates for queries in (known, strange))
+    assert (other.row == np.arange(4)[:, None]).any(axis=1).all()
+    assert not (own.row == np.arange(4)[:, None]).any()
+
+
+def test_an_instance_can_be_chosen_and_an_unknown_source_is_refused(world: World) -> None:
+    entry = world.registry.method("pinpoint-top1-raw")
+    params = build_params(entry, {**SETTINGS, "models": world.folder / "models"})
+    method = entry.load()(params, world.context())
+    assert method._instances(["photos", "streetview"]).tolist() == ["photos", "streetview"]
+    with pytest.raises(DataError, match="gazetteer"):
+        method._instances(["photos", "gazetteer"])
+    chosen = world.answers("pinpoint-top1-raw", instance="streetview")
+    assert {found["source"] for listed in chosen["candidates"] for found in listed} == {"streetview"}
+
+
+def test_what_was_made_from_something_else_is_refused_with_the_command(world: World) -> None:
+    with pytest.raises(ArtifactError) as refused:
+        world.run("pinpoint-top1-image", learning_rate=0.5)
+    text = str(refused.value)
+    assert "stage 'embedder'" in text
+    assert "config.learning_rate 0.003 instead of 0.5" in text
+    assert "pinpoint train pinpoint-top1-image" in text
+    assert "--set learning_rate=0.5" in text
+    with pytest.raises(ArtifactError, match="none under"):
+        world.run("pinpoint-top1-image", models=world.folder / "elsewhere")
+
+
+def test_a_run_is_keyed_by_the_stages_and_not_by_where_they_lie(world: World) -> None:
+    recipe = read_json(world.run("pinpoint-top1-image").folder / "run.json")["recipe"]["parameters"]
+    gallery = world.train(TOP1)["gallery"]
+    assert recipe["stages"]["gallery"] == gallery.key
+    assert recipe["models"] is None
+    assert recipe["seed"] is None
+
+
+def test_stages_made_on_another_machine_are_found_by_what_they_are(world: World) -> None:
+    request = world.request(TOP1)
+    there = Context("cuda", "bfloat16", stores=request.context.stores)
+    stages = stages_of(request.method, request.params, there)
+    found = open_stages(stages, request.root, there, "-")
+    assert [stage.key for stage in found.values()] == [stage.key for stage in train(request)]
+
+
+def test_the_command_names_what_was_changed(world: World) -> None:
+    request = world.request(seed=2)
+    command = train_command("pinpoint-top1-image", request.params, but=("models",))
+    assert command.startswith("pinpoint train pinpoint-top1-image --set seed=2")
+    assert "author_filter" not in command
+
+
+def test_an_unknown_stage_and_a_method_without_stages_are_usage_errors(world: World) -> None:
+    with pytest.raises(UsageError, match="has no stage 'reranker'"):
+        train(world.request(TOP1, stage="reranker"))
+    entry = world.registry.method("constant")
+    with pytest.raises(UsageError, match="nothing to train"):
+        stages_of(entry, None, Context())
+
+
+def test_train_on_the_command_line_names_the_stages(world: World) -> None:
+    from pinpoint_harness.cli.train import train as command
+
+    pairs = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+    arguments = ["pinpoint-top1-image", *pairs, "--stage", "embedder", "--device", "cpu", "--json"]
+    arguments += ["--stores", str(world.folder / "stores"), "--out", str(world.folder / "models")]
+    result = CliRunner().invoke(command, arguments, obj=(str(world.folder / "toy.py"),))
+    assert result.exit_code == 0, result.output
+    assert [row["stage"] for row in json.loads(result.output)] == ["splits", "embedder"]
+    assert {row["made"] for row in json.loads(result.output)} == {"before"}
+
+
+def test_the_curve_holds_the_five_radii_of_each_source_and_channel(world: World) -> None:
+    embedder = world.train(TOP1)["embedder"]
+    curve = pd.read_csv(embedder.folder / "curve.csv")
+    assert len(curve) == 2
+    radii = ("1km", "25km", "200km", "750km", "2500km")
+    names = {f"{s}_{c}_{r}" for s in ("photos", "streetview") for c in ("image", "gps", "raw") for r in radii}
+    assert names <= {*curve.columns}
+    values = curve[sorted(names)].to_numpy()
+    assert ((values >= 0) & (values <= 1)).all()
+    assert (embedder.folder / "curve.png").read_bytes()[:4] == b"\x89PNG"

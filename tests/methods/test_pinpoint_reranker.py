@@ -1,0 +1,553 @@
+"""Rerankers and their losses, against loops, an ordinary attention, and a leak put there on purpose."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from tests.support.pinpoint_world import instance_of, one_thread, small, unit, write_galleries, write_gallery
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pinpoint_harness.artifacts import Artifact
+from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.search import Exclusion
+from pinpoint_harness.training import Checkpoints, Making
+from pinpoint_harness.types import RADII_KM, Context
+from pinpoint_methods.common.candidates import CHANNELS, Lists
+from pinpoint_methods.common.decoding import fit
+from pinpoint_methods.common.reranking import (
+    Ranking,
+    Standard,
+    accuracy,
+    listwise_loss,
+    margin_loss,
+    radii_loss,
+)
+from pinpoint_methods.pinpoint import reranker_training as module
+from pinpoint_methods.pinpoint.candidate_search import Asked
+from pinpoint_methods.pinpoint.config import PinpointConfig
+from pinpoint_methods.pinpoint.instance import Instance
+from pinpoint_methods.pinpoint.reranker import (
+    FeatureReranker,
+    Reranker,
+    build_reranker,
+    retrieval_scores,
+    retrieval_sum,
+)
+from pinpoint_methods.pinpoint.reranker_training import (
+    RerankerTrainer,
+    ranking_of,
+    score_lists,
+    train_reranker,
+)
+
+QUERIES = 7
+
+
+class Small(NamedTuple):
+    instance: Instance
+    lists: Lists
+    model: Reranker
+
+
+@pytest.fixture(scope="module")
+def galleries(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("galleries")
+    write_galleries(folder)
+    return folder
+
+
+def found_by(instance: Instance, seed: int = 0) -> Lists:
+    """Random candidates; the second query's list is short, the third's empty."""
+    random = np.random.default_rng(seed)
+    found = []
+    for gallery in instance.galleries:
+        rows = len(gallery.table)
+        one = {c: np.stack([random.permutation(rows)[:4] for _ in range(QUERIES)]) for c in CHANNELS}
+        one["image"][1, 1:] = -1
+        for channel in CHANNELS:
+            one[channel][2] = -1
+        found.append(one)
+    image, raw = (torch.from_numpy(unit(random, QUERIES, width)).half() for width in (8, 6))
+    return instance.lists(found, image, raw, [Exclusion()] * len(found))
+
+
+def shaken(model: Reranker | FeatureReranker, seed: int = 1) -> Any:
+    """Weights that are nowhere zero, so that everything takes part in the score."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return model.eval().requires_grad_(False)
+
+
+def made(folder: Path, **changes: Any) -> Small:
+    config = small(**changes)
+    instance = instance_of(folder, config)
+    lists = found_by(instance)
+    torch.manual_seed(0)
+    return Small(instance, lists, shaken(Reranker(config, 8, lists.features.shape[2])))
+
+
+def permuted(lists: Lists, order: Tensor) -> Lists:
+    """The candidates of a list in another order, whatever their slots."""
+    names = ("row", "there", "scores", "xyz", "support", "support_facts", "features")
+    return replace(lists, **{name: getattr(lists, name)[:, order] for name in names})
+
+
+class Case(NamedTuple):
+    lists: Lists
+    km: Tensor
+    scores: Tensor  # minus infinity where a slot is empty, as all rerankers have it
+    given: Tensor  # before that
+
+
+def case(there: Sequence[Sequence[bool]], km: Sequence[Sequence[float]], seed: int = 0) -> Case:
+    """Lists of which only presence and distances count."""
+    here = torch.tensor(there)
+    n, c = here.shape
+    none = torch.zeros(n, c, 0)
+    rows = torch.zeros(n, c, dtype=torch.int64)
+    lists = Lists(torch.zeros(n, 1), rows, here, none, torch.zeros(n, c, 3), rows[..., None], none, none)
+    given = torch.randn(n, c, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    return Case(lists, torch.tensor(km), given.masked_fill(~here, -torch.inf), given)
+
+
+T, F = True, False
+HARD = (
+    [[T, T, T, T], [T, F, T, T], [F, F, F, F], [T, T, F, F], [F, T, F, F], [T, T, T, T]],
+    [
+        [3.0, 0.4, 900.0, 0.4],  # two are equally near
+        [3.0, 0.1, 9000.0, 30.0],  # the nearest of all is an empty slot
+        [1.0, 2.0, 3.0, 4.0],
+        [5000.0, 4000.0, 1.0, 1.0],  # nobody within the largest radius
+        [7.0, 7.0, 7.0, 7.0],
+        [7.0, 7.0, 7.0, 7.0],  # all are as good
+    ],
+)
+
+
+def test_the_margin_loss_pushes_down_what_lies_farther_than_the_nearest() -> None:
+    lists, km, scores, _ = case(*HARD)
+    terms = []
+    for there, away, score in zip(*(part.tolist() for part in (lists.there, km, scores)), strict=True):
+        listed = [slot for slot in range(4) if there[slot]]
+        if not listed:
+            continue
+        best = min(listed, key=lambda slot: away[slot])
+        terms += [max(0.0, 0.5 - score[best] + score[j]) for j in listed if away[j] > away[best]]
+    assert len(terms) == 2 + 2 + 1
+    found = margin_loss(scores, lists, km, 0.5)
+    assert found.item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+def test_the_margin_loss_leaves_alone_what_lies_where_the_nearest_does() -> None:
+    lists, km, scores, given = case([[T, T, T]], [[0.4, 0.4, 900.0]])
+    (gradient,) = torch.autograd.grad(margin_loss(scores, lists, km, 100.0), given)
+    assert gradient.tolist() == [[-1.0, 0.0, 1.0]]
+
+
+def test_the_listwise_loss_is_a_cross_entropy_against_the_shares_of_the_radii() -> None:
+    lists, km, scores, _ = case(*HARD)
+    terms = []
+    for there, away, score in zip(*(part.tolist() for part in (lists.there, km, scores)), strict=True):
+        listed = [slot for slot in range(4) if there[slot]]
+        share = {slot: sum(away[slot] < radius for radius in RADII_KM) / 5 for slot in listed}
+        if not any(share.values()):
+            continue
+        target = {slot: math.exp(share[slot] / 0.1) for slot in listed}
+        norm = math.log(sum(math.exp(score[slot]) for slot in listed))
+        weight = sum(target.values())
+        terms.append(sum(target[slot] / weight * (norm - score[slot]) for slot in listed))
+    assert len(terms) == 4
+    found = listwise_loss(scores, lists, km, 0.1)
+    assert found.item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+def test_the_loss_of_the_radii_is_how_unlikely_it_was_to_find_the_truth_within_each() -> None:
+    lists, km, one, _ = case(*HARD)
+    own = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(3))
+    for scores in (one, own.masked_fill(~lists.there[..., None], -torch.inf)):
+        losses = []
+        for number, radius in enumerate(RADII_KM):
+            terms = []
+            mine = scores if scores.ndim == 2 else scores[..., number]
+            for there, away, score in zip(*(part.tolist() for part in (lists.there, km, mine)), strict=True):
+                listed = [slot for slot in range(4) if there[slot]]
+                right = [slot for slot in listed if away[slot] < radius]
+                if right:
+                    total = sum(math.exp(score[slot]) for slot in listed)
+                    terms.append(-math.log(sum(math.exp(score[slot]) for slot in right) / total))
+            losses.append(sum(terms) / len(terms))
+        assert radii_loss(scores, lists, km).item() == pytest.approx(sum(losses) / 5, rel=1e-5)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(2, 3), slice(3, 4)])
+@pytest.mark.parametrize("loss", [margin_loss, listwise_loss, lambda *given: radii_loss(*given[:3])])
+def test_empty_slots_and_lists_leave_losses_and_gradients_finite(loss: Any, rows: slice) -> None:
+    lists, km, scores, given = case(HARD[0][rows], HARD[1][rows])
+    found = loss(scores, lists, km, 0.1)
+    (gradient,) = torch.autograd.grad(found, given)
+    assert torch.isfinite(found)
+    assert torch.isfinite(gradient).all()
+    assert not gradient[~lists.there].any()
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"context_layers": 1, "ranking_loss": "listwise"}, {"ranking_loss": "radii"}]
+)
+@pytest.mark.parametrize("kind", ["attention", "features"])
+def test_a_network_s_gradients_are_finite_whatever_is_missing(
+    galleries: Path, kind: str, changes: dict[str, Any]
+) -> None:
+    config = small(reranker=kind, **changes)
+    instance = instance_of(galleries, config)
+    lists = found_by(instance)
+    model = build_reranker(config, 8, lists.features.shape[2])
+    km = torch.rand(lists.row.shape, generator=torch.Generator().manual_seed(0)) * 3000
+    module.loss_of(config, model(lists, instance), Ranking(lists, km)).backward()  # type: ignore[no-untyped-call]
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
+
+
+def test_support_is_pooled_by_one_head_of_ordinary_attention(galleries: Path) -> None:
+    """Keys and values of their own change nothing: they fold into the query's and the token's weights."""
+    instance, lists, model = made(galleries, support_used=6)
+    assert {*(lists.support >= 0).sum(dim=2).flatten().tolist()} == {0, 4, 6}
+    random = torch.Generator().manual_seed(5)
+    query, key, value, out = (torch.randn(8, 8, generator=random) for _ in range(4))
+    last = torch.randn(16, 8, generator=random)
+    with torch.no_grad():
+        model.pool.weight.copy_(key.T @ query / math.sqrt(8))
+        model.support.weight[:, :8] = last @ out @ value
+    facts = model.standard(torch.cat([lists.scores, lists.support_facts], 2))[..., 3:]
+    token = model._support(lists, instance, facts)
+    matrix = torch.from_numpy(np.load(galleries / "streetview.image.npy")).float()
+    alone = 0
+    for n in range(QUERIES):
+        for c in range(lists.row.shape[1]):
+            rows = [row for row in lists.support[n, c].tolist() if row >= 0]
+            if not rows:
+                assert torch.equal(token[n, c], model.no_support)
+                alone += 1
+                continue
+            q = query @ (lists.query[n] * math.sqrt(8))
+            keys, values = matrix[rows] @ key.T, matrix[rows] @ value.T
+            seen = functional.scaled_dot_product_attention(q[None, None], keys[None], values[None])[0, 0]
+            expected = last @ (out @ seen * math.sqrt(8)) + model.support.weight[:, 8:] @ facts[n, c]
+            torch.testing.assert_close(token[n, c], expected + model.support.bias, rtol=1e-4, atol=1e-4)
+    assert 0 < alone < QUERIES * 8
+
+
+def test_without_context_layers_a_score_does_not_depend_on_the_other_candidates(galleries: Path) -> None:
+    instance, lists, model = made(galleries)
+    scores = model(lists, instance)
+    there = lists.there.clone()
+    there[:, 1:] = False
+    others = replace(
+        lists,
+        there=there,
+        row=lists.row.where(there, 0),
+        xyz=lists.xyz.where(there[..., None], 1.0),
+        scores=lists.scores.where(there[..., None], 0.5),
+    )
+    alone = model(others, instance)
+    assert torch.equal(alone[:, 0], scores[:, 0])
+    assert torch.isneginf(alone[:, 1:]).all()
+
+
+@pytest.mark.parametrize("what", ["there", "xyz", "scores"])
+def test_with_context_layers_a_score_depends_on_who_else_is_there(galleries: Path, what: str) -> None:
+    instance, lists, model = made(galleries, context_layers=1)
+    scores = model(lists, instance)
+    changed = getattr(lists, what).clone()
+    changed[:, 3] = False if what == "there" else changed[:, 4].flip(-1)
+    other = model(replace(lists, **{what: changed}), instance)
+    listed = lists.there[:, 0] & lists.there[:, 3]
+    assert listed.any()
+    # Only some are brought into another radius by another place.
+    assert (other != scores)[listed, 0].float().mean() >= (0.3 if what == "xyz" else 1.0)
+    assert torch.equal(torch.isneginf(other[2]), torch.ones(8, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("changes", [{}, {"context_layers": 2}, {"list_features": True}])
+def test_candidates_in_another_order_have_their_scores_in_that_order(
+    galleries: Path, changes: dict[str, Any]
+) -> None:
+    instance, lists, model = made(galleries, **changes)
+    order = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
+    found = model(permuted(lists, order), instance)
+    torch.testing.assert_close(found, model(lists, instance)[:, order], rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("changes", [{}, {"context_layers": 1}, {"list_features": True}])
+def test_a_list_alone_has_the_scores_it_has_among_seven(galleries: Path, changes: dict[str, Any]) -> None:
+    instance, lists, model = made(galleries, **changes)
+    scores = model(lists, instance)
+    for query in range(QUERIES):
+        alone = model(lists.take(slice(query, query + 1)), instance)
+        torch.testing.assert_close(alone[0], scores[query], rtol=1e-6, atol=1e-6)
+        filled = model(lists.take(torch.tensor([query] * QUERIES)), instance)
+        # At one shape it is the same to the last digit, whoever the neighbours are.
+        place = torch.tensor([(query + shift) % QUERIES for shift in range(QUERIES)])
+        turned = model(lists.take(place), instance)
+        assert torch.equal(turned[0], filled[0])
+
+
+def test_every_token_and_fact_that_is_switched_on_counts(galleries: Path) -> None:
+    full = made(galleries)
+    scores = full.model(full.lists, full.instance)
+    seen = full.lists.there & torch.isfinite(scores)
+    for name in ("scores", "support_facts", "query"):
+        part = getattr(full.lists, name)
+        changed = replace(full.lists, **{name: part.flip(-1)})
+        assert ((full.model(changed, full.instance) != scores) & seen).any(), name
+    # Neither hand-made features nor places are read by the paper's reranker.
+    for name in ("features", "xyz"):
+        changed = replace(full.lists, **{name: getattr(full.lists, name) + 1})
+        assert torch.equal(full.model(changed, full.instance), scores)
+
+
+@pytest.mark.parametrize(
+    ("token", "missing"),
+    [("visual_token", "visual"), ("gps_token", "gps"), ("support_token", "pool"), ("support", "pool")],
+)
+def test_a_token_switched_off_has_no_weights_and_no_place(galleries: Path, token: str, missing: str) -> None:
+    full = made(galleries)
+    changed = made(galleries, **{token: "none" if token == "support" else False})
+    assert hasattr(full.model, missing)
+    assert not hasattr(changed.model, missing)
+    assert full.model.read(full.lists, full.instance).shape[1] == 4
+    assert changed.model.read(changed.lists, changed.instance).shape[1] == 3
+
+
+def test_an_untrained_reranker_ranks_as_the_retrieval_does(galleries: Path) -> None:
+    config = small(retrieval_raw=0.3)
+    instance = instance_of(galleries, config)
+    lists = found_by(instance)
+    model = Reranker(config, 8, lists.features.shape[2]).eval()
+    found, expected = model(lists, instance), retrieval_scores(lists, config)
+    there = lists.there
+    constant = (found - expected)[there]
+    torch.testing.assert_close(constant, constant[:1].expand(len(constant)), rtol=0, atol=1e-5)
+    by_hand = lists.scores @ torch.tensor([1.0, 0.3, 0.7])
+    torch.testing.assert_close(expected[there], by_hand[there])
+    assert torch.isneginf(expected[~there]).all()
+
+
+def test_with_a_score_for_each_radius_an_untrained_reranker_is_the_retrieval_calibrated(
+    galleries: Path,
+) -> None:
+    config = small(ranking_loss="radii")
+    instance = instance_of(galleries, config)
+    lists = found_by(instance)
+    km = torch.rand(lists.row.shape, generator=torch.Generator().manual_seed(0)) * 3000
+    trainer = RerankerTrainer(config, instance, Ranking(lists, km), seed=0)
+    model = trainer.model.eval()
+    assert isinstance(model, Reranker)
+    found, there = model(lists, instance), lists.there
+    assert found.shape == (*there.shape, 5)
+    assert torch.isneginf(found[~there]).all()
+    retrieval = retrieval_sum(model.similar(lists), config)
+    fitted = fit(lists, retrieval.masked_fill(~there, -torch.inf), km)
+    for number, temperature in enumerate(fitted.temperature):
+        constant = (found[..., number] - retrieval / max(temperature, 0.05))[there]
+        torch.testing.assert_close(constant, constant[:1].expand(len(constant)), rtol=0, atol=1e-4)
+
+
+def test_the_feature_reranker_sees_hand_made_features_only(galleries: Path) -> None:
+    config = small(reranker="features")
+    instance = instance_of(galleries, config)
+    lists = found_by(instance)
+    model = shaken(build_reranker(config, 8, lists.features.shape[2]))
+    assert isinstance(model, FeatureReranker)
+    widths = [layer.out_features for layer in model.layers.children() if isinstance(layer, nn.Linear)]
+    assert widths == [64, 64, 1]
+    blind = replace(lists, query=lists.query * 0, scores=lists.scores * 0, support=lists.support * 0 - 1)
+    assert torch.equal(model(blind, instance), model(lists, instance))
+    other = replace(lists, features=lists.features + 1)
+    assert not torch.equal(model(other, instance), model(lists, instance))
+
+
+def test_numbers_are_brought_to_mean_zero_and_deviation_one() -> None:
+    values = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 9, 0.0]) + 4
+    standard = Standard(3)
+    standard.measure(values)
+    out = standard(values)
+    torch.testing.assert_close(out.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-4)
+    torch.testing.assert_close(out[:, :2].std(dim=0), torch.ones(2))
+    assert torch.isfinite(out).all()
+
+
+def test_accuracy_counts_a_list_without_candidates_as_a_miss() -> None:
+    lists, km, *_ = case([[T, T], [T, T], [F, F], [T, T]], [[0.5, 9e3], [30, 9e3], [0, 0], [9e3, 0.5]])
+    scores = torch.tensor([[2.0, 1.0]] * 4).masked_fill(~lists.there, -torch.inf)
+    found = accuracy(Ranking(lists, km), scores)
+    assert found == {"1km": 0.25, "25km": 0.25, "200km": 0.5, "750km": 0.5, "2500km": 0.5, "mean": 0.4}
+
+
+# Training.
+
+
+class Leaky(NamedTuple):
+    """Queries that nothing but a copy of themselves, in the support of the right candidate, gives away."""
+
+    instance: Instance
+    asked: Asked
+
+
+CANDIDATES, LISTS = 6, 320
+
+
+@pytest.fixture(scope="module")
+def leaky(tmp_path_factory: pytest.TempPathFactory) -> Leaky:
+    folder = tmp_path_factory.mktemp("leaky")
+    random = np.random.default_rng(0)
+    rows, strangers = 60, 120
+    places = random.uniform([-60, -180], [60, 180], (rows, 2))
+    write_gallery(folder, "photos", places, unit(random, rows, 8), 1)
+    found = np.stack([random.permutation(rows)[:CANDIDATES] for _ in range(LISTS)])
+    right = found[np.arange(LISTS), random.integers(0, CANDIDATES, LISTS)]
+    queries = unit(random, LISTS, 8)
+    # Street view near each photo: two strangers, and every query that was taken there.
+    near = np.full((rows, 64), -1, dtype=np.int32)
+    near[:, :2] = np.arange(strangers).reshape(rows, 2)
+    for row in range(rows):
+        copies = strangers + np.flatnonzero(right == row)
+        near[row, 2 : 2 + len(copies)] = copies
+    image = np.concatenate([unit(random, strangers, 8), queries])
+    where = np.concatenate([places.repeat(2, axis=0), places[right]])
+    ids = [*(f"stranger-{n}" for n in range(strangers)), *(f"query-{n}" for n in range(LISTS))]
+    write_gallery(folder, "streetview", where, image, 2, [None] * len(ids), ids)
+    np.save(folder / "photos.support.npy", near)
+    np.save(folder / "streetview.support.npy", np.full((len(ids), 64), -1, dtype=np.int32))
+    config = small(candidates_image=CANDIDATES, candidates_raw=0, candidates_location=0, support_used=64)
+    config = replace(config, reranker_epochs=6, reranker_batch=32, reranker_learning_rate=1e-2)
+    own = Exclusion(own_key=tokens([f"query-{n}" for n in range(LISTS)]))
+    half = torch.from_numpy(queries).half()
+    raw = torch.from_numpy(unit(random, LISTS, 6)).half()
+    found_here = {c: found.astype(np.int32) for c in CHANNELS}
+    asked = Asked(half, raw, places[right], {"photos": found_here}, {"photos": own, "streetview": own})
+    return Leaky(instance_of(folder, config), asked)
+
+
+@one_thread()
+def held_accuracy(leaky: Leaky, asked: Asked) -> float:
+    """Of a reranker trained on three quarters of the lists, the accuracy on the rest."""
+    ranking = ranking_of(leaky.instance, asked)
+    train, held = ranking.take(torch.arange(240)), ranking.take(torch.arange(240, LISTS))
+    _, curve = train_reranker(leaky.instance.config, leaky.instance, train, held, 0, "test")
+    return max(row["1km"] for row in curve[1:])
+
+
+def test_a_copy_of_the_query_in_its_support_would_be_seen_and_is_masked(leaky: Leaky) -> None:
+    masked = held_accuracy(leaky, leaky.asked)
+    nothing = dict.fromkeys(leaky.asked.hidden, Exclusion())
+    leaked = held_accuracy(leaky, replace(leaky.asked, hidden=nothing))
+    assert masked < 2 / CANDIDATES
+    assert leaked > 0.7
+
+
+def split(leaky: Leaky, config: PinpointConfig) -> tuple[Instance, Ranking, Ranking]:
+    nothing = dict.fromkeys(leaky.asked.hidden, Exclusion())
+    ranking = ranking_of(leaky.instance, replace(leaky.asked, hidden=nothing))
+    held = ranking.take(torch.arange(240, LISTS))
+    return leaky.instance, ranking.take(torch.arange(100)), held
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@one_thread()
+def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky) -> None:
+    config = replace(leaky.instance.config, reranker_learning_rate=0.05)  # that the passes differ
+    instance, train, held = split(leaky, config)
+    best, curve = train_reranker(config, instance, train, held, 0, "test")
+    assert [row["epoch"] for row in curve] == [0, 1, 2, 3, 4, 5, 6]
+    assert len({row["mean"] for row in curve[1:]}) > 1
+    model = build_reranker(config, 8, train.lists.features.shape[2])
+    model.load_state_dict(best)
+    scores = score_lists(model.eval(), instance, held.lists)
+    assert accuracy(held, scores)["mean"] == max(row["mean"] for row in curve[1:])
+    before = accuracy(held, retrieval_scores(held.lists, config))
+    assert {name: curve[0][name] for name in before} == before
+
+
+@one_thread()
+def test_with_the_loss_of_the_radii_the_weights_kept_are_those_of_the_lowest_loss_on_c(leaky: Leaky) -> None:
+    config = replace(leaky.instance.config, reranker_learning_rate=0.05, ranking_loss="radii")
+    instance, train, held = split(leaky, config)
+    best, curve = train_reranker(config, instance, train, held, 0, "test")
+    losses = [row["held_loss"] for row in curve[1:]]
+    assert len(set(losses)) > 1
+    model = build_reranker(config, 8, train.lists.features.shape[2])
+    model.load_state_dict(best)
+    scores = score_lists(model.eval(), instance, held.lists)
+    assert float(radii_loss(scores, held.lists, held.km)) == min(losses)
+
+
+@one_thread()
+def test_the_seed_decides_the_weights_and_nothing_outside_does(leaky: Leaky) -> None:
+    config = replace(leaky.instance.config, reranker_epochs=1)
+    instance, train, held = split(leaky, config)
+    first, _ = train_reranker(config, instance, train, held, 3, "test")
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    again, _ = train_reranker(config, instance, train, held, 3, "test")
+    other, _ = train_reranker(config, instance, train, held, 4, "test")
+    assert same(first, again)
+    assert not same(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@one_thread()
+def test_a_training_that_is_killed_goes_on_to_the_same_weights(
+    leaky: Leaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(leaky.instance.config, reranker_epochs=4)
+    instance, train, held = split(leaky, config)
+    whole = train_reranker(config, instance, train, held, 0, "photos")
+    artifact = Artifact.begin(tmp_path, "test", {"a": 1})
+    keep = Checkpoints(Making(artifact, {}, Context(), truth=lambda name: pytest.fail(name)))
+    epoch = RerankerTrainer.epoch
+
+    passes: list[int] = []
+
+    def watched(self: RerankerTrainer, number: int) -> float:
+        if number == 2 and passes == [0, 1]:
+            passes.clear()
+            raise KeyboardInterrupt
+        passes.append(number)
+        return epoch(self, number)
+
+    monkeypatch.setattr(RerankerTrainer, "epoch", watched)
+    with artifact.work():
+        with pytest.raises(KeyboardInterrupt):
+            train_reranker(config, instance, train, held, 0, "photos", keep)
+        resumed = train_reranker(config, instance, train, held, 0, "photos", keep)
+        assert passes == [2, 3]
+        assert same(resumed[0], whole[0])
+        assert str(resumed[1]) == str(whole[1])
+        # What was left by the training of one instance is no beginning for another.
+        train_reranker(config, instance, train, held, 0, "streetview", keep)
+        assert passes == [2, 3, 0, 1, 2, 3]
+
+
+def test_support_facts_know_a_copy_by_its_similarity(leaky: Leaky) -> None:
+    """The mask leaves no support row with the query's own embedding, though the table holds one."""
+    masked = ranking_of(leaky.instance, leaky.asked).lists
+    nothing = dict.fromkeys(leaky.asked.hidden, Exclusion())
+    open_ = ranking_of(leaky.instance, replace(leaky.asked, hidden=nothing)).lists
+    copies: NDArray[Any] = (open_.support_facts[..., 0] > 0.999).any(dim=1).numpy()
+    assert copies.all()
+    assert not (masked.support_facts[..., 0] > 0.999).any()

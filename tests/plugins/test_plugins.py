@@ -1,0 +1,226 @@
+"""Plugins: whole or not at all, and a stranger's failure is a warning that names it."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pinpoint_harness.errors import PluginError, UsageError
+from pinpoint_harness.plugins import load_registry
+from pinpoint_harness.plugins import registry as plugins
+
+GOOD = """
+from pinpoint_harness import MethodInfo, hookimpl
+
+@hookimpl
+def pinpoint_register(register):
+    register.method("stranger", f"{__name__}:Stranger", MethodInfo(title="A stranger's method"))
+
+class Stranger:
+    input = "none"
+    answer_version = 1
+"""
+
+HEAD = "from pinpoint_harness import MethodInfo, hookimpl\n"
+BROKEN = {
+    "fails to import": ("raise RuntimeError('no such luck')", "no such luck"),
+    "exits on import": ("raise SystemExit(3)", "SystemExit: 3"),
+    "has no hook": ("x = 1", "implements no hook"),
+    "has an unknown hook": (
+        HEAD + "@hookimpl\ndef pinpoint_regster(register): pass",
+        "does not fit the hook; unknown hook 'pinpoint_regster'",
+    ),
+    "has another signature": (
+        HEAD + "@hookimpl\ndef pinpoint_register(registry): pass",
+        "does not fit the hook",
+    ),
+    "raises when called": (
+        HEAD + "@hookimpl\ndef pinpoint_register(register): raise KeyError('weights')",
+        "fails to register; KeyError: 'weights'",
+    ),
+    "registers nothing": (HEAD + "@hookimpl\ndef pinpoint_register(register): pass", "registers nothing"),
+    "takes a taken name": (
+        GOOD.replace('"stranger"', '"constant"'),
+        "registers method 'constant'; the name is taken by pinpoint_methods",
+    ),
+    "gives an object as target": (GOOD.replace('f"{__name__}:Stranger"', "object"), "with target <class"),
+    "gives a dictionary as info": (
+        GOOD.replace('MethodInfo(title="A stranger\'s method")', "{}"),
+        "dict as its info",
+    ),
+    "has a name with a path in it": (
+        GOOD.replace('"stranger"', '"../stranger"'),
+        "the method name '../stranger'",
+    ),
+}
+
+Installer = Callable[[str, str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
+    """Put a module and its entry point where Python finds them, as pip would."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+
+    def put(name: str, source: str) -> None:
+        (tmp_path / f"{name}.py").write_text(source)
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: dist-{name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[pinpoint]\n{name} = {name}\n")
+        importlib.invalidate_caches()
+
+    yield put
+    for name in set(sys.modules) - before:
+        if name.startswith(("plugin_", "pinpoint_plugin_")):
+            del sys.modules[name]
+
+
+def test_an_installed_plugin_appears_with_its_origin(install: Installer) -> None:
+    install("plugin_good", GOOD)
+    entry = load_registry().method("stranger")
+    assert entry.origin.name == "'plugin_good' (dist-plugin_good 1.0)"
+    assert entry.load().answer_version == 1
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_installed_plugin_that_is_broken_is_one_warning_and_all_others_stay(
+    case: str, install: Installer, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, reason = BROKEN[case]
+    install("plugin_broken", source)
+    install("plugin_good", GOOD.replace("stranger", "friend"))
+    with caplog.at_level(logging.WARNING):
+        registry = load_registry()
+    (warning,) = [record.getMessage() for record in caplog.records]
+    assert "'plugin_broken' (dist-plugin_broken 1.0)" in warning
+    assert reason in warning
+    assert "friend" in registry.methods
+    assert "constant" in registry.methods
+    assert "stranger" not in registry.methods
+    assert [item.origin.name for item in registry.skipped] == ["'plugin_broken' (dist-plugin_broken 1.0)"]
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_plugin_named_by_the_user_that_is_broken_is_an_error(case: str, tmp_path: Path) -> None:
+    source, _ = BROKEN[case]
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    with pytest.raises(PluginError, match=r"mine\.py"):
+        load_registry([str(file)])
+
+
+def test_a_built_in_that_is_broken_is_an_error(install: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("plugin_core", BROKEN["raises when called"][0])
+    monkeypatch.setattr(plugins, "BUILT_IN", ("plugin_core",))
+    with pytest.raises(PluginError, match="plugin_core fails to register"):
+        load_registry()
+
+
+def test_a_plugin_that_fails_halfway_leaves_nothing_behind(tmp_path: Path) -> None:
+    halfway = GOOD.replace("class Stranger", "    raise ValueError('later')\n\nclass Stranger")
+    file = tmp_path / "half.py"
+    file.write_text(halfway)
+    registry = load_registry()
+    with pytest.raises(PluginError, match="later"):
+        registry.add_plugin(*plugins._import_explicit(str(file)))
+    assert "stranger" not in registry.methods
+
+
+def test_a_file_and_a_module_can_be_named_and_the_environment_adds_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first.py", tmp_path / "second.py"
+    first.write_text(GOOD.replace("stranger", "one"))
+    second.write_text(GOOD.replace("stranger", "two"))
+    monkeypatch.setenv("PINPOINT_PLUGINS", f"{second},{first}")
+    registry = load_registry([str(first)])
+    assert {"one", "two"} <= set(registry.methods)
+    assert registry.method("one").origin.file_sha256 is not None
+
+
+def test_installed_plugins_can_be_left_out(install: Installer, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("plugin_good", GOOD)
+    monkeypatch.setenv("PINPOINT_DISABLE_PLUGIN_AUTOLOAD", "1")
+    assert "stranger" not in load_registry().methods
+
+
+@pytest.mark.parametrize("spec", ["nowhere.py", "no_such_module_of_mine"])
+def test_a_plugin_that_is_not_there_is_an_error_that_names_it(spec: str) -> None:
+    with pytest.raises(PluginError, match=spec.replace(".", r"\.")):
+        load_registry([spec])
+
+
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match=r"no method 'constnat'[\s\S]*constant"):
+        load_registry().method("constnat")
+
+
+def test_a_method_whose_package_is_missing_says_what_to_install(tmp_path: Path) -> None:
+    file = tmp_path / "needy.py"
+    info = 'MethodInfo(title="t", needs=("pinpoint-geo[giant]",))'
+    source = GOOD.replace('MethodInfo(title="A stranger\'s method")', info)
+    file.write_text(source.replace('f"{__name__}:Stranger"', '"no_such_package.models:Giant"'))
+    entry = load_registry([str(file)]).method("stranger")
+    with pytest.raises(PluginError, match=r"install pinpoint-geo\[giant\]"):
+        entry.load()
+
+
+def test_a_plugin_installed_with_pip_runs_and_stands_in_the_table(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "pyproject.toml").write_text(
+        textwrap.dedent("""
+        [build-system]
+        requires = ["setuptools"]
+        build-backend = "setuptools.build_meta"
+        [project]
+        name = "north-pole"
+        version = "2.0"
+        [project.entry-points.pinpoint]
+        north-pole = "north_pole"
+        [tool.setuptools]
+        py-modules = ["north_pole"]
+        """)
+    )
+    method = GOOD.replace("stranger", "north-pole") + textwrap.indent(
+        textwrap.dedent("""
+        def __init__(self, params, context):
+            pass
+        def predict(self, queries):
+            import numpy as np
+            from pinpoint_harness import Predictions
+            return Predictions(np.full((len(queries), 2), (90.0, 0.0)))
+        """),
+        "    ",
+    )
+    (project / "north_pole.py").write_text(method)
+    site = tmp_path / "site"
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(site), str(project)], check=True, capture_output=True)
+    environment = _environment(site)
+    runs = str(tmp_path / "runs")
+
+    def pinpoint(*words: str) -> str:
+        command = [sys.executable, "-c", "from pinpoint_harness.cli.main import main; main()", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert "'north-pole' (north-pole 2.0)" in pinpoint("methods", "list")
+    pinpoint("run", "north-pole", "capitals", "--out", runs)
+    assert "north-pole" in pinpoint("table", "capitals", "--out", runs)
+
+
+def _environment(site: Path) -> dict[str, str]:
+    import os
+
+    paths = [str(site), *(path for path in sys.path if path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,157 @@
+"""Recipes: steps that run, expectations that can fail, needs that are looked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from pinpoint_harness.cli.main import COMMANDS, cli
+from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.reproduce import Cell, load_recipe, recipe_names
+from pinpoint_harness.reproduce.recipes import parse_recipe
+
+OWN = """
+title = "One constant"
+status = "expected"
+hours = 0.5
+steps = [["run", "constant", "capitals", "--set", "latitude=0", "--set", "longitude=0", "--quiet"]]
+
+[[needs]]
+dataset = "capitals"
+
+[[needs]]
+dataset = "yfcc4k"
+images = true
+gigabytes = 0.7
+
+[[needs]]
+method = "no-such-method"
+
+[[needs]]
+weights = "nobody/no-such-model"
+gigabytes = 2.0
+
+[[expected]]
+run = "constant@capitals"
+protocol = "wgs84-lt"
+tolerance = 0.1
+cells = { acc_1km = 0.0, acc_2500km = EXPECTED }
+"""
+
+
+@pytest.fixture(autouse=True)
+def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINPOINT_RESULTS", str(tmp_path / "runs"))
+    monkeypatch.delenv("PINPOINT_DATA", raising=False)
+
+
+def reproduce(*words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(cli, ["reproduce", *words], prog_name="pinpoint")
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return result
+
+
+def own(tmp_path: Path, expected: float) -> str:
+    file = tmp_path / "own.toml"
+    file.write_text(OWN.replace("EXPECTED", str(expected)))
+    return str(file)
+
+
+def measured(tmp_path: Path) -> float:
+    cells = json.loads(reproduce(own(tmp_path, 99), "--json", code=1).stdout)
+    (cell,) = [cell for cell in cells if cell["metric"] == "acc_2500km"]
+    assert cell["verdict"] == "FAIL"
+    value: float = cell["found"]
+    return value
+
+
+def test_a_right_expectation_is_ok_and_a_wrong_one_fails_with_exit_code_1(tmp_path: Path) -> None:
+    value = measured(tmp_path)
+    assert "2 OK, 0 near, 0 FAIL" in reproduce(own(tmp_path, value)).stdout
+    assert "1 OK, 1 near, 0 FAIL" in reproduce(own(tmp_path, value + 0.2)).stdout
+    assert "1 OK, 0 near, 1 FAIL" in reproduce(own(tmp_path, value + 0.4), code=1).stdout
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        (10.0, "OK"),
+        (10.1, "OK"),
+        (9.9, "OK"),
+        (10.2, "near"),
+        (10.3, "near"),
+        (10.31, "FAIL"),
+        (None, "FAIL"),
+    ],
+)
+def test_near_is_within_three_tolerances(found: float | None, verdict: str) -> None:
+    assert Cell("r@d", "wgs84-lt", "acc_1km", 10.0, found, 0.1).verdict == verdict
+
+
+def test_a_dry_run_says_what_is_missing_how_big_how_long_and_runs_nothing(tmp_path: Path) -> None:
+    text = reproduce(own(tmp_path, 1), "--dry-run").stdout
+    assert "found    dataset capitals: 193 rows" in text
+    assert "missing  dataset yfcc4k, 0.7 GB" in text
+    assert "missing  method no-such-method: not in this version" in text
+    assert "missing  weights nobody/no-such-model, 2 GB" in text
+    assert "about 2.7 GB to have, roughly 0.5 hours" in text
+    assert "next: the truth of yfcc4k was not found" in text
+    assert not (tmp_path / "runs").exists()
+    report = json.loads(reproduce(own(tmp_path, 1), "--dry-run", "--json").stdout)
+    assert [item["found"] for item in report["needs"]] == [True, False, False, False]
+
+
+def test_recipes_are_listed_with_their_status() -> None:
+    text = reproduce().stdout
+    for name in recipe_names():
+        assert name in text
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_of_the_package_is_whole_and_names_commands_that_exist(name: str) -> None:
+    recipe = load_recipe(name)
+    for step in (*recipe.steps, *recipe.more):
+        assert step.words[0] in COMMANDS
+    for expectation in recipe.expected:
+        assert expectation.tolerance > 0
+        assert expectation.cells
+
+
+def test_the_capitals_keep_their_expectations() -> None:
+    assert "0 FAIL" in reproduce("capitals").stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (("title =", "titel ="), "titel"),
+        (('status = "expected"', 'status = "perhaps"'), "perhaps"),
+        (("steps = [[", "steps = [[1, "), "lists of words"),
+        (("tolerance = 0.1", ""), "tolerance"),
+        (('dataset = "capitals"', 'planet = "Mars"'), "a need names"),
+        (("[[needs]]", "[[needs"), "not TOML"),
+    ],
+)
+def test_a_recipe_that_is_not_whole_is_refused(change: tuple[str, str], problem: str) -> None:
+    with pytest.raises(DataError, match=problem):
+        parse_recipe(OWN.replace("EXPECTED", "1").replace(*change, 1), "own")
+
+
+def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
+    with pytest.raises(UsageError, match="demo"):
+        load_recipe("atlantis")
+
+
+def test_steps_see_the_plugins_of_the_command_line(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (tmp_path / "north_pole.py").write_text(readme.partition("# north_pole.py\n")[2].partition("```")[0])
+    recipe: Any = tmp_path / "pole.toml"
+    recipe.write_text(
+        'title = "t"\nstatus = "expected"\nsteps = [["run", "north-pole", "capitals", "--quiet"]]\n'
+    )
+    words = ["--plugin", str(tmp_path / "north_pole.py"), "reproduce", str(recipe)]
+    assert CliRunner().invoke(cli, words, prog_name="pinpoint").exit_code == 0

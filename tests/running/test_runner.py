@@ -1,0 +1,313 @@
+"""The runner: every row answered or a miss, tiles of one size, the same bytes however it got there."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pinpoint_harness.artifacts import Subset
+from pinpoint_harness.batching import Tile, padded, tiles
+from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
+from pinpoint_harness.params import param
+from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.plugins import Entry, Origin
+from pinpoint_harness.running import QuerySet
+from pinpoint_harness.running.request import Request
+from pinpoint_harness.running.runner import run
+from pinpoint_harness.types import Context, DataLocation, DatasetInfo, MethodInfo, Predictions, Queries
+
+
+class Places:
+    """Ten photos along the equator, by three photographers."""
+
+    info = DatasetInfo(title="Places", source="", licence="", cluster_column="AUTHOR")
+
+    def __init__(self, location: DataLocation) -> None:
+        self.count = 10
+
+    def truth(self) -> pd.DataFrame:
+        number = np.arange(self.count)
+        return pd.DataFrame(
+            {
+                "id": [f"p{n}" for n in number],
+                "image": [f"p{n}.jpg" for n in number],
+                "latitude": 0.0,
+                "longitude": number * 1.0,
+                "author": ["ann", "ben", None, "ann", "ben", None, "ann", "ben", None, "eve"],
+                "source": "photos",
+            }
+        )
+
+
+@dataclass(frozen=True)
+class EchoParams:
+    file: Path | None = param(None, "content counts")
+    shift: float = param(0.0, "degrees")
+
+
+class Echo:
+    """Answers from the key alone, and remembers what it was asked."""
+
+    Params: ClassVar[type[Any]] = EchoParams
+    answer_version: ClassVar[int] = 1
+    input = "none"
+    asked: ClassVar[list[Queries]] = []
+
+    def __init__(self, params: EchoParams, context: Context) -> None:
+        self.shift = params.shift
+
+    def predict(self, queries: Queries) -> Predictions:
+        self.asked.append(queries)
+        longitude = (queries.key % np.uint64(180)).astype(float) + self.shift
+        return Predictions(np.stack([np.zeros(len(queries)), longitude], axis=1))
+
+
+class Silent(Echo):
+    def predict(self, queries: Queries) -> Predictions:
+        return Predictions(np.full((len(queries), 2), np.nan), notes=("nothing to say",))
+
+
+class WrongShape(Echo):
+    def predict(self, queries: Queries) -> Predictions:
+        return Predictions(np.zeros((len(queries) - 1, 2)))
+
+
+class SeesIds(Echo):
+    input = "id"
+
+
+class CannotStart(Echo):
+    def __init__(self, params: EchoParams, context: Context) -> None:
+        raise RuntimeError("no weights")
+
+
+def entry(cls: type[Echo]) -> Entry[MethodInfo]:
+    module = sys.modules[cls.__module__]
+    setattr(module, cls.__name__, cls)
+    target = f"{cls.__module__}:{cls.__name__}"
+    return Entry("method", "echo", target, MethodInfo(title="Echo"), Origin("test", "explicit"))
+
+
+def request(out: Path, cls: type[Echo] = Echo, **changes: Any) -> Request:
+    given: dict[str, Any] = {"params": EchoParams(), "tile": 4, **changes}
+    return Request(
+        method=entry(cls),
+        dataset_name="places",
+        dataset=Places(DataLocation()),
+        label="echo",
+        out=out,
+        **given,
+    )
+
+
+@pytest.fixture(autouse=True)
+def forget() -> None:
+    Echo.asked.clear()
+
+
+def test_every_row_is_stored_in_the_order_of_the_truth(tmp_path: Path) -> None:
+    done = run(request(tmp_path))
+    frame = done.predictions()
+    assert frame["id"].tolist() == [f"p{n}" for n in range(10)]
+    assert (frame["status"] == "ok").all()
+    assert frame["author"].tolist()[:2] == ["ann", "ben"]
+    expected = (tokens(frame["id"].tolist()) % np.uint64(180)).astype(float)
+    assert frame["predicted_longitude"].tolist() == expected.tolist()
+    assert done.record["counts"]["total"] == 10
+
+
+def test_every_call_has_the_size_of_a_tile_whatever_is_left(tmp_path: Path) -> None:
+    run(request(tmp_path))
+    assert [len(queries) for queries in Echo.asked] == [4, 4, 4]
+    last = Echo.asked[-1]
+    assert last.key.tolist() == tokens(["p8", "p9", "p9", "p9"]).tolist()
+
+
+def test_a_method_sees_keys_and_tokens_and_nothing_else(tmp_path: Path) -> None:
+    run(request(tmp_path))
+    first = Echo.asked[0]
+    assert set(vars(first)) == {"key", "author_token", "source", "input"}
+    assert first.input is None
+    assert first.author_token[0] == first.author_token[3] != 0  # ann
+    assert first.author_token[2] == 0  # nobody known
+    assert first.key.dtype == first.author_token.dtype == np.uint64
+
+
+def test_the_same_request_is_answered_from_disk(tmp_path: Path) -> None:
+    first = run(request(tmp_path))
+    asked = len(Echo.asked)
+    assert run(request(tmp_path)).folder == first.folder
+    assert len(Echo.asked) == asked
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"params": EchoParams(shift=1.0)},
+        {"context": Context(seed=1)},
+        {"context": Context(dtype="bfloat16")},
+        {"context": Context(device="cuda")},
+        {"tile": 5},
+        {"subset": Subset(limit=9)},
+        {"subset": Subset(ids=["p1"])},
+    ],
+)
+def test_whatever_may_change_an_answer_changes_the_key(changes: dict[str, Any], tmp_path: Path) -> None:
+    assert run(request(tmp_path, **changes)).key != run(request(tmp_path)).key
+
+
+def test_the_device_counts_by_type_and_not_by_number(tmp_path: Path) -> None:
+    first = run(request(tmp_path, context=Context(device="cuda:0")))
+    assert run(request(tmp_path, context=Context(device="cuda:1"))).key == first.key
+
+
+def test_a_file_parameter_counts_by_content_and_not_by_name(tmp_path: Path) -> None:
+    keys = []
+    for name, content in [("a", b"1"), ("b", b"1"), ("a", b"2")]:
+        (tmp_path / name).write_bytes(content)
+        keys.append(run(request(tmp_path / "out", params=EchoParams(file=tmp_path / name))).key)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_authors_count_although_the_dataset_hash_ignores_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(request(tmp_path))
+    original = Places.truth
+    monkeypatch.setattr(Places, "truth", lambda self: original(self).assign(author=None))
+    second = run(request(tmp_path))
+    assert second.record["recipe"]["dataset_hash"] == first.record["recipe"]["dataset_hash"]
+    assert second.key != first.key
+
+
+def test_a_run_stopped_between_tiles_goes_on_where_it_was_and_ends_in_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(request(tmp_path / "whole"))
+    original, calls = Echo.predict, []
+
+    def stumbling(self: Echo, queries: Queries) -> Predictions:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, queries)
+
+    monkeypatch.setattr(Echo, "predict", stumbling)
+    with pytest.raises(KeyboardInterrupt):
+        run(request(tmp_path / "stopped"))
+    resumed = run(request(tmp_path / "stopped"))
+    assert len(calls) == 4  # the first tile is not asked again
+    for name in ("predictions.parquet", "run.json", "manifest.json"):
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+    assert [line["event"] for line in resumed.sessions()] == ["start", "failed", "start", "end"]
+
+
+def test_every_start_and_end_says_how_many_threads_compute(tmp_path: Path) -> None:
+    import torch
+
+    done = run(request(tmp_path))
+    lines = [json.loads(line) for line in (done.folder / "sessions.jsonl").read_text().splitlines()]
+    assert [(line["event"], line["threads"]) for line in lines] == [
+        ("start", torch.get_num_threads()),
+        ("end", torch.get_num_threads()),
+    ]
+
+
+def test_silence_is_stored_as_a_miss_and_notes_are_kept_once(tmp_path: Path) -> None:
+    done = run(request(tmp_path, Silent))
+    assert done.record["counts"]["no prediction"] == 10
+    assert done.record["notes"] == ["nothing to say"]
+
+
+def test_an_answer_of_the_wrong_shape_names_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"coordinates must be a numpy array of float64 and shape \(4, 2\)"):
+        run(request(tmp_path, WrongShape))
+
+
+def test_only_built_in_methods_see_ids(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="asks to see ids"):
+        run(request(tmp_path, SeesIds))
+
+
+def test_a_constructor_that_fails_names_the_method(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match=r"'echo' cannot be set up[\s\S]*no weights"):
+        run(request(tmp_path, CannotStart))
+
+
+def test_shards_of_other_photos_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Echo.predict
+    monkeypatch.setattr(Echo, "predict", lambda self, queries: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        run(request(tmp_path / "a"))
+    monkeypatch.setattr(Echo, "predict", original)
+    donor = run(request(tmp_path / "b", tile=10, subset=Subset(limit=4)))
+    (folder,) = (tmp_path / "a" / "places" / "echo").iterdir()
+    (folder / "shards" / "000000.parquet").write_bytes((donor.folder / "predictions.parquet").read_bytes())
+    (folder / "shards" / "000001.parquet").write_bytes((donor.folder / "predictions.parquet").read_bytes())
+    with pytest.raises(ArtifactError, match="not those of the 10 photos"):
+        run(request(tmp_path / "a"))
+
+
+@pytest.mark.parametrize(
+    ("subset", "expected"),
+    [
+        (Subset(limit=3), ["p0", "p1", "p2"]),
+        (Subset(ids=["p7.jpg", "p2"]), ["p2", "p7"]),
+        (Subset(limit=1, ids=["p7", "p2"]), ["p2"]),
+        (Subset(limit=99), [f"p{n}" for n in range(10)]),
+    ],
+)
+def test_a_subset_keeps_the_order_of_the_truth(subset: Subset, expected: Sequence[str]) -> None:
+    assert subset.of(Places(DataLocation()).truth())["id"].tolist() == expected
+
+
+def test_a_listed_id_that_is_not_in_the_dataset_is_an_error() -> None:
+    with pytest.raises(DataError, match=r"1 of 2 listed ids[\s\S]*'p99'"):
+        Subset(ids=["p1", "p99"]).of(Places(DataLocation()).truth())
+
+
+def test_an_empty_list_is_an_error() -> None:
+    with pytest.raises(UsageError, match="no photo is left"):
+        Subset(ids=[]).of(Places(DataLocation()).truth())
+
+
+def test_a_partial_run_says_so(tmp_path: Path) -> None:
+    assert run(request(tmp_path)).partial is None
+    assert run(request(tmp_path, subset=Subset(limit=3))).partial == "first 3 of 10"
+    assert (run(request(tmp_path, subset=Subset(ids=["p1"]))).partial or "").startswith("1 of 10, id list")
+
+
+def test_tiles_cover_every_row_once() -> None:
+    cut = list(tiles(10, 4))
+    assert cut == [Tile(0, 0, 4), Tile(1, 4, 8), Tile(2, 8, 10)]
+    assert padded(cut[2], 4).tolist() == [8, 9, 9, 9]
+
+
+def test_tokens_are_equal_for_equal_texts_and_zero_for_none() -> None:
+    found = tokens(["a", None, float("nan"), pd.NA, "a", "b"])
+    assert found[0] == found[4]
+    assert found[1] == found[2] == found[3] == 0
+    assert len(set(found.tolist())) == 3
+
+
+def test_queries_carry_their_source() -> None:
+    queries = QuerySet.of(Places(DataLocation()).truth()).take(np.array([1, 1]), None)
+    assert queries.source == ["photos", "photos"]
+
+
+def test_results_are_refused_where_they_cannot_be_saved(tmp_path: Path) -> None:
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file, not a folder")
+    with pytest.raises(ArtifactError, match="cannot be saved"):
+        run(request(blocked))
+    assert Echo.asked == []
+    assert os.listdir(tmp_path) == ["blocked"]  # noqa: PTH208 - names are what is compared

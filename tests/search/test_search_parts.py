@@ -1,0 +1,374 @@
+"""The parts of the search: exact scores, error bounds, the door, exclusions, FAISS, self-joins."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.oracles.faiss_search import FaissIndexes, search_faiss
+
+from pinpoint_harness.errors import ArtifactError, DataError, UsageError
+from pinpoint_harness.search import (
+    Exclusion,
+    Gallery,
+    Rows,
+    engine,
+    exact,
+    kernels,
+    ranks_of,
+    read_candidates,
+    search,
+    self_join,
+    xyz_of,
+)
+
+Matrix = NDArray[np.float16]
+
+
+def gaussian(seed: int, rows: int, width: int) -> Matrix:
+    matrix = np.random.default_rng(seed).standard_normal((rows, width))
+    unit: Matrix = (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float16)
+    return unit
+
+
+# --- exact scores
+
+
+@given(seed=st.integers(0, 2**16), width=st.integers(1, 300), exponent=st.integers(-20, 14))
+@settings(max_examples=40, deadline=None)
+def test_scores_are_correctly_rounded_at_any_length_of_the_rows(seed: int, width: int, exponent: int) -> None:
+    rng = np.random.default_rng(seed)
+    spread = 2.0 ** rng.integers(min(exponent, 0) - 4, max(exponent, 1), (6, width))
+    with np.errstate(over="ignore"):
+        matrix = np.clip(rng.standard_normal((6, width)) * spread, -65504, 65504).astype(np.float16)
+    channel = Gallery.of({"a": matrix[:5]}).channels["a"]
+    query = torch.from_numpy(matrix[5:].astype(np.float32))
+    found = exact.exact_scores(channel, query, torch.zeros(5, dtype=torch.int64), torch.arange(5))
+    products = matrix[:5].astype(np.float64) * matrix[5].astype(np.float64)  # exact
+    assert found.tolist() == [float(np.float32(math.fsum(row))) for row in products]
+
+
+def test_the_smallest_product_survives_between_the_largest() -> None:
+    """2^30 + 2^-48 - 2^30, which plain float64 sums to zero in this order."""
+    row = np.array([[2.0**15, 2.0**-24, 2.0**15]], dtype=np.float16)
+    query = torch.tensor([[2.0**15, 2.0**-24, -(2.0**15)]])
+    channel = Gallery.of({"a": row}).channels["a"]
+    pair = torch.zeros(1, dtype=torch.int64)
+    assert exact.exact_scores(channel, query, pair, pair).tolist() == [2.0**-48]
+
+
+def test_the_order_of_summation_changes_no_score() -> None:
+    """Values from the smallest fp16 to the largest, where plain float64 sums do differ."""
+    rng = np.random.default_rng(1)
+    matrix = (rng.standard_normal((40, 500)) * 2.0 ** rng.integers(-20, 14, (40, 500))).astype(np.float16)
+    order = rng.permutation(500)
+    pairs = torch.zeros(39, dtype=torch.int64), torch.arange(39)
+    found = []
+    for columns in (np.arange(500), order):
+        part = np.ascontiguousarray(matrix[:, columns])
+        channel = Gallery.of({"a": part[1:]}).channels["a"]
+        found.append(exact.exact_scores(channel, torch.from_numpy(part[:1].astype(np.float32)), *pairs))
+    assert torch.equal(*found)
+
+
+def test_order_keys_sort_by_score_then_by_rank_and_give_both_back() -> None:
+    scores = torch.tensor([0.5, -0.5, 0.5, 0.0, -3.0, 65504.0**2])
+    ranks = torch.tensor([7, 0, 3, 2**32 - 2, 1, 5])
+    keys = exact.order_key(scores, ranks)
+    assert torch.argsort(keys, descending=True).tolist() == [5, 2, 0, 3, 1, 4]
+    assert torch.equal(exact.scores_of(keys), scores)
+    assert torch.equal(exact.ranks_of_keys(keys), ranks)
+
+
+# --- error bounds
+
+
+def worst_for_bf16(rows: int, width: int) -> Matrix:
+    """Every value lies just above the middle of two bf16 neighbours and is rounded up."""
+    return np.full((rows, width), 1 + 2.0**-8 + 2.0**-10, dtype=np.float16)
+
+
+@pytest.mark.parametrize("name", ["Single", "BFloat"])
+@pytest.mark.parametrize("width", [3, 256, 1536])
+def test_kernels_are_never_more_wrong_than_they_say(name: str, width: int) -> None:
+    rng = np.random.default_rng(2)
+    matrices = [
+        gaussian(3, 60, width),
+        worst_for_bf16(60, width),
+        (rng.standard_normal((60, width)) * 2.0 ** rng.integers(-24, 8, (60, width))).astype(np.float16),
+    ]
+    for matrix in matrices:
+        channel = Gallery.of({"a": matrix}).channels["a"]
+        kernel = getattr(kernels, name)(channel, torch.from_numpy(matrix[:20].astype(np.float32)))
+        out = torch.empty((60, 20), dtype=kernel.dtype)
+        kernel.fill(0, 60, out)
+        true = matrix.astype(np.float64) @ matrix[:20].astype(np.float64).T
+        wrong = np.abs(out.double().numpy() - true)
+        assert (wrong <= kernel.error.numpy() + kernel.relative * np.abs(out.double().numpy())).all()
+        if name == "BFloat" and matrix is matrices[1]:
+            # The bound is not idle: it is no more than three times what really happens.
+            assert wrong.max() > kernel.error.min().item() / 3
+
+
+def test_processes_that_allow_coarser_float32_products_get_a_wider_bound() -> None:
+    matrix = gaussian(30, 512, 256)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        channel = Gallery.of({"a": matrix}).channels["a"]
+        kernel = kernels.Single(channel, torch.from_numpy(matrix[:16].astype(np.float32)))
+        out = torch.empty((512, 16))
+        kernel.fill(0, 512, out)
+    finally:
+        torch.set_float32_matmul_precision(before)
+    wrong = np.abs(out.numpy() - matrix.astype(np.float64) @ matrix[:16].astype(np.float64).T)
+    assert (wrong <= kernel.error.numpy()).all()
+    assert (kernel.error > 2.0**-8).all()
+
+
+def test_bf16_is_chosen_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = Gallery.of({"a": gaussian(4, 10, 8)}).channels["a"]
+    many, few = torch.ones((64, 8)), torch.ones((2, 8))
+    monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset({"avx512_f"}))
+    assert type(kernels.choose(channel, many)) is kernels.Single
+    monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset({"avx512_bf16"}))
+    assert type(kernels.choose(channel, many)) is kernels.BFloat
+    assert type(kernels.choose(channel, few)) is kernels.Single
+
+
+# --- the door
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_row_that_is_no_number_is_refused_by_its_row(bad: float) -> None:
+    gallery = gaussian(5, 40, 8)
+    gallery[17, 3] = bad
+    with pytest.raises(DataError, match="row 17"):
+        Gallery.of({"a": gallery})
+
+
+@pytest.mark.parametrize(
+    ("matrices", "rows", "message"),
+    [
+        ({}, None, "at least one channel"),
+        ({"a": np.zeros((3, 2), np.float32)}, None, "contiguous fp16"),
+        ({"a": np.zeros((4, 4), np.float16)[:, ::2]}, None, "contiguous fp16"),
+        ({"a": np.zeros((3, 2), np.float16), "b": np.zeros((4, 2), np.float16)}, None, "same rows"),
+        ({"a": np.zeros((0, 2), np.float16)}, None, "between 1 and"),
+        ({"a": np.zeros((3, 2), np.float16)}, Rows(rank=np.array([0, 1])), "rank"),
+        ({"a": np.zeros((3, 2), np.float16)}, Rows(rank=np.array([0, 1, 1])), "no two rows"),
+        ({"a": np.zeros((3, 2), np.float16)}, Rows(rank=np.array([0, 1, -1])), "between 0 and"),
+        ({"a": np.zeros((3, 2), np.float16)}, Rows(author_token=np.array([1, 2, 3])), "author_token"),
+        (
+            {"a": np.zeros((3, 2), np.float16)},
+            Rows(xyz=np.full((3, 3), np.nan, np.float32)),
+            "lies somewhere",
+        ),
+    ],
+)
+def test_galleries_that_cannot_be_searched_are_refused(
+    matrices: dict[str, Any], rows: Rows | None, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        Gallery.of(matrices, rows)
+
+
+def test_queries_and_exclusions_that_do_not_fit_are_refused() -> None:
+    store = Gallery.of({"a": gaussian(6, 9, 4)})
+    good = gaussian(7, 2, 4)
+    with pytest.raises(DataError, match="no channel 'b'"):
+        search(store, {"b": good}, {"b": 1})
+    with pytest.raises(DataError, match=r"shape \(n, 4\)"):
+        search(store, {"a": good[:, :3]}, {"a": 1})
+    with pytest.raises(DataError, match="range of fp16"):
+        search(store, {"a": np.full((1, 4), 1e6, np.float32)}, {"a": 1})
+    with pytest.raises(DataError, match="k is 1 or more"):
+        search(store, {"a": good}, {"a": 0})
+    with pytest.raises(DataError, match="own_row"):
+        search(store, {"a": good}, {"a": 1}, Exclusion(own_row=np.array([1])))
+    with pytest.raises(DataError, match="below 9"):
+        search(store, {"a": good}, {"a": 1}, Exclusion(own_row=np.array([1, 9])))
+    with pytest.raises(DataError, match="needs 'author_token'"):
+        search(store, {"a": good}, {"a": 1}, Exclusion(author_token=np.array([1, 2], np.uint64)))
+    with pytest.raises(DataError, match="both xyz and radius_km"):
+        Exclusion(radius_km=1.0)
+    with pytest.raises(DataError, match="where every query is"):
+        Exclusion(xyz=np.full((2, 3), np.nan, np.float32), radius_km=1.0)
+
+
+def test_repeated_ids_have_no_ranks() -> None:
+    assert ranks_of(["b", "c", "a"]).tolist() == [1, 2, 0]
+    with pytest.raises(DataError, match="1 repeated"):
+        ranks_of(["b", "a", "b"])
+
+
+def test_equal_rows_are_numbered_by_rank_and_zeros_of_either_sign_do_no_harm() -> None:
+    matrix = gaussian(8, 9, 7)
+    matrix[[2, 5, 6]] = matrix[0]
+    matrix[7] = 0.0
+    matrix[8] = -0.0
+    rank = np.array([4, 8, 0, 7, 6, 1, 5, 3, 2])
+    ordinal = Gallery.of({"a": matrix}, Rows(rank=rank)).channels["a"].ordinal
+    assert ordinal is not None
+    assert ordinal.tolist()[:7] == [2, 0, 0, 0, 0, 1, 3]
+    assert Gallery.of({"a": matrix[[0, 1, 3, 4]]}).channels["a"].ordinal is None
+
+
+# --- exclusions
+
+
+def test_unknown_authors_and_keys_exclude_nothing() -> None:
+    rows = Rows(key=np.array([0, 5, 6], np.uint64), author_token=np.array([0, 0, 3], np.uint64))
+    exclusion = Exclusion(own_key=np.array([0, 6], np.uint64), author_token=np.array([0, 9], np.uint64))
+    query, row = exclusion.pairs(rows)
+    assert [query.tolist(), row.tolist()] == [[1], [2]]
+
+
+def test_pairs_are_not_listed_beyond_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinpoint_harness.search.exclusion._LISTED_ROWS", 4)
+    rows = Rows(author_token=np.array([7, 7, 8], np.uint64), xyz=xyz_of([(0, 0), (0, 0), (9, 9)]))
+    by_author = Exclusion(author_token=np.array([7, 8], np.uint64))
+    by_place = Exclusion(xyz=xyz_of([(9, 9), (0, 0)]), radius_km=1.0)
+    for exclusion in (by_author, by_place):
+        assert exclusion.pairs_up_to(rows, 2) is None
+        assert len(exclusion.pairs(rows)[0]) == 3
+    query, row = by_place.pairs(rows)
+    assert sorted(zip(query.tolist(), row.tolist(), strict=True)) == [(0, 2), (1, 0), (1, 1)]
+
+
+def test_a_radius_crosses_the_antimeridian_and_the_pole() -> None:
+    gallery = xyz_of([(0.0, 179.999), (0.0, -179.999), (89.999, 0.0), (89.999, 180.0), (0.0, 179.0)])
+    exclusion = Exclusion(xyz=gallery[[0, 2]], radius_km=1.0)
+    query, row = exclusion.pairs(Rows(xyz=gallery))
+    assert sorted(zip(query.tolist(), row.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 2), (1, 3)]
+
+
+def test_a_radius_of_zero_excludes_exactly_the_same_place() -> None:
+    gallery = xyz_of([(48.1, 11.5), (48.1, 11.5), (48.10001, 11.5)])  # the last is 1.1 m away
+    query, row = Exclusion(xyz=gallery[:1], radius_km=0.0).pairs(Rows(xyz=gallery))
+    assert [query.tolist(), sorted(row.tolist())] == [[0, 0], [0, 1]]
+
+
+# --- FAISS
+
+
+def test_faiss_gives_the_same_bits_and_settles_what_it_cannot_certify() -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(9)
+    gallery = gaussian(10, 900, 24)
+    gallery[rng.permutation(900)[:200]] = gallery[0]  # more ties than are fetched
+    author = rng.integers(1, 30, 900).astype(np.uint64)
+    author[:300] = 77
+    store = Gallery.of({"a": gallery, "b": gallery[:, :8].copy()}, Rows(rng.permutation(900), None, author))
+    asked = {"a": gallery[:25], "b": gallery[:25, :8].copy()}
+    exclusion = Exclusion(
+        own_row=np.arange(25), author_token=np.where(np.arange(25) < 5, 77, 5).astype(np.uint64)
+    )
+    found = search_faiss(FaissIndexes(store), asked, {"a": 6, "b": 3}, exclusion)
+    expected = search(store, asked, {"a": 6, "b": 3}, exclusion)
+    for name in asked:
+        assert torch.equal(found[name].rows, expected[name].rows)
+        assert found[name].scores.numpy().tobytes() == expected[name].scores.numpy().tobytes()
+    assert 0 < found.statistics["a"].uncertified < 25
+
+
+def test_a_missing_broken_or_empty_faiss_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Gallery.of({"a": gaussian(11, 3, 4)})
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UsageError, match="pip install"):
+        FaissIndexes(store)
+    monkeypatch.setitem(sys.modules, "faiss", ModuleType("faiss"))
+    with pytest.raises(UsageError, match="left by an uninstall"):
+        FaissIndexes(store)
+
+
+# --- self-join
+
+
+def joinable() -> Gallery:
+    rng = np.random.default_rng(12)
+    rows = Rows(
+        rank=rng.permutation(100),
+        author_token=rng.integers(0, 20, 100).astype(np.uint64),
+        xyz=xyz_of(np.column_stack([rng.uniform(-1, 1, 100), rng.uniform(-1, 1, 100)])),
+    )
+    return Gallery.of({"image": gaussian(13, 100, 12), "gps": gaussian(14, 100, 12)}, rows)
+
+
+def test_a_self_join_leaves_out_the_row_its_author_and_its_neighbourhood(tmp_path: Path) -> None:
+    store = joinable()
+    artifact = self_join(
+        tmp_path,
+        store,
+        {"image": 5, "gps": 2},
+        {"features": "abc"},
+        query_channel={"gps": "image"},
+        exclude_author=True,
+        radius_km=20.0,
+        shard_rows=30,
+    )
+    found = read_candidates(artifact.folder)
+    image = store.channels["image"].matrix
+    expected = search(
+        store,
+        {"image": image, "gps": image},
+        {"image": 5, "gps": 2},
+        Exclusion(
+            own_row=np.arange(100), author_token=store.rows.author_token, xyz=store.rows.xyz, radius_km=20.0
+        ),
+    )
+    np.testing.assert_array_equal(found["image_row"], expected["image"].rows.numpy())
+    np.testing.assert_array_equal(found["gps_row"], expected["gps"].rows.numpy())
+    assert found["gps_score"].tobytes() == expected["gps"].scores.numpy().tobytes()
+    assert not (found["image_row"] == np.arange(100)[:, None]).any()
+    artifact.verify()
+
+
+def test_an_interrupted_self_join_resumes_to_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, real, calls = joinable(), engine.search, 0
+
+    def dies_at_the_third(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    def join(parent: Path) -> Path:
+        return self_join(parent, store, {"image": 4}, {"features": "abc"}, shard_rows=16).folder
+
+    whole = join(tmp_path / "whole")
+    monkeypatch.setattr("pinpoint_harness.search.selfjoin.search", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        join(tmp_path / "cut")
+    (cut,) = (tmp_path / "cut").iterdir()
+    with pytest.raises(ArtifactError, match="not finished"):
+        read_candidates(cut)
+    assert join(tmp_path / "cut") == cut
+    assert calls == 3 + 5  # two of seven parts were kept
+    assert {p.name: p.read_bytes() for p in cut.glob("*.*")} == {
+        p.name: p.read_bytes() for p in whole.glob("*.*")
+    }
+    join(tmp_path / "cut")
+    assert calls == 8
+
+
+# --- import
+
+
+def test_importing_the_harness_and_naming_the_search_loads_no_torch() -> None:
+    code = "import sys, pinpoint_harness, pinpoint_harness.search; sys.exit('torch' in sys.modules)"
+    path = str(Path(engine.__file__).parents[2])
+    assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, check=False).returncode == 0
