@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts import check_writable, library_versions
+from .batching import ROW_BLOCK
 from .errors import HarnessError
 from .plugins import Registry
-from .batching import ROW_BLOCK
 
 _EXTRAS = {
     "admin": "reverse_geocoder",

@@ -49,6 +49,8 @@ from pinpoint_harness.images import ImageStore
 from pinpoint_harness.plugins import Entry, Origin, Registry, load_registry
 from pinpoint_harness.types import BackboneInfo, Context, DatasetInfo
 
+pytestmark = pytest.mark.usefixtures("any_number_of_rows")
+
 COUNT = 11
 FILES = ("features.npy", "rows.parquet", "failures.parquet", "store.json", "manifest.json")
 
@@ -409,9 +411,10 @@ def test_two_processes_under_torchrun_give_the_bytes_of_one(photos: Path, tmp_pa
     (photos / "truth.csv").write_text("\n".join(["image,lat,lng", *rows]) + "\n")
     (tmp_path / "plugin.py").write_text(PLUGIN)
     (tmp_path / "start.py").write_text(
+        "from pinpoint_harness import batching\n"
         "from pinpoint_harness.features import embed\n"
         "from pinpoint_harness.cli.main import main\n"
-        "embed.SHARD_TILES = 1\n"
+        "batching.ROW_BLOCK = embed.SHARD_TILES = 1\n"
         "main()\n"
     )
     command = ["--plugin", str(tmp_path / "plugin.py"), "embed", "table", "--data", str(photos / "truth.csv")]

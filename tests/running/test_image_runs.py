@@ -24,6 +24,8 @@ METHOD = """
 import numpy as np
 from pinpoint_harness import MethodInfo, Predictions, hookimpl
 
+pytestmark = pytest.mark.usefixtures("any_number_of_rows")
+
 class Brightness:
     input = "image"
     answer_version = 1

@@ -26,6 +26,8 @@ from pinpoint_harness.running.request import Request
 from pinpoint_harness.running.runner import UnfinishedRunError, run
 from pinpoint_harness.types import Context, DatasetInfo, MethodInfo, Predictions, Queries
 
+pytestmark = pytest.mark.usefixtures("any_number_of_rows")
+
 FILES = ("predictions.parquet", "run.json", "manifest.json")
 
 

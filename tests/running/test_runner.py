@@ -25,6 +25,8 @@ from pinpoint_harness.running.request import Request
 from pinpoint_harness.running.runner import run
 from pinpoint_harness.types import Context, DataLocation, DatasetInfo, MethodInfo, Predictions, Queries
 
+pytestmark = pytest.mark.usefixtures("any_number_of_rows")
+
 
 class Places:
     """Ten photos along the equator, by three photographers."""

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from pinpoint_harness.types import RADII_KM
 
-from ..common.linear import AlignedLinear
 from ..common.candidates import Lists, between_km
+from ..common.linear import AlignedLinear
 from ..common.reranking import Standard
 from .config import PinpointConfig
 from .instance import Instance
