@@ -20,11 +20,11 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.plugins import Registry, load_registry
 
+pytestmark = pytest.mark.usefixtures("any_number_of_rows")
+
 METHOD = """
 import numpy as np
 from pinpoint_harness import MethodInfo, Predictions, hookimpl
-
-pytestmark = pytest.mark.usefixtures("any_number_of_rows")
 
 class Brightness:
     input = "image"
