@@ -58,7 +58,7 @@ def padded(tile: Tile, size: int) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class Share:
+class WorkerShare:
     """One process's part of a run that several work at: every `count`-th tile from `index` on."""
 
     index: int = 0
@@ -68,7 +68,7 @@ class Share:
         return tile % self.count == self.index
 
     @classmethod
-    def parse(cls, text: str) -> Share:
+    def parse(cls, text: str) -> WorkerShare:
         """`i/n` with i from 0 to n - 1."""
         index, slash, count = text.partition("/")
         if not slash or not index.isdecimal() or not count.isdecimal() or not int(index) < int(count):
@@ -78,7 +78,7 @@ class Share:
         return cls(int(index), int(count))
 
     @classmethod
-    def of_environment(cls) -> Share:
+    def of_environment(cls) -> WorkerShare:
         """The share that torchrun gives this process; all of it where there is none."""
         rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
         return cls.parse(f"{rank}/{size}") if rank and size else cls()

@@ -10,11 +10,11 @@ class HarnessError(Exception):
     get the same three parts as attributes.
     """
 
-    def __init__(self, asked: str, *, found: str | None = None, fix: str | None = None) -> None:
-        self.asked = asked
+    def __init__(self, problem: str, *, found: str | None = None, fix: str | None = None) -> None:
+        self.problem = problem
         self.found = found
         self.fix = fix
-        lines = [asked]
+        lines = [problem]
         if found:
             lines.append(f"  found: {found}")
         if fix:

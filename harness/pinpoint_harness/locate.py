@@ -25,21 +25,21 @@ from .batching import Tile, tiles
 from .devices import embedding_context
 from .errors import DataError, UsageError
 from .evaluation.calibration import stated_within
-from .features import FinishedStores, Shelf, features_of, stores_root, tile_of
+from .features import FinishedStores, StoreLookup, features_of, stores_root, tile_of
 from .features.backbones import BackboneSource, find_backbone
 from .geo import haversine_km
 from .images import Failure, ImageStore, decoder_name
 from .images.containers.folder import ARCHIVE_SUFFIXES, read_file
 from .images.prefetch import prefetch
-from .photo_ids import tokens
+from .photo_ids import hash_ids
 from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
 from .running import (
     TileInput,
-    ask,
     build_method,
     build_params,
     choose_device,
-    method_recipe,
+    method_spec,
+    predict_tile,
     statuses,
     tile_of_images,
 )
@@ -195,8 +195,8 @@ class Locator:
         self._params = build_params(self._entry, settings)
         self._source = source
         device = choose_device(self._entry, device)
-        shelf = Shelf(registry, stores_root(stores), device, weights)
-        self._stores = FinishedStores(shelf, self._entry, self._params)
+        store_lookup = StoreLookup(registry, stores_root(stores), device, weights)
+        self._stores = FinishedStores(store_lookup, self._entry, self._params)
         self._context = Context(device=device, stores=self._stores)
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
@@ -208,14 +208,14 @@ class Locator:
     def answers(self, photos: Sequence[Photo]) -> Iterator[Answer]:
         """An answer for each photo in turn; one that cannot be read has the reason as its status."""
         for photo, (key, given) in zip(photos, self._inputs.stream(photos), strict=True):
-            queries = Queries(tokens([key]), tokens([None]), [self._source], given.values)
-            yield _answer(photo.name, ask(self._method, queries, given), given)
+            queries = Queries(hash_ids([key]), hash_ids([None]), [self._source], given.values)
+            yield _answer(photo.name, predict_tile(self._method, queries, given), given)
 
     def record(self) -> dict[str, Any]:
         """What the answers depend on beside the photos, as in the recipe of a run."""
         own = self._method.content() if hasattr(self._method, "content") else None
         return {
-            **method_recipe(self._entry, self._params, own),
+            **method_spec(self._entry, self._params, own),
             "inputs": self._inputs.content(),
             "source": self._source,
             "seed": self._context.seed,

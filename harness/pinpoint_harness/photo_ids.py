@@ -164,12 +164,12 @@ def _unique_positions(
     of_wanted, of_available = codes[: len(keys)], codes[len(keys) :]
     count = int(codes.max(initial=-1)) + 2  # the last slot stands for code -1
     position = np.full(count, -1, dtype=np.int64)
-    there = of_available >= 0
-    position[of_available[there]] = np.flatnonzero(there)
+    valid = of_available >= 0
+    position[of_available[valid]] = np.flatnonzero(valid)
     positions: NDArray[np.int64] = position[of_wanted]
 
     wanted, available = names
-    many = np.bincount(of_available[there], minlength=count)[of_wanted] > 1
+    many = np.bincount(of_available[valid], minlength=count)[of_wanted] > 1
     if many.any():
         row = int(np.argmax(many))
         same = np.flatnonzero(of_available == of_wanted[row])[:2]
@@ -208,12 +208,12 @@ def _series(values: pa.Array, like: pd.Series) -> pd.Series:
     return pd.Series(values.to_pandas().to_numpy(), index=like.index, name=like.name, dtype=text)
 
 
-def tokens(texts: Sequence[Any]) -> NDArray[np.uint64]:
+def hash_ids(texts: Sequence[Any]) -> NDArray[np.uint64]:
     """Eight hash bytes per text, 0 for a missing one: equal texts, equal tokens, nothing else."""
-    return np.fromiter((_token(text) for text in texts), dtype=np.uint64, count=len(texts))
+    return np.fromiter((_hash_id(text) for text in texts), dtype=np.uint64, count=len(texts))
 
 
-def _token(text: Any) -> int:
+def _hash_id(text: Any) -> int:
     if not isinstance(text, str):  # None, NaN or pandas.NA: nothing is known
         return 0
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from pinpoint_harness.params import param, train_command
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Making, Stage, models_root, open_stages
+from pinpoint_harness.training import Stage, StageContext, models_root, open_stages
 from pinpoint_harness.types import Context, Predictions, Queries
 
 from .common.head import (
@@ -103,12 +103,12 @@ class Regression:
     def stages(cls, params: RegressionParams, context: Context) -> list[Stage]:
         """One: the head."""
         stores = training_stores(params, context)
-        recipe = {
+        spec = {
             "version": VERSION,
             "stores": [store.key for store in stores],
             "config": chosen(params, *_CHOICES),
         }
-        return [Stage("head", "regression-head", recipe, partial(_train, params=params, stores=stores))]
+        return [Stage("head", "regression-head", spec, partial(_train, params=params, stores=stores))]
 
     def content(self) -> Mapping[str, Any]:
         """The stage by its key; what made it stands in that already."""
@@ -121,16 +121,18 @@ class Regression:
         return Predictions(degrees_of(vectors.numpy()), confidence=confidence)
 
 
-def _train(making: Making, params: RegressionParams, stores: Sequence[FeatureStore]) -> Mapping[str, Content]:
-    device, photos = making.context.device, Photos(stores, params.held_out_one_in)
+def _train(
+    stage_context: StageContext, params: RegressionParams, stores: Sequence[FeatureStore]
+) -> Mapping[str, Content]:
+    device, photos = stage_context.context.device, Photos(stores, params.held_out_one_in)
     xyz = torch.from_numpy(xyz_of(photos.coordinates[photos.training])).to(device)
     loss, held_out = LOSSES[params.loss], HeldOut(photos, device)
     head = Head(photos.width, params.depth, params.hidden, 3).initialise(params.seed)
     features = photos.features(photos.training, device)
-    trainer = Trainer(params, head, features, lambda out, rows: loss(out, xyz[rows]), making.context)
+    trainer = Trainer(params, head, features, lambda out, rows: loss(out, xyz[rows]), stage_context.context)
 
     def answer(head: Head, features: Tensor) -> Floats:
         return degrees_of(head(features.float()).double().cpu().numpy())
 
-    curve = fit(making, trainer, lambda head: held_out.look(lambda features: answer(head, features)))
+    curve = fit(stage_context, trainer, lambda head: held_out.look(lambda features: answer(head, features)))
     return head_files(head, chosen(params, *_CHOICES), curve)

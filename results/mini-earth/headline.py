@@ -162,8 +162,8 @@ def made_from(runs: Path) -> list[dict[str, Any]]:
             dataset = f"mini-earth-{world}/{queries}"
             for folder in sorted((runs / dataset.replace("/", "-")).iterdir()):
                 run = read_run(f"{folder.name}@{dataset}", runs)
-                recipe, session = run.record["recipe"], run.sessions()[-1]
-                stages = recipe["parameters"].get("stages") or {}
+                spec, session = run.record["recipe"], run.sessions()[-1]
+                stages = spec["parameters"].get("stages") or {}
                 rows.append(
                     {
                         "dataset": dataset,
@@ -171,7 +171,7 @@ def made_from(runs: Path) -> list[dict[str, Any]]:
                         "key": run.key,
                         "answered": run.record["counts"]["ok"],
                         "of": run.record["counts"]["total"],
-                        "store": recipe["inputs"]["store"][:16],
+                        "store": spec["inputs"]["store"][:16],
                         "stages": " ".join(f"{name}={key[:16]}" for name, key in sorted(stages.items())),
                         "seconds": round(session["seconds"]["predict"], 1),
                         "peak_mib": session["peak_memory_mib"],

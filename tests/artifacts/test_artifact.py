@@ -17,8 +17,8 @@ from pinpoint_harness.artifacts import (
     Artifact,
     append_line,
     canonical_json,
-    recipe_key,
     safe_name,
+    spec_key,
     write_atomic,
 )
 from pinpoint_harness.artifacts import artifact as artifacts
@@ -34,14 +34,14 @@ def finished(parent: Path) -> Artifact:
 
 
 def test_a_key_depends_on_content_and_not_on_order() -> None:
-    assert recipe_key("run", {"a": 1, "b": 2}) == recipe_key("run", {"b": 2, "a": 1})
-    assert recipe_key("run", {"a": 1}) != recipe_key("run", {"a": 2})
-    assert recipe_key("run", {"a": 1}) != recipe_key("store", {"a": 1})
+    assert spec_key("run", {"a": 1, "b": 2}) == spec_key("run", {"b": 2, "a": 1})
+    assert spec_key("run", {"a": 1}) != spec_key("run", {"a": 2})
+    assert spec_key("run", {"a": 1}) != spec_key("store", {"a": 1})
 
 
 def test_a_recipe_with_nan_has_no_key() -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
-        recipe_key("run", {"a": float("nan")})
+        spec_key("run", {"a": float("nan")})
 
 
 def test_a_finished_artifact_is_complete_and_holds_only_its_files(tmp_path: Path) -> None:

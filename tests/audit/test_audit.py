@@ -21,7 +21,7 @@ from PIL import Image
 from tests.support.pinpoint_world import World
 
 from pinpoint_datasets.mini_earth.archive import ensure_world
-from pinpoint_datasets.mini_earth.world import Recipe
+from pinpoint_datasets.mini_earth.world import WorldSpec
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.audit.effect import galleries_behind
 from pinpoint_harness.audit.identical import Pictures, compare_files
@@ -31,7 +31,7 @@ from pinpoint_harness.audit.result import KINDS, VIEWS, Audit, parse_exclusion, 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, UsageError
 from pinpoint_harness.evaluation import Part, score_run
-from pinpoint_harness.features import Shelf
+from pinpoint_harness.features import StoreLookup
 from pinpoint_harness.images import ImageStore
 from pinpoint_harness.photo_ids import flickr_id
 from pinpoint_harness.running import find_run
@@ -464,7 +464,7 @@ def test_the_cosine_is_set_where_one_far_photo_in_a_thousand_reaches_it() -> Non
 def test_every_plant_of_a_small_mini_earth_is_found(tmp_path: Path) -> None:
     """Recall 1.0; what is reported beyond the plants is by the same photographer or looks alike."""
     data = ensure_world(
-        Recipe(seed=3, photos=450, streetview=10, queries=140), tmp_path / "worlds", workers=1
+        WorldSpec(seed=3, photos=450, streetview=10, queries=140), tmp_path / "worlds", workers=1
     )
     pinpoint(
         "audit", "mini-earth/gallery-photos", "mini-earth/query-noisy", "--backbone", "mini", "--data", data,
@@ -520,7 +520,7 @@ def test_pictures_and_people_of_another_edition_are_not_mixed_in(world: Path, tm
 def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> None:
     world = pinpoint_world
     galleries = {"backbone": "colours", "gallery": "toy/streetview,toy/photos"}
-    shelf = Shelf(world.registry, world.folder / "stores")
+    store_lookup = StoreLookup(world.registry, world.folder / "stores")
     run = evaluate(
         "nearest-photo",
         "toy/asked",
@@ -530,10 +530,13 @@ def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> No
         device="cpu",
         registry=world.registry,
     )
-    assert galleries_behind(run, world.registry, shelf) == (["toy/streetview", "toy/photos"], "colours")
+    assert galleries_behind(run, world.registry, store_lookup) == (
+        ["toy/streetview", "toy/photos"],
+        "colours",
+    )
     nobody = evaluate("random-prior", "toy/asked", out=world.folder / "runs", registry=world.registry)
     with pytest.raises(UsageError, match="opens no gallery"):
-        galleries_behind(nobody, world.registry, shelf)
+        galleries_behind(nobody, world.registry, store_lookup)
 
 
 def test_a_gallery_without_a_backbone_is_refused(world: Path) -> None:

@@ -51,18 +51,18 @@ from pinpoint_harness.evaluation import metrics
 from pinpoint_harness.features.backbones.tower import HuggingFaceTower
 from pinpoint_harness.geo import EARTH_RADIUS_KM, geodesic_km
 from pinpoint_harness.images.decode import decode
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Rows, SupportIndex, engine, xyz_of
 from pinpoint_harness.types import RADII_KM, Context, Predictions, Queries
 from pinpoint_methods.common import candidates as lists_module
-from pinpoint_methods.common.candidates import CHANNELS, Lists, feature_count
-from pinpoint_methods.common.decoding import Calibration
+from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, feature_count
+from pinpoint_methods.common.decoding import TemperatureScaling
 from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint import method as method_module
 from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
-from pinpoint_methods.pinpoint.instance import galleries_of, open_instance, quotas
 from pinpoint_methods.pinpoint.method import PinpointReranked
 from pinpoint_methods.pinpoint.reranker import build_reranker
+from pinpoint_methods.pinpoint.retriever import galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.towers import Towers, in_tiles
 
 TILE = 256
@@ -73,7 +73,7 @@ GATE_SHARE, AIM_SHARE = 15.0, 5.0
 LARGEST_SLOPE = 1.05
 MINI = CONFIGS["mini"]
 TEMPERATURE, NONE = 0.3, 1.0
-CALIBRATION = Calibration((TEMPERATURE,) * len(RADII_KM), (NONE,) * len(RADII_KM))
+CALIBRATION = TemperatureScaling((TEMPERATURE,) * len(RADII_KM), (NONE,) * len(RADII_KM))
 TOWNS = 3000
 
 Floats = NDArray[np.float64]
@@ -130,10 +130,10 @@ class Assembled(PinpointReranked):
         self.config, self._device, self._sources = config, "cpu", SOURCES
         self._galleries = galleries_of(folder, SOURCES, "cpu")
         self.__dict__["_towers"] = towers
-        instance = open_instance(config, SOURCES[0], self._galleries, folder)
+        retriever = open_retriever(config, SOURCES[0], self._galleries, folder)
         self.reranker = random_reranker(config)
-        self._open[SOURCES[0]] = (instance, self.reranker, CALIBRATION)
-        self.instance = instance
+        self._open[SOURCES[0]] = (retriever, self.reranker, CALIBRATION)
+        self.retriever = retriever
 
     def answers(self, queries: Queries) -> Predictions:
         """Tile by tile as the runner asks, the last one padded."""
@@ -200,7 +200,7 @@ def world(
     asking = photos("query", queries, width, people, 9)
     folder.mkdir(exist_ok=True)
     method = assemble(folder, config, each)
-    given = Queries(tokens(asking.ids), tokens(asking.author), ["photos"] * queries, asking.raw)
+    given = Queries(hash_ids(asking.ids), hash_ids(asking.author), ["photos"] * queries, asking.raw)
     return method, each, asking, given
 
 
@@ -271,22 +271,22 @@ class Peer:
 
     def lists(
         self, vectors: dict[str, Tensor], rows: NDArray[np.int64], support: Tensor, position: int
-    ) -> Lists:
+    ) -> CandidateBatch:
         """What the reranker reads of one query."""
         row = torch.from_numpy(rows)
         scores = torch.stack([self.rows[c][row] @ vectors[c][position] for c in ("image", "raw", "location")])
-        there = support >= 0
+        valid = support >= 0
         similar = self.near_image[support.clamp(min=0)] @ vectors["image"][position]  # (c, m)
-        count = there.sum(dim=1)
-        mean = (similar * there).sum(dim=1) / count.clamp(min=1)
-        highest = similar.masked_fill(~there, -1.0).amax(dim=1)
+        count = valid.sum(dim=1)
+        mean = (similar * valid).sum(dim=1) / count.clamp(min=1)
+        highest = similar.masked_fill(~valid, -1.0).amax(dim=1)
         _, first = np.unique(rows, return_index=True)
         unique = torch.zeros(len(rows), dtype=torch.bool)
         unique[torch.from_numpy(first)] = True
-        return Lists(
+        return CandidateBatch(
             query=vectors["image"][position][None],
             row=row[None],
-            there=unique[None],
+            valid=unique[None],
             scores=scores.T[None],
             xyz=torch.zeros(1, len(rows), 3),
             support=support[None],
@@ -294,10 +294,10 @@ class Peer:
             features=torch.zeros(1, len(rows), feature_count(1)),
         )
 
-    def rerank(self, lists: Lists) -> int:
+    def rerank(self, lists: CandidateBatch) -> int:
         """The gallery row that one query's best candidate is."""
         with torch.no_grad():
-            scores = self.method.reranker(lists, self.method.instance)[0]
+            scores = self.method.reranker(lists, self.method.retriever)[0]
         probability = torch.cat([scores / TEMPERATURE, torch.tensor([NONE])]).softmax(dim=0)[:-1]
         return int(lists.row[0, int(probability.argmax())])
 
@@ -306,7 +306,7 @@ class Peer:
         return {radius: float((km < radius).mean()) for radius in RADII_KM}
 
 
-def peer_seconds(peer: Peer, first: int, some: int) -> tuple[Seconds, Floats, list[Lists]]:
+def peer_seconds(peer: Peer, first: int, some: int) -> tuple[Seconds, Floats, list[CandidateBatch]]:
     """Seconds per query of each phase, from some queries; the answers to these, and their lists."""
     clock, spent = time.process_time, Seconds(float)
     vectors = peer.embed(slice(first, first + FAISS_BATCH))
@@ -368,10 +368,10 @@ class Phases:
             (method, "_image", "towers"),
             (method, "_exclusion", "exclusion"),
             (engine, "blocked_cells", "exclusion"),
-            (method.instance, "find", "search"),
-            (method.instance, "lists", "lists"),
-            (method.instance, "_support", "support"),
-            (method.instance, "_support_facts", "support"),
+            (method.retriever, "find", "search"),
+            (method.retriever, "lists", "lists"),
+            (method.retriever, "_support", "support"),
+            (method.retriever, "_support_facts", "support"),
             (lists_module, "hand_features", "features"),
             (method_module, "scores_of", "rerank"),
             (method_module, "decide", "decode"),
@@ -380,20 +380,20 @@ class Phases:
             setattr(owner, name, self.timed(phase, getattr(owner, name)))
 
 
-def check(ours: Assembled, given: Queries, peer: Peer, places: Floats, known: list[Lists]) -> None:
+def check(ours: Assembled, given: Queries, peer: Peer, places: Floats, known: list[CandidateBatch]) -> None:
     """On the first tile: the same candidates, support as far away, and from the same of both one answer."""
     count, first = min(TILE, len(known)), np.arange(TILE)
-    caught: list[Lists] = []
-    make = ours.instance.lists
+    caught: list[CandidateBatch] = []
+    make = ours.retriever.lists
 
-    def watched(*args: Any) -> Lists:
+    def watched(*args: Any) -> CandidateBatch:
         caught.append(make(*args))
         return caught[0]
 
-    ours.instance.lists = watched  # type: ignore[method-assign,assignment]
+    ours.retriever.lists = watched  # type: ignore[method-assign,assignment]
     asked = Queries(given.key[first], given.author_token[first], ["photos"] * TILE, given.input[first])
     answer = ours.predict(asked)
-    ours.instance.lists = make  # type: ignore[method-assign]
+    ours.retriever.lists = make  # type: ignore[method-assign]
     row = torch.cat([lists.row for lists in known[:count]]).numpy()
     near = torch.cat([lists.support for lists in known[:count]]).numpy()
     my_near = caught[0].support[:count].numpy()
@@ -420,8 +420,8 @@ def check(ours: Assembled, given: Queries, peer: Peer, places: Floats, known: li
 
 
 def support_km(peer: Peer, candidate: int, support: NDArray[np.int64]) -> Floats:
-    there = peer.other.coordinates[support[support >= 0]]
-    return np.sort(geodesic_km(there, peer.own.coordinates[candidate]))
+    near = peer.other.coordinates[support[support >= 0]]
+    return np.sort(geodesic_km(near, peer.own.coordinates[candidate]))
 
 
 def bench_cached(options: argparse.Namespace) -> bool:

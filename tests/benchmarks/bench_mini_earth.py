@@ -20,7 +20,7 @@ from pinpoint_datasets.mini_earth.archive import Tables, ensure_world
 from pinpoint_datasets.mini_earth.backbone import features, load_mini
 from pinpoint_datasets.mini_earth.drawing.attributes import random_pictures
 from pinpoint_datasets.mini_earth.drawing.scene import render
-from pinpoint_datasets.mini_earth.world import Recipe
+from pinpoint_datasets.mini_earth.world import WorldSpec
 
 PICTURES = 2048
 
@@ -37,12 +37,12 @@ def main() -> None:
         drawn = sum(pool.map(draw, range(4)))
         print(f"drawn, two processes        {drawn / (time.perf_counter() - start):8,.0f} pictures/s")
     start = time.perf_counter()
-    size = sum(map(len, Tables(Recipe()).files().values()))
+    size = sum(map(len, Tables(WorldSpec()).files().values()))
     print(f"tables of the default world {time.perf_counter() - start:8.2f} s, {size:,} bytes")
-    recipe = Recipe(photos=4000, streetview=4000, queries=1000)
+    spec = WorldSpec(photos=4000, streetview=4000, queries=1000)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        written = ensure_world(recipe, Path(folder), workers=2)
+        written = ensure_world(spec, Path(folder), workers=2)
         seconds = time.perf_counter() - start
         size = sum(path.stat().st_size for path in written.iterdir())
     print(f"drawn and written           {11_000 / seconds:8,.0f} pictures/s, {size / 11_000:,.0f} bytes each")

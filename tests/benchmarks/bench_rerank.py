@@ -30,11 +30,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from pinpoint_harness.search import Exclusion
-from pinpoint_methods.common.candidates import Lists
+from pinpoint_methods.common.candidates import CandidateBatch
 from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint.config import CONFIGS
-from pinpoint_methods.pinpoint.instance import Instance, quotas
 from pinpoint_methods.pinpoint.reranker import Reranker
+from pinpoint_methods.pinpoint.retriever import SourceRetriever, quotas
 
 FULL = CONFIGS["full"]
 CONFIG = replace(MINI, layers=FULL.layers, width=FULL.width, heads=FULL.heads, embedding=FULL.embedding)
@@ -43,13 +43,13 @@ GATE_FLOOR, AIM_FLOOR = 1.5, 1.2
 AIM_MIB = 50
 
 
-def make_lists(folder: Path, queries: int) -> tuple[Instance, Lists]:
+def make_lists(folder: Path, queries: int) -> tuple[SourceRetriever, CandidateBatch]:
     """Real lists of a small synthetic world, most candidates with support."""
     method, _, _, given = world(folder, 4000, queries, config=CONFIG)
     raw, image = unit_rows(given.input), method._image("photos", given.input)
     unseen = Exclusion(own_key=given.key)
-    found = method.instance.find(image, raw, [unseen], quotas(CONFIG))
-    return method.instance, method.instance.lists(found, image, raw, [unseen])
+    found = method.retriever.find(image, raw, [unseen], quotas(CONFIG))
+    return method.retriever, method.retriever.lists(found, image, raw, [unseen])
 
 
 class Reference(nn.Module):
@@ -69,14 +69,14 @@ class Reference(nn.Module):
             load(ours, theirs)
         self.eval().requires_grad_(False)
 
-    def forward(self, lists: Lists, instance: Instance) -> Tensor:
-        n, c = lists.there.shape
-        x = self.encoder(self.model.read(lists, instance))[:, 0].view(n, c, -1)
+    def forward(self, lists: CandidateBatch, retriever: SourceRetriever) -> Tensor:
+        n, c = lists.valid.shape
+        x = self.encoder(self.model.read(lists, retriever))[:, 0].view(n, c, -1)
         standard = self.model.standard
         similar = (lists.scores - standard.mean[:3]) / standard.deviation[:3]
         score: Tensor = self.model.score(self.model.norm(x)).squeeze(2)
         score = score + self.model.retrieval(similar).squeeze(2)  # type: ignore[misc]
-        return score.masked_fill(~lists.there, -torch.inf)
+        return score.masked_fill(~lists.valid, -torch.inf)
 
 
 def load(ours: Any, theirs: Any) -> None:
@@ -141,13 +141,13 @@ def peak_mib(work: Callable[[], object]) -> float:
 
 def bench(queries: int, pairs: int) -> bool:
     with tempfile.TemporaryDirectory() as folder:
-        instance, lists = make_lists(Path(folder) / "world", queries)
+        retriever, lists = make_lists(Path(folder) / "world", queries)
         model = random_reranker(CONFIG)
         reference, single = Reference(model), [lists.take(slice(at, at + 1)) for at in range(queries)]
         ways: dict[str, Callable[[], Any]] = {
-            "ours": lambda: model(lists, instance),
-            "calls": lambda: [model(one, instance) for one in single],
-            "reference": lambda: reference(lists, instance),
+            "ours": lambda: model(lists, retriever),
+            "calls": lambda: [model(one, retriever) for one in single],
+            "reference": lambda: reference(lists, retriever),
         }
         expected = ways["ours"]()
         assert expected.isfinite().sum(dim=1).min() >= 2
@@ -169,7 +169,7 @@ def bench(queries: int, pairs: int) -> bool:
     mine = statistics.median(times["ours"])
     rate = counter.get_total_flops() / 1e9
     print(
-        f"rerank/batch {queries} x {lists.there.shape[1]}: {1e3 * mine:.1f} ms, {rate:.2f} GFLOP, "
+        f"rerank/batch {queries} x {lists.valid.shape[1]}: {1e3 * mine:.1f} ms, {rate:.2f} GFLOP, "
         f"{rate / mine:.0f} GFLOP/s; about {memory:.0f} MiB, aim {AIM_MIB}"
     )
     calls = compare("calls of one query", times["calls"], times["ours"], f"gate and aim {GATE_CALLS}x")

@@ -31,7 +31,7 @@ from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import unit_xyz
-from pinpoint_harness.photo_ids import tokens, truth_hash
+from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import build_params
 from pinpoint_harness.training import TrainRequest, train
@@ -179,7 +179,7 @@ class Stores:
             write_matrix_header(stream, *half.shape)
             stream.write(half.tobytes())
 
-        recipe = {"synthetic": name, "dataset_hash": truth_hash(truth)}
+        spec = {"synthetic": name, "dataset_hash": truth_hash(truth)}
         record = {
             "dataset": name,
             "backbone": backbone,
@@ -188,9 +188,9 @@ class Stores:
             "failed": 0,
             "normalisation": "none",
             "subset": None,
-            "recipe": recipe,
+            "recipe": spec,
         }
-        artifact = Artifact.begin(self._root / name, "features", recipe)
+        artifact = Artifact.begin(self._root / name, "features", spec)
         artifact.finish(store_files(truth, {}, write, record))
         return FeatureStore.open(artifact.folder)
 
@@ -234,9 +234,9 @@ def rehearse(rows: int, device: str, dtype: str, batch: int) -> None:
 def _queries(stores: Stores, device: str) -> Queries:
     store = stores.gallery("im2gps3k", "")
     features = torch.from_numpy(np.array(store.matrix[:64])).to(device)
-    authors = tokens(store.table["author"].to_pylist()[:64])
+    authors = hash_ids(store.table["author"].to_pylist()[:64])
     return Queries(
-        tokens(store.table["id"].to_pylist()[:64]), authors, ["photos"] * 32 + ["streetview"] * 32, features
+        hash_ids(store.table["id"].to_pylist()[:64]), authors, ["photos"] * 32 + ["streetview"] * 32, features
     )
 
 

@@ -33,13 +33,13 @@ from pinpoint_datasets.mini_earth.drawing.attributes import (
 )
 from pinpoint_datasets.mini_earth.drawing.canvas import Canvas
 from pinpoint_datasets.mini_earth.drawing.scene import render
-from pinpoint_datasets.mini_earth.world import Recipe, World
+from pinpoint_datasets.mini_earth.world import World, WorldSpec
 from pinpoint_harness.images import Failure
 from pinpoint_harness.images.decode import decode
-from pinpoint_harness.reports.contact_sheet import peek
+from pinpoint_harness.reports.contact_sheet import write_contact_sheet
 from pinpoint_harness.types import DataLocation
 
-TINY = Recipe(photos=400, streetview=300, queries=120)
+TINY = WorldSpec(photos=400, streetview=300, queries=120)
 
 
 @pytest.fixture(scope="module")
@@ -151,7 +151,7 @@ def test_a_country_looks_the_same_everywhere_and_the_tropics_are_warm(world: Wor
 
 
 def test_about_one_photo_in_seven_says_nothing(world: World) -> None:
-    views = photo_views(World(Recipe()), World(Recipe()).query_clean(), hard=False)
+    views = photo_views(World(WorldSpec()), World(WorldSpec()).query_clean(), hard=False)
     assert 0.1 < (views[:, VIEW.index("indoors")] > 0.5).mean() < 0.2
     street = street_views(world, world.streetview())
     assert not (street[:, VIEW.index("indoors")] > 0.5).any()
@@ -217,8 +217,8 @@ def test_two_workers_and_a_kill_leave_the_same_bytes(world_folder: Path, tmp_pat
     code = (
         "from pathlib import Path; import sys;"
         "from pinpoint_datasets.mini_earth.archive import ensure_world;"
-        "from pinpoint_datasets.mini_earth.world import Recipe;"
-        f"ensure_world(Recipe(**{TINY.as_dict()}), Path(sys.argv[1]), workers=1)"
+        "from pinpoint_datasets.mini_earth.world import WorldSpec;"
+        f"ensure_world(WorldSpec(**{TINY.as_dict()}), Path(sys.argv[1]), workers=1)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment)
@@ -236,7 +236,9 @@ def test_two_workers_and_a_kill_leave_the_same_bytes(world_folder: Path, tmp_pat
 
 
 def test_a_peek_writes_a_sheet_and_a_map(world_folder: Path, tmp_path: Path) -> None:
-    sheet, chart = peek(QueryNoisy(DataLocation(world_folder)), "mini-earth/query-noisy", tmp_path)
+    sheet, chart = write_contact_sheet(
+        QueryNoisy(DataLocation(world_folder)), "mini-earth/query-noisy", tmp_path
+    )
     for path, width in ((sheet, 1584), (chart, 1320)):
         picture = decode(path.read_bytes())
         assert not isinstance(picture, Failure)

@@ -21,12 +21,12 @@ from pinpoint_datasets.mini_earth.splits import (
     photographer_names,
     split_streetview,
 )
-from pinpoint_datasets.mini_earth.world import EXACT_DUPLICATE, NEAR_DUPLICATE, PLACEHOLDER, Recipe
+from pinpoint_datasets.mini_earth.world import EXACT_DUPLICATE, NEAR_DUPLICATE, PLACEHOLDER, WorldSpec
 from pinpoint_harness import geo
 
 SMALL_SHA256 = "64e9e9646a0b9171f18fb1f06323336c897f3c0e898e86431ba250e101d5c162"
 DEFAULT_SHA256 = "763fdcf76f20b89938e0b8c48c351ddf520484a702767bd5021efe7cd97fa939"
-SMALL = Recipe(seed=1, photos=3000, streetview=3000, queries=500)
+SMALL = WorldSpec(seed=1, photos=3000, streetview=3000, queries=500)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +46,12 @@ def coordinates(rows: list[dict[str, str]]) -> np.ndarray:
 def test_the_world_of_a_recipe_never_changes() -> None:
     """Generator version 1 is frozen: another hash is another version."""
     assert tables_sha256(SMALL) == SMALL_SHA256
-    assert tables_sha256(Recipe()) == DEFAULT_SHA256
+    assert tables_sha256(WorldSpec()) == DEFAULT_SHA256
 
 
 def test_another_seed_is_another_world() -> None:
-    assert tables_sha256(Recipe(seed=2, photos=300, streetview=300, queries=50)) != tables_sha256(
-        Recipe(seed=1, photos=300, streetview=300, queries=50)
+    assert tables_sha256(WorldSpec(seed=2, photos=300, streetview=300, queries=50)) != tables_sha256(
+        WorldSpec(seed=1, photos=300, streetview=300, queries=50)
     )
 
 
@@ -139,7 +139,7 @@ def test_street_queries_lie_a_kilometre_from_the_street_view_gallery(tables: Tab
 
 
 def test_about_a_fifth_of_the_countries_have_no_street_view() -> None:
-    tables = Tables(Recipe())
+    tables = Tables(WorldSpec())
     countries = set(tables.world.land.country[tables.rows("streetview").city].tolist())
     assert 0.7 < len(countries) / len(tables.world.land.countries) < 0.9
 
@@ -174,7 +174,7 @@ def test_every_planted_leak_is_listed_with_its_original(tables: Tables) -> None:
 
 @pytest.mark.parametrize("table", ["query-clean", "query-noisy", "query-street"])
 def test_default_query_sets_have_enough_photographers(table: str) -> None:
-    authors = Tables(Recipe()).rows(table).author
+    authors = Tables(WorldSpec()).rows(table).author
     counts = np.unique(authors, return_counts=True)[1]
     assert counts.sum() >= 8000
     assert len(counts) >= 500
@@ -203,7 +203,7 @@ def test_splits_are_the_md5_of_names(tables: Tables) -> None:
 
 
 def test_default_galleries_have_the_sizes_promised() -> None:
-    tables = Tables(Recipe())
+    tables = Tables(WorldSpec())
     streetview = split_streetview(tables.names("streetview"), creator_names(tables.rows("streetview").author))
     assert 23_500 < (streetview == "A").sum() < 24_500
     assert (streetview == "C").sum() > 1500

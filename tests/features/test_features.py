@@ -27,7 +27,7 @@ from PIL import Image
 
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact, Subset, UnfinishedError, canonical_json
-from pinpoint_harness.batching import Share
+from pinpoint_harness.batching import WorkerShare
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
 from pinpoint_harness.features import (
@@ -380,8 +380,8 @@ def test_shares_meet_in_the_same_bytes_and_say_what_is_left(photos: Path, tmp_pa
     whole = contents(complete(request(photos, tmp_path / "whole")))
     for index in (2, 0):
         with pytest.raises(UnfinishedError, match="of 3 shards are embedded"):
-            complete(request(photos, tmp_path / "shared", share=Share(index, 3)))
-    assert contents(complete(request(photos, tmp_path / "shared", share=Share(1, 3)))) == whole
+            complete(request(photos, tmp_path / "shared", share=WorkerShare(index, 3)))
+    assert contents(complete(request(photos, tmp_path / "shared", share=WorkerShare(1, 3)))) == whole
 
 
 def test_who_is_done_waits_for_those_still_at_work(
@@ -396,7 +396,7 @@ def test_who_is_done_waits_for_those_still_at_work(
         if child == 0:
             code = 1
             try:
-                complete(request(photos, tmp_path / "both", share=Share(index, 2)))
+                complete(request(photos, tmp_path / "both", share=WorkerShare(index, 2)))
                 code = 0
             finally:
                 os._exit(code)
@@ -471,7 +471,7 @@ def test_what_is_no_complete_store_is_refused(photos: Path, tmp_path: Path) -> N
     with pytest.raises(ArtifactError, match=r"not a feature store[\s\S]*store list"):
         FeatureStore.open(tmp_path)
     with pytest.raises(UnfinishedError):
-        complete(request(photos, tmp_path / "out", share=Share(0, 2)))
+        complete(request(photos, tmp_path / "out", share=WorkerShare(0, 2)))
     (folder,) = (tmp_path / "out").glob("*/*/*")
     with pytest.raises(ArtifactError, match="not finished"):
         FeatureStore.open(folder)
@@ -742,7 +742,7 @@ def test_stores_are_listed_with_what_they_hold(photos: Path, tmp_path: Path) -> 
 
 def test_a_store_says_what_it_is_made_of(photos: Path, tmp_path: Path) -> None:
     store = complete(request(photos, tmp_path))
-    assert store.recipe["backbone"]["version"] == 1
-    assert store.recipe["backbone"]["target"].endswith(":Colours")
+    assert store.spec["backbone"]["version"] == 1
+    assert store.spec["backbone"]["target"].endswith(":Colours")
     assert (store.folder / "store.json").read_bytes() == canonical_json(dict(store.record))
-    Artifact(store.folder, "features", store.recipe, store.key).verify()
+    Artifact(store.folder, "features", store.spec, store.key).verify()

@@ -27,7 +27,7 @@ from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.training import TrainRequest, train
-from pinpoint_harness.training.stages import Finished
+from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.cells import prototypes as prototypes_module
 from pinpoint_methods.cells.labels import Hierarchy, hard_loss, smooth_labels, smooth_loss
@@ -264,21 +264,21 @@ def made_store(
         write_matrix_header(stream, *half.shape)
         stream.write(half.tobytes())
 
-    recipe = {
+    spec = {
         "imported": {"rows": half.tobytes().hex()[:500], "set": dataset},
         "dataset_hash": truth_hash(truth),
     }
     record = {
         "dataset": dataset, "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": recipe,
+        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
     }  # fmt: skip
-    artifact = Artifact.begin(root / dataset / "owner-none", "features", recipe)
+    artifact = Artifact.begin(root / dataset / "owner-none", "features", spec)
     artifact.finish(store_files(truth, {}, write, record))
     return FeatureStore.open(artifact.folder)
 
 
 @dataclass
-class Shelf:
+class StoreLookup:
     """Stores by name."""
 
     stores: dict[str, FeatureStore] = field(default_factory=dict)
@@ -307,7 +307,7 @@ class Toy:
             ids = [f"{name[0]}{row:04}" for row in range(count)]
             authors = [f"{name}-{row % 40}" for row in range(count)]
             self.stores[name] = made_store(folder / "stores", features, places, name, ids, authors)
-        self.context = Context(stores=Shelf(self.stores))
+        self.context = Context(stores=StoreLookup(self.stores))
 
     def photos(self, count: int, random: np.random.Generator) -> tuple[Any, Places]:
         town, street = random.integers(TOWNS, size=count), random.integers(STREETS, size=count)
@@ -327,7 +327,7 @@ class Toy:
     def params(self, **changes: Any) -> Any:
         return params.build(Cells.Params, self.settings(**changes), "cells")
 
-    def train(self, stage: str | None = None, fresh: bool = False, **changes: Any) -> dict[str, Finished]:
+    def train(self, stage: str | None = None, fresh: bool = False, **changes: Any) -> dict[str, StageOutput]:
         chosen = self.params(**changes)
         entry = load_registry().method("cells")
         request = TrainRequest(entry, chosen, self.context, chosen.models, _no_truth, stage, fresh)

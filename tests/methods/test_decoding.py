@@ -16,33 +16,33 @@ from torch import Tensor
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.types import RADII_KM
-from pinpoint_methods.common.candidates import Lists, share_of_radii
-from pinpoint_methods.common.decoding import Calibration, decide, fit, merge, overall, probabilities
-from pinpoint_methods.common.reranking import Ranking
-from pinpoint_methods.pinpoint.reranker_training import on_held
+from pinpoint_methods.common.candidates import CandidateBatch, share_of_radii
+from pinpoint_methods.common.decoding import TemperatureScaling, decide, fit, merge, overall, probabilities
+from pinpoint_methods.common.reranking import LabelledCandidates
+from pinpoint_methods.pinpoint.reranker_training import on_validation
 
 
-def same(temperature: float, none: float) -> Calibration:
+def same(temperature: float, none: float) -> TemperatureScaling:
     """One calibration for all five radii."""
-    return Calibration((temperature,) * 5, (none,) * 5)
+    return TemperatureScaling((temperature,) * 5, (none,) * 5)
 
 
 FLAT = same(1.0, 0.0)
 
 
 class Scored(NamedTuple):
-    lists: Lists
+    lists: CandidateBatch
     scores: Tensor
     places: np.ndarray  # (n, c, 2)
 
 
-def scored(places: np.ndarray, scores: np.ndarray, there: np.ndarray | None = None) -> Scored:
+def scored(places: np.ndarray, scores: np.ndarray, valid: np.ndarray | None = None) -> Scored:
     """Lists of which only places, presence and scores count."""
     n, c = scores.shape
-    here = torch.ones(n, c, dtype=torch.bool) if there is None else torch.from_numpy(there)
+    here = torch.ones(n, c, dtype=torch.bool) if valid is None else torch.from_numpy(valid)
     none, rows = torch.zeros(n, c, 0), torch.zeros(n, c, dtype=torch.int64)
     xyz = torch.from_numpy(xyz_of(places.reshape(-1, 2)).reshape(n, c, 3))
-    lists = Lists(torch.zeros(n, 1), rows, here, none, xyz, rows[..., None], none, none)
+    lists = CandidateBatch(torch.zeros(n, 1), rows, here, none, xyz, rows[..., None], none, none)
     return Scored(lists, torch.from_numpy(scores).float().masked_fill(~here, -torch.inf), places)
 
 
@@ -51,9 +51,9 @@ def drawn(seed: int, n: int = 4, c: int = 7) -> Scored:
     random = np.random.default_rng(seed)
     centres = np.array([[10.0, 20.0], [10.15, 20.0], [11.5, 20], [14, 24], [25, 20], [-60.0, 179.99]])
     places = centres[random.integers(0, 6, (n, c))] + random.choice([0, 0.003], (n, c, 1))
-    there = random.random((n, c)) < 0.8
-    there[:, 0] = True
-    return scored(places, random.normal(0, 2, (n, c)), there)
+    valid = random.random((n, c)) < 0.8
+    valid[:, 0] = True
+    return scored(places, random.normal(0, 2, (n, c)), valid)
 
 
 class ByHand(NamedTuple):
@@ -65,18 +65,18 @@ class ByHand(NamedTuple):
         return sum(self.within[slot]) / 5
 
 
-def by_hand(case: Scored, query: int, calibration: Calibration) -> ByHand:
+def by_hand(case: Scored, query: int, calibration: TemperatureScaling) -> ByHand:
     """Merging and what is expected within each radius, one candidate and one radius after the other."""
-    there = [slot for slot in range(case.scores.shape[1]) if case.lists.there[query, slot]]
-    place = {slot: tuple(case.places[query, slot]) for slot in there}
-    first = [slot for slot in there if all(place[slot] != place[other] for other in there if other < slot)]
+    valid = [slot for slot in range(case.scores.shape[1]) if case.lists.valid[query, slot]]
+    place = {slot: tuple(case.places[query, slot]) for slot in valid}
+    first = [slot for slot in valid if all(place[slot] != place[other] for other in valid if other < slot)]
     mean: dict[int, float] = dict.fromkeys(first, 0.0)
     within: dict[int, list[float]] = {slot: [] for slot in first}
     for number, radius in enumerate(RADII_KM):
         mine = case.scores[query] if case.scores.ndim == 2 else case.scores[query, :, number]
-        weight = {s: math.exp(float(mine[s]) / calibration.temperature[number]) for s in there}
+        weight = {s: math.exp(float(mine[s]) / calibration.temperature[number]) for s in valid}
         total = sum(weight.values()) + math.exp(calibration.none[number])
-        probability = {s: sum(weight[o] for o in there if place[o] == place[s]) / total for s in first}
+        probability = {s: sum(weight[o] for o in valid if place[o] == place[s]) / total for s in first}
         for slot in first:
             mean[slot] += probability[slot] / 5
             close = [
@@ -95,13 +95,13 @@ def test_expected_decoding_names_what_trying_every_candidate_names(seed: int, on
     case, random = drawn(seed), np.random.default_rng(seed)
     if one_each:  # a score of its own for every radius
         own = torch.from_numpy(random.normal(0, 2, (4, 7, 5))).float()
-        case = case._replace(scores=own.masked_fill(~case.lists.there[..., None], -torch.inf))
-    calibration = Calibration(tuple(random.uniform(0.3, 3, 5)), tuple(random.uniform(-2, 2, 5)))
+        case = case._replace(scores=own.masked_fill(~case.lists.valid[..., None], -torch.inf))
+    calibration = TemperatureScaling(tuple(random.uniform(0.3, 3, 5)), tuple(random.uniform(-2, 2, 5)))
     answer = decide(case.lists, case.scores, calibration, "expected")
     for query in range(len(case.scores)):
         hand = by_hand(case, query, calibration)
         count = len(hand.first)
-        assert answer.there[query].tolist() == [True] * count + [False] * (7 - count)
+        assert answer.valid[query].tolist() == [True] * count + [False] * (7 - count)
         slots = answer.slot[query, :count].tolist()
         assert sorted(slots) == hand.first
         worth = [hand.expected(slot) for slot in slots]
@@ -118,16 +118,19 @@ def test_expected_decoding_names_what_trying_every_candidate_names(seed: int, on
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(["argmax", "expected"]))
 def test_probabilities_sum_to_at_most_one_and_merging_loses_none(seed: int, decoding: str) -> None:
-    case, calibration = drawn(seed), Calibration((0.3, 0.7, 1.0, 2.0, 0.5), (1.0, -1.0, 0.0, -2.0, 0.5))
+    case, calibration = (
+        drawn(seed),
+        TemperatureScaling((0.3, 0.7, 1.0, 2.0, 0.5), (1.0, -1.0, 0.0, -2.0, 0.5)),
+    )
     before = probabilities(case.scores, calibration)
     answer = decide(case.lists, case.scores, calibration, decoding)
     assert before.shape == (4, 7, 5)
-    assert (before[~case.lists.there] == 0).all()
-    assert (answer.probability[~answer.there] == 0).all()
+    assert (before[~case.lists.valid] == 0).all()
+    assert (answer.probability[~answer.valid] == 0).all()
     torch.testing.assert_close(answer.probability.sum(dim=1), before.mean(dim=2).sum(dim=1))
     assert (answer.probability.sum(dim=1) < 1).all()
     # A share of radii that are expected is no more than what is expected to be among the candidates.
-    assert (answer.expected_share[answer.there] <= 1).all()
+    assert (answer.expected_share[answer.valid] <= 1).all()
     # What lies within one radius lies within the next, whatever their calibrations say of it.
     assert (answer.within.diff(dim=2) >= 0).all()
     assert ((answer.within >= 0) & (answer.within <= 1)).all()
@@ -190,7 +193,7 @@ def test_two_close_candidates_beat_one_that_is_likelier_alone() -> None:
 def test_a_list_without_candidates_answers_nothing(decoding: str) -> None:
     case = scored(np.zeros((2, 3, 2)), np.ones((2, 3)), np.array([[False] * 3, [True] * 3]))
     answer = decide(case.lists, case.scores, FLAT, decoding)
-    assert answer.there.tolist() == [[False] * 3, [True, False, False]]
+    assert answer.valid.tolist() == [[False] * 3, [True, False, False]]
     assert answer.probability[0].tolist() == [0, 0, 0]
     assert answer.expected_share[0].tolist() == [0, 0, 0]
 
@@ -205,13 +208,13 @@ CUBE = np.array([[lat, lon] for lat in (-35.26, 35.26) for lon in (-135.0, -45.0
 
 
 class Outcome(NamedTuple):
-    lists: Lists
+    lists: CandidateBatch
     scores: Tensor
     km: Tensor
     surprise: float  # of the calibration that decided
 
 
-def outcomes(truth: Calibration, seed: int = 0, n: int = 2500) -> Outcome:
+def outcomes(truth: TemperatureScaling, seed: int = 0, n: int = 2500) -> Outcome:
     """Queries whose truth is one of eight candidates, or none, as often as a calibration says."""
     random = np.random.default_rng(seed)
     case = scored(np.broadcast_to(CUBE, (n, 8, 2)).copy(), random.normal(0, 3, (n, 8)))
@@ -224,7 +227,7 @@ def outcomes(truth: Calibration, seed: int = 0, n: int = 2500) -> Outcome:
     return Outcome(case.lists, case.scores, km, surprise(case.scores, km, truth))
 
 
-def surprise(scores: Tensor, km: Tensor, calibration: Calibration) -> float:
+def surprise(scores: Tensor, km: Tensor, calibration: TemperatureScaling) -> float:
     """Mean negative log likelihood of who was right at the first radius."""
     logits = torch.cat(
         [scores.double() / calibration.temperature[0], torch.full((len(scores), 1), calibration.none[0])],
@@ -235,7 +238,7 @@ def surprise(scores: Tensor, km: Tensor, calibration: Calibration) -> float:
 
 
 @pytest.mark.parametrize("truth", [same(2.5, 1.0), same(0.8, -1.5), same(4.0, 2.0)])
-def test_calibration_finds_the_temperature_that_decided(truth: Calibration) -> None:
+def test_calibration_finds_the_temperature_that_decided(truth: TemperatureScaling) -> None:
     case = outcomes(truth)
     found = fit(case.lists, case.scores, case.km)
     # No two places are close, so all five radii saw the same.
@@ -257,7 +260,7 @@ def test_lists_without_candidates_say_nothing_to_the_calibration() -> None:
     found = fit(case.lists, case.scores, case.km)
     twice = torch.cat([torch.arange(400), torch.zeros(50, dtype=torch.int64)])
     lists, scores, km = case.lists.take(twice), case.scores[twice].clone(), case.km[twice]
-    lists.there[400:] = False
+    lists.valid[400:] = False
     scores[400:] = -torch.inf
     assert fit(lists, scores, km) == found
 
@@ -266,7 +269,7 @@ def test_what_c_is_expected_to_reach_is_what_a_true_calibration_reaches() -> Non
     truth = same(1.2, 0.5)
     case = outcomes(truth, seed=4)
     for decoding in ("argmax", "expected"):
-        row = on_held(Ranking(case.lists, case.km), case.scores, truth, decoding)
+        row = on_validation(LabelledCandidates(case.lists, case.km), case.scores, truth, decoding)
         for radius in RADII_KM:
             assert row[f"{radius:g}km"] == pytest.approx(row[f"{radius:g}km_expected"], abs=2.5)
         best = case.scores.argmax(dim=1, keepdim=True)

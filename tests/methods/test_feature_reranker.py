@@ -20,11 +20,11 @@ from pinpoint_harness.errors import ArtifactError, DataError, HarnessError, Usag
 from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.photo_ids import tokens, truth_hash
+from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.training import TrainRequest, train
-from pinpoint_harness.training.stages import Finished
+from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.common.gallery import Neighbours
 from pinpoint_methods.common.training import Trainer
@@ -77,20 +77,20 @@ def test_features_are_those_of_a_loop_over_candidates(
         left = random.integers(0, k + 1, n)  # some queries find nothing
         row = np.where(np.arange(k) < left[:, None], random.integers(0, 99, (n, k)), -1)
         places = towns[random.integers(0, 3, (n, k))] + random.choice([0, 0.003, 0.1], (n, k, 1))
-        there = row >= 0
+        valid = row >= 0
         cosine = -np.sort(-random.uniform(-1, 1, (n, k)).astype(np.float32), axis=1).astype(float)
         found.append(
-            Neighbours(row, np.where(there, cosine, np.nan), np.where(there[..., None], places, np.nan))
+            Neighbours(row, np.where(valid, cosine, np.nan), np.where(valid[..., None], places, np.nan))
         )
     source = random.integers(0, sources, n)
     shape = Shape.of([f"g{number}" for number in range(galleries)], k, [str(s) for s in range(sources)])
     lists = lists_of(found, source, shape, "cpu")
     assert lists.features.shape == (n, galleries * k, shape.features)
     for query in range(n):
-        there = lists.there[query].numpy()
-        assert there.tolist() == np.concatenate([one.row[query] >= 0 for one in found]).tolist()
+        valid = lists.valid[query].numpy()
+        assert valid.tolist() == np.concatenate([one.row[query] >= 0 for one in found]).tolist()
         expected = np.array(by_loop(found, source[query], sources, query)).reshape(-1, shape.features)
-        assert lists.features[query][there].numpy() == pytest.approx(expected, abs=2e-3)
+        assert lists.features[query][valid].numpy() == pytest.approx(expected, abs=2e-3)
     assert torch.isfinite(lists.features).all()  # of empty slots, too: gradients pass through them
 
 
@@ -115,7 +115,7 @@ TOWNS, AUTHORS = 40, 60
 
 
 @dataclass
-class Shelf:
+class StoreLookup:
     """Stores by name."""
 
     stores: Mapping[str, FeatureStore] = field(default_factory=dict)
@@ -138,9 +138,9 @@ def write_store(
         stream.write(half.tobytes())
 
     known = int(truth["author"].notna().sum())
-    recipe = {"imported": name, "dataset_hash": truth_hash(truth), "authors": known}
-    record = {"dataset": name, "backbone": "toy", "rows": len(half), "width": half.shape[1], "recipe": recipe}
-    artifact = Artifact.begin(folder / name, "features", recipe)
+    spec = {"imported": name, "dataset_hash": truth_hash(truth), "authors": known}
+    record = {"dataset": name, "backbone": "toy", "rows": len(half), "width": half.shape[1], "recipe": spec}
+    artifact = Artifact.begin(folder / name, "features", spec)
     artifact.finish(store_files(truth, {}, write, record))
     return FeatureStore.open(artifact.folder)
 
@@ -166,7 +166,7 @@ class Toy:
             name: write_store(folder / "stores", name, features, truth, _source(name))
             for name, (truth, features) in parts.items()
         }
-        self.context = Context(stores=Shelf(self.stores))
+        self.context = Context(stores=StoreLookup(self.stores))
 
     def taken(self, letter: str, count: int) -> tuple[pd.DataFrame, Any]:
         """Rows sorted by id, and their features; an author stays in three towns."""
@@ -191,14 +191,14 @@ class Toy:
         }  # fmt: skip
         return params.build(FeatureReranker.Params, given | changes, "feature-reranker")
 
-    def make(self, context: Context | None = None, fresh: bool = False, **changes: Any) -> list[Finished]:
+    def make(self, context: Context | None = None, fresh: bool = False, **changes: Any) -> list[StageOutput]:
         chosen = self.params(**changes)
         entry = load_registry().method("feature-reranker")
         context = context or self.context
         return train(TrainRequest(entry, chosen, context, chosen.models, _no_truth, None, fresh))
 
     def with_store(self, name: str, store: FeatureStore) -> Context:
-        return Context(stores=Shelf({**self.stores, name: store}))
+        return Context(stores=StoreLookup({**self.stores, name: store}))
 
     def ask(self, truth: pd.DataFrame, features: Any, source: Any = "photos", **changes: Any) -> Any:
         return answer_of(FeatureReranker(self.params(**changes), self.context), truth, features, source)
@@ -207,7 +207,7 @@ class Toy:
 def answer_of(method: Any, truth: pd.DataFrame, features: Any, source: Any = "photos") -> Any:
     half = torch.from_numpy(np.asarray(features, np.float16))
     sources = [source] * len(half) if isinstance(source, str) else source
-    key, authors = tokens(truth["id"].tolist()), tokens(truth["author"].tolist())
+    key, authors = hash_ids(truth["id"].tolist()), hash_ids(truth["author"].tolist())
     answer = method.predict(Queries(key, authors, sources, half))
     check_predictions(answer, len(half))
     return answer
@@ -406,7 +406,7 @@ def test_the_source_of_a_query_counts(toy: Toy) -> None:
 FILES = {"config.json", "model.safetensors", "curve.csv"}
 
 
-def files_of(stage: Finished) -> dict[str, bytes]:
+def files_of(stage: StageOutput) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in stage.folder.iterdir() if path.name in FILES}
 
 

@@ -497,17 +497,17 @@ def test_stored_features_are_answered_without_pictures(small: dict[str, str], tm
     (tmp_path / "truth.csv").write_text(
         "img_id,lat,lon\n" + "".join(f"{name},1,{row}\n" for row, name in enumerate(ids))
     )
-    recipe = {"imported": {"set": "six"}, "dataset_hash": truth_hash(truth)}
+    spec = {"imported": {"set": "six"}, "dataset_hash": truth_hash(truth)}
     record = {
         "dataset": "table", "backbone": "owner/none", "rows": 6, "width": WIDTH, "failed": 0,
-        "normalisation": "none", "subset": None, "recipe": recipe,
+        "normalisation": "none", "subset": None, "recipe": spec,
     }  # fmt: skip
 
     def write(stream: Any) -> None:
         write_matrix_header(stream, *features.shape)
         stream.write(features.tobytes())
 
-    artifact = Artifact.begin(tmp_path / "stores" / "table" / "owner-none", "features", recipe)
+    artifact = Artifact.begin(tmp_path / "stores" / "table" / "owner-none", "features", spec)
     artifact.finish(store_files(truth, {}, write, record))
     given = {**small, "preprocess": "store", "backbone": "owner/none"}
     run = evaluate(

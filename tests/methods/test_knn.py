@@ -24,7 +24,7 @@ from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.photo_ids import tokens, truth_hash
+from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.types import Context, Method, Queries
@@ -58,21 +58,21 @@ def made_store(
         write_matrix_header(stream, *half.shape)
         stream.write(half.tobytes())
 
-    recipe = {
+    spec = {
         "imported": {"rows": half.tobytes().hex()[:500], "set": dataset},
         "dataset_hash": truth_hash(truth),
     }
     record = {
         "dataset": dataset, "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": recipe,
+        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
     }  # fmt: skip
-    artifact = Artifact.begin(root / dataset / "owner-none", "features", recipe)
+    artifact = Artifact.begin(root / dataset / "owner-none", "features", spec)
     artifact.finish(store_files(truth, {}, write, record))
     return FeatureStore.open(artifact.folder)
 
 
 @dataclass
-class Shelf:
+class StoreLookup:
     """Stores by name."""
 
     stores: dict[str, FeatureStore] = field(default_factory=dict)
@@ -82,15 +82,15 @@ class Shelf:
 
 
 def built(kind: type[Any], *stores: FeatureStore, **settings: Any) -> Method:
-    shelf = Shelf({store.dataset: store for store in stores})
-    given = {"gallery": ",".join(shelf.stores), "backbone": "owner/none", **settings}
-    method: Method = kind(params.build(kind.Params, given, "test"), Context(stores=shelf))
+    store_lookup = StoreLookup({store.dataset: store for store in stores})
+    given = {"gallery": ",".join(store_lookup.stores), "backbone": "owner/none", **settings}
+    method: Method = kind(params.build(kind.Params, given, "test"), Context(stores=store_lookup))
     return method
 
 
 def ask(method: Method, features: Any, authors: list[str | None] | None = None) -> Any:
     half = torch.from_numpy(np.asarray(features, np.float16))
-    author_token = tokens(authors or [None] * len(half))
+    author_token = hash_ids(authors or [None] * len(half))
     queries = Queries(np.arange(len(half), dtype=np.uint64), author_token, ["photos"] * len(half), half)
     answer = method.predict(queries)
     check_predictions(answer, len(half))
@@ -165,7 +165,7 @@ def test_a_photo_that_stands_in_the_gallery_is_never_its_own_neighbour(tmp_path:
     store = made_store(tmp_path, [EAST, [1, 0.1], NORTH], [(1, 1), (2, 2), (3, 3)])
     ids = store.table["id"].to_pylist()
     half = torch.tensor([EAST, NORTH], dtype=torch.float16)
-    queries = Queries(tokens([ids[0], "somebody else"]), tokens([None, None]), ["photos"] * 2, half)
+    queries = Queries(hash_ids([ids[0], "somebody else"]), hash_ids([None, None]), ["photos"] * 2, half)
     for kind in (NearestPhoto, KNNVote, LKNN):
         candidates = built(kind, store).predict(queries).candidates
         assert candidates is not None

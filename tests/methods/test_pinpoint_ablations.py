@@ -17,26 +17,26 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.support.pinpoint_world import COPIES, SETTINGS, World, one_thread
 
-from pinpoint_harness.artifacts import read_json, recipe_key
+from pinpoint_harness.artifacts import read_json, spec_key
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, UsageError
 from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import build_params
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Queries
 from pinpoint_methods import METHODS as REGISTERED
-from pinpoint_methods.common.candidates import CHANNELS, Lists
-from pinpoint_methods.common.decoding import Calibration
+from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch
+from pinpoint_methods.common.decoding import TemperatureScaling
 from pinpoint_methods.pinpoint import method as module
-from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, Asked, read_asked, training_sets
+from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, QueryBatch, read_queries, training_sets
 from pinpoint_methods.pinpoint.config import CONFIGS, METHODS, SOURCES, PinpointConfig, class_name, config_of
 from pinpoint_methods.pinpoint.gallery import SourceGallery
-from pinpoint_methods.pinpoint.instance import Instance, galleries_of, open_instance, quotas
-from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, ranking_of
+from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, label_candidates
+from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
 
 NAMES = sorted(METHODS)
@@ -158,7 +158,7 @@ def keys_of(world: World, method: str, **changes: Any) -> dict[str, str]:
     request = world.request(method, **changes)
     keys: dict[str, str] = {}
     for stage in stages_of(request.method, request.params, request.context):
-        keys[stage.name] = recipe_key(stage.kind, stage.recipe_with(keys, request.context, 1))
+        keys[stage.name] = spec_key(stage.kind, stage.spec_with(keys, request.context, 1))
     return keys
 
 
@@ -196,11 +196,11 @@ class Found:
 
     def __init__(self, world: World, source: str, **changes: Any) -> None:
         done = world.train(stage="candidates", **changes)
-        shelf = world.context().stores
-        assert shelf is not None
+        store_lookup = world.context().stores
+        assert store_lookup is not None
         self.config = config_of(world.request(**changes).params)
         self.source, self.folder = source, done["candidates"].folder
-        self.store: FeatureStore = shelf.gallery(f"toy/{source}", "colours")
+        self.store: FeatureStore = store_lookup.gallery(f"toy/{source}", "colours")
         self.labels = np.load(done["splits"].folder / f"{source}.npy")
         self.galleries = galleries_of(done["gallery"].folder, SOURCES, "cpu")
         self.ids = np.array(self.store.table["id"].to_pylist())
@@ -210,8 +210,8 @@ class Found:
         rows: NDArray[np.int64] = np.load(self.folder / f"{self.source}.{name}.rows.npy")
         return rows
 
-    def asked(self, name: str) -> Asked:
-        return read_asked(self.folder, self.source, name, self.store, SOURCES, self.config)
+    def asked(self, name: str) -> QueryBatch:
+        return read_queries(self.folder, self.source, name, self.store, SOURCES, self.config)
 
 
 @pytest.fixture(scope="module", params=SOURCES)
@@ -254,13 +254,13 @@ def test_what_is_found_follows_the_rules_of_its_set(found: Found, name: str) -> 
         ids, authors = of_gallery(gallery, "id"), of_gallery(gallery, "author")
         for listed in asked.found[other].values():
             assert listed.shape == (len(rows), 32)
-            there = listed >= 0
-            assert not (there & (ids[listed] == found.ids[rows, None])).any()
-            by_author += int((there & (authors[listed] == found.authors[rows, None])).sum())
+            valid = listed >= 0
+            assert not (valid & (ids[listed] == found.ids[rows, None])).any()
+            by_author += int((valid & (authors[listed] == found.authors[rows, None])).sum())
             if found.source == other == "streetview":
                 places = found.store.coordinates()[rows].repeat(32, axis=0)
                 km = haversine_km(places, gallery.coordinates[listed.ravel()]).reshape(listed.shape)
-                assert (km[there] > 0.999).all()
+                assert (km[valid] > 0.999).all()
     assert (by_author > 0) == (name in ("held-open", "train-open"))
 
 
@@ -329,18 +329,18 @@ class Supported:
     def __init__(self, world: World, found: Found, name: str) -> None:
         config = config_of(world.request(galleries="both").params)
         support = world.train(stage="support")["support"].folder
-        self.instance = open_instance(config, found.source, found.galleries, support)
+        self.retriever = open_retriever(config, found.source, found.galleries, support)
         asked = found.asked(name)
-        self.masked = ranking_of(self.instance, asked).lists
+        self.masked = label_candidates(self.retriever, asked).lists
         nothing = dict.fromkeys(SOURCES, Exclusion())
-        self.open = ranking_of(self.instance, replace(asked, hidden=nothing)).lists
+        self.open = label_candidates(self.retriever, replace(asked, hidden=nothing)).lists
 
-    def of(self, lists: Lists, what: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def of(self, lists: CandidateBatch, what: str) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """A column of the support's gallery for every support row `(n, c, m)`, and which are there."""
-        parts = torch.split(lists.support, self.instance.slots.per_gallery, dim=1)
+        parts = torch.split(lists.support, self.retriever.slots.per_gallery, dim=1)
         columns = [
             of_gallery(gallery, what)[rows.numpy()]
-            for gallery, rows in zip(self.instance.support, parts, strict=True)
+            for gallery, rows in zip(self.retriever.support, parts, strict=True)
         ]
         return np.concatenate(columns, axis=1), lists.support.numpy() >= 0
 
@@ -351,10 +351,10 @@ def test_no_copy_no_photographer_and_no_kilometre_reaches_the_support(
 ) -> None:
     supported, rows = Supported(pinpoint_world, found, name), found.rows(name)
 
-    def reaching(lists: Lists, what: str, own: NDArray[Any]) -> NDArray[np.int64]:
+    def reaching(lists: CandidateBatch, what: str, own: NDArray[Any]) -> NDArray[np.int64]:
         """How often, by gallery of the candidate, a support row shares something with its query."""
-        values, there = supported.of(lists, what)
-        hits = (there & (values == own[:, None, None])).any(axis=2)
+        values, valid = supported.of(lists, what)
+        hits = (valid & (values == own[:, None, None])).any(axis=2)
         return np.array([half.sum() for half in np.split(hits, 2, axis=1)])
 
     for what, own in (("id", found.ids[rows]), ("author", found.authors[rows])):
@@ -368,13 +368,13 @@ def test_no_copy_no_photographer_and_no_kilometre_reaches_the_support(
         truth = found.store.coordinates()[rows]
         within = []
         for lists in (supported.masked, supported.open):
-            latitude, there = supported.of(lists, "latitude")
+            latitude, valid = supported.of(lists, "latitude")
             longitude, _ = supported.of(lists, "longitude")
             near = np.stack([latitude, longitude], axis=3).reshape(-1, 2)
-            far = truth.repeat(there[0].size, axis=0)
-            km = haversine_km(far, near).reshape(there.shape)
+            far = truth.repeat(valid[0].size, axis=0)
+            km = haversine_km(far, near).reshape(valid.shape)
             # Candidates that are photos have street view for support: the second half of the list is theirs.
-            within.append(int((there & (km < 0.999))[:, supported.instance.slots.per_gallery :].sum()))
+            within.append(int((valid & (km < 0.999))[:, supported.retriever.slots.per_gallery :].sum()))
         assert within[0] == 0
         assert within[1] > 0
 
@@ -494,33 +494,33 @@ def built(world: World, method: str, **changes: Any) -> Any:
 def test_a_copy_of_the_query_never_stands_among_its_support(
     trained: World, method: str, filtered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[tuple[Instance, Lists]] = []
-    made = Instance.lists
+    seen: list[tuple[SourceRetriever, CandidateBatch]] = []
+    made = SourceRetriever.lists
 
-    def watched(self: Instance, *given: Any) -> Lists:
+    def watched(self: SourceRetriever, *given: Any) -> CandidateBatch:
         found = made(self, *given)
         seen.append((self, found))
         return found
 
-    monkeypatch.setattr(Instance, "lists", watched)
+    monkeypatch.setattr(SourceRetriever, "lists", watched)
     answering = built(trained, method, author_filter=filtered)
-    shelf = trained.context().stores
-    assert shelf is not None
-    store = shelf.gallery("toy/photos", "colours")
+    store_lookup = trained.context().stores
+    assert store_lookup is not None
+    store = store_lookup.gallery("toy/photos", "colours")
     ids = store.table["id"].to_pylist()[:COPIES]
-    authors = tokens(store.table["author"].to_pylist()[:COPIES])
+    authors = hash_ids(store.table["author"].to_pylist()[:COPIES])
     features = torch.from_numpy(np.array(store.matrix[:COPIES]))
     for names in (ids, [f"renamed-{name}" for name in ids]):
-        answering.predict(Queries(tokens(names), authors, ["photos"] * COPIES, features))
+        answering.predict(Queries(hash_ids(names), authors, ["photos"] * COPIES, features))
     reached: list[int] = []
     people: list[int] = []
-    for instance, lists in seen:
-        parts = torch.split(lists.support, instance.slots.per_gallery, dim=1)
-        there = lists.support.numpy() >= 0
-        for hits, column, own in ((reached, "id", tokens(ids)), (people, "author", authors)):
-            near = zip(instance.support, parts, strict=True)
-            found = [tokens(gallery.table[column].to_pylist())[rows.numpy()] for gallery, rows in near]
-            hits.append(int((there & (np.concatenate(found, 1) == own[:, None, None])).sum()))
+    for retriever, lists in seen:
+        parts = torch.split(lists.support, retriever.slots.per_gallery, dim=1)
+        valid = lists.support.numpy() >= 0
+        for hits, column, own in ((reached, "id", hash_ids(ids)), (people, "author", authors)):
+            near = zip(retriever.support, parts, strict=True)
+            found = [hash_ids(gallery.table[column].to_pylist())[rows.numpy()] for gallery, rows in near]
+            hits.append(int((valid & (np.concatenate(found, 1) == own[:, None, None])).sum()))
     assert reached[0] == 0
     assert (reached[1] > 0) != filtered  # the filter would hide it whatever its name
     assert (people[0] > 0) != filtered
@@ -546,7 +546,7 @@ def test_each_state_of_the_author_filter_has_its_own_calibration(trained: World,
             assert states[FILTERED] != states[OPEN]
         for filtered, state in ((True, FILTERED), (False, OPEN)):
             _, model, calibration = built(trained, method, author_filter=filtered)._opened(source)
-            assert calibration == Calibration.of(states[state])
+            assert calibration == TemperatureScaling.of(states[state])
             assert (model is None) == ("no-reranker" in method)
 
 

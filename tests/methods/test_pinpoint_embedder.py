@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import unit_xyz
-from pinpoint_harness.training import Checkpoints, Making, Processes
+from pinpoint_harness.training import Checkpoints, Processes, StageContext
 from pinpoint_harness.types import Context
 from pinpoint_methods.common.training import Curve, curve_csv
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
@@ -115,13 +115,13 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
     assert 0 < rates[99] < 0.001
 
 
-def making(folder: Path, processes: Processes | None = None) -> Making:
+def stage_context(folder: Path, processes: Processes | None = None) -> StageContext:
     artifact = Artifact.begin(folder, "pinpoint-embedder", {"of": "the tests"})
 
     def truth(name: str) -> pd.DataFrame:
         raise AssertionError("no table is needed")
 
-    return Making(artifact, {}, Context(), truth, processes or Processes())
+    return StageContext(artifact, {}, Context(), truth, processes or Processes())
 
 
 class KilledError(Exception):
@@ -129,7 +129,7 @@ class KilledError(Exception):
 
 
 def finish(folder: Path, config: PinpointConfig = SMALL) -> dict[str, bytes]:
-    work = making(folder)
+    work = stage_context(folder)
     with work.artifact.work():
         files = make_embedder(work, config, 3, DATA, None)
     work.artifact.finish(files)
@@ -180,7 +180,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
     broken = {**DATA}
     features = DATA["photos"].features.clone()
     config = replace(SMALL, learning_rate=0.0)
-    work = making(tmp_path)
+    work = stage_context(tmp_path)
     with work.artifact.work():
         trainer = Trainer(config, broken, 3)
         step = trainer.step

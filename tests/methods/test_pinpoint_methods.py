@@ -16,7 +16,7 @@ from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import train_command
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.running import build_params
 from pinpoint_harness.training import open_stages, train
 from pinpoint_harness.training.stages import stages_of
@@ -92,9 +92,9 @@ def test_queries_next_to_gallery_rows_are_answered_by_their_own_source(world: Wo
 
 
 def test_raw_answers_with_the_nearest_raw_feature(world: World) -> None:
-    shelf = world.context().stores
-    assert shelf is not None
-    queries = shelf.gallery("toy/asked", "colours")
+    store_lookup = world.context().stores
+    assert store_lookup is not None
+    queries = store_lookup.gallery("toy/asked", "colours")
     gallery = world.train(TOP1)["gallery"]
     answers = world.run("pinpoint-top1-raw").predictions().set_index("id")
     for source in ("photos", "streetview"):
@@ -141,7 +141,7 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
     method = entry.load()(params, world.context())
     table = pq.read_table(gallery.folder / "photos.rows.parquet")
     features = method._galleries["photos"].matrix("raw")[:4]
-    key = tokens(table["id"].to_pylist()[:4])
+    key = hash_ids(table["id"].to_pylist()[:4])
     nobody = np.zeros(4, dtype=np.uint64)
     known, strange = (Queries(ids, nobody, ["photos"] * 4, features) for ids in (key, key + np.uint64(1)))
     own, other = (method.predict(queries).candidates for queries in (known, strange))
@@ -173,11 +173,11 @@ def test_what_was_made_from_something_else_is_refused_with_the_command(world: Wo
 
 
 def test_a_run_is_keyed_by_the_stages_and_not_by_where_they_lie(world: World) -> None:
-    recipe = read_json(world.run("pinpoint-top1-image").folder / "run.json")["recipe"]["parameters"]
+    spec = read_json(world.run("pinpoint-top1-image").folder / "run.json")["recipe"]["parameters"]
     gallery = world.train(TOP1)["gallery"]
-    assert recipe["stages"]["gallery"] == gallery.key
-    assert recipe["models"] is None
-    assert recipe["seed"] is None
+    assert spec["stages"]["gallery"] == gallery.key
+    assert spec["models"] is None
+    assert spec["seed"] is None
 
 
 def test_stages_made_on_another_machine_are_found_by_what_they_are(world: World) -> None:

@@ -12,29 +12,28 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.support.pinpoint_world import instance_of, one_thread, small, unit, write_galleries, write_gallery
+from tests.support.pinpoint_world import one_thread, retriever_of, small, unit, write_galleries, write_gallery
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion
-from pinpoint_harness.training import Checkpoints, Making
+from pinpoint_harness.training import Checkpoints, StageContext
 from pinpoint_harness.types import RADII_KM, Context
-from pinpoint_methods.common.candidates import CHANNELS, Lists
+from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch
 from pinpoint_methods.common.decoding import fit
 from pinpoint_methods.common.reranking import (
-    Ranking,
-    Standard,
+    FeatureStandardizer,
+    LabelledCandidates,
     accuracy,
     listwise_loss,
     margin_loss,
     radii_loss,
 )
 from pinpoint_methods.pinpoint import reranker_training as module
-from pinpoint_methods.pinpoint.candidate_search import Asked
+from pinpoint_methods.pinpoint.candidate_search import QueryBatch
 from pinpoint_methods.pinpoint.config import PinpointConfig
-from pinpoint_methods.pinpoint.instance import Instance
 from pinpoint_methods.pinpoint.reranker import (
     FeatureReranker,
     Reranker,
@@ -44,17 +43,18 @@ from pinpoint_methods.pinpoint.reranker import (
 )
 from pinpoint_methods.pinpoint.reranker_training import (
     RerankerTrainer,
-    ranking_of,
+    label_candidates,
     score_lists,
     train_reranker,
 )
+from pinpoint_methods.pinpoint.retriever import SourceRetriever
 
 QUERIES = 7
 
 
 class Small(NamedTuple):
-    instance: Instance
-    lists: Lists
+    retriever: SourceRetriever
+    lists: CandidateBatch
     model: Reranker
 
 
@@ -65,11 +65,11 @@ def galleries(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def found_by(instance: Instance, seed: int = 0) -> Lists:
+def found_by(retriever: SourceRetriever, seed: int = 0) -> CandidateBatch:
     """Random candidates; the second query's list is short, the third's empty."""
     random = np.random.default_rng(seed)
     found = []
-    for gallery in instance.galleries:
+    for gallery in retriever.galleries:
         rows = len(gallery.table)
         one = {c: np.stack([random.permutation(rows)[:4] for _ in range(QUERIES)]) for c in CHANNELS}
         one["image"][1, 1:] = -1
@@ -77,7 +77,7 @@ def found_by(instance: Instance, seed: int = 0) -> Lists:
             one[channel][2] = -1
         found.append(one)
     image, raw = (torch.from_numpy(unit(random, QUERIES, width)).half() for width in (8, 6))
-    return instance.lists(found, image, raw, [Exclusion()] * len(found))
+    return retriever.lists(found, image, raw, [Exclusion()] * len(found))
 
 
 def shaken(model: Reranker | FeatureReranker, seed: int = 1) -> Any:
@@ -91,32 +91,34 @@ def shaken(model: Reranker | FeatureReranker, seed: int = 1) -> Any:
 
 def made(folder: Path, **changes: Any) -> Small:
     config = small(**changes)
-    instance = instance_of(folder, config)
-    lists = found_by(instance)
+    retriever = retriever_of(folder, config)
+    lists = found_by(retriever)
     torch.manual_seed(0)
-    return Small(instance, lists, shaken(Reranker(config, 8, lists.features.shape[2])))
+    return Small(retriever, lists, shaken(Reranker(config, 8, lists.features.shape[2])))
 
 
-def permuted(lists: Lists, order: Tensor) -> Lists:
+def permuted(lists: CandidateBatch, order: Tensor) -> CandidateBatch:
     """The candidates of a list in another order, whatever their slots."""
-    names = ("row", "there", "scores", "xyz", "support", "support_facts", "features")
+    names = ("row", "valid", "scores", "xyz", "support", "support_facts", "features")
     return replace(lists, **{name: getattr(lists, name)[:, order] for name in names})
 
 
 class Case(NamedTuple):
-    lists: Lists
+    lists: CandidateBatch
     km: Tensor
     scores: Tensor  # minus infinity where a slot is empty, as all rerankers have it
     given: Tensor  # before that
 
 
-def case(there: Sequence[Sequence[bool]], km: Sequence[Sequence[float]], seed: int = 0) -> Case:
+def case(valid: Sequence[Sequence[bool]], km: Sequence[Sequence[float]], seed: int = 0) -> Case:
     """Lists of which only presence and distances count."""
-    here = torch.tensor(there)
+    here = torch.tensor(valid)
     n, c = here.shape
     none = torch.zeros(n, c, 0)
     rows = torch.zeros(n, c, dtype=torch.int64)
-    lists = Lists(torch.zeros(n, 1), rows, here, none, torch.zeros(n, c, 3), rows[..., None], none, none)
+    lists = CandidateBatch(
+        torch.zeros(n, 1), rows, here, none, torch.zeros(n, c, 3), rows[..., None], none, none
+    )
     given = torch.randn(n, c, generator=torch.Generator().manual_seed(seed)).requires_grad_()
     return Case(lists, torch.tensor(km), given.masked_fill(~here, -torch.inf), given)
 
@@ -138,8 +140,8 @@ HARD = (
 def test_the_margin_loss_pushes_down_what_lies_farther_than_the_nearest() -> None:
     lists, km, scores, _ = case(*HARD)
     terms = []
-    for there, away, score in zip(*(part.tolist() for part in (lists.there, km, scores)), strict=True):
-        listed = [slot for slot in range(4) if there[slot]]
+    for valid, away, score in zip(*(part.tolist() for part in (lists.valid, km, scores)), strict=True):
+        listed = [slot for slot in range(4) if valid[slot]]
         if not listed:
             continue
         best = min(listed, key=lambda slot: away[slot])
@@ -158,8 +160,8 @@ def test_the_margin_loss_leaves_alone_what_lies_where_the_nearest_does() -> None
 def test_the_listwise_loss_is_a_cross_entropy_against_the_shares_of_the_radii() -> None:
     lists, km, scores, _ = case(*HARD)
     terms = []
-    for there, away, score in zip(*(part.tolist() for part in (lists.there, km, scores)), strict=True):
-        listed = [slot for slot in range(4) if there[slot]]
+    for valid, away, score in zip(*(part.tolist() for part in (lists.valid, km, scores)), strict=True):
+        listed = [slot for slot in range(4) if valid[slot]]
         share = {slot: sum(away[slot] < radius for radius in RADII_KM) / 5 for slot in listed}
         if not any(share.values()):
             continue
@@ -175,13 +177,13 @@ def test_the_listwise_loss_is_a_cross_entropy_against_the_shares_of_the_radii() 
 def test_the_loss_of_the_radii_is_how_unlikely_it_was_to_find_the_truth_within_each() -> None:
     lists, km, one, _ = case(*HARD)
     own = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(3))
-    for scores in (one, own.masked_fill(~lists.there[..., None], -torch.inf)):
+    for scores in (one, own.masked_fill(~lists.valid[..., None], -torch.inf)):
         losses = []
         for number, radius in enumerate(RADII_KM):
             terms = []
             mine = scores if scores.ndim == 2 else scores[..., number]
-            for there, away, score in zip(*(part.tolist() for part in (lists.there, km, mine)), strict=True):
-                listed = [slot for slot in range(4) if there[slot]]
+            for valid, away, score in zip(*(part.tolist() for part in (lists.valid, km, mine)), strict=True):
+                listed = [slot for slot in range(4) if valid[slot]]
                 right = [slot for slot in listed if away[slot] < radius]
                 if right:
                     total = sum(math.exp(score[slot]) for slot in listed)
@@ -198,7 +200,7 @@ def test_empty_slots_and_lists_leave_losses_and_gradients_finite(loss: Any, rows
     (gradient,) = torch.autograd.grad(found, given)
     assert torch.isfinite(found)
     assert torch.isfinite(gradient).all()
-    assert not gradient[~lists.there].any()
+    assert not gradient[~lists.valid].any()
 
 
 @pytest.mark.parametrize(
@@ -209,11 +211,11 @@ def test_a_network_s_gradients_are_finite_whatever_is_missing(
     galleries: Path, kind: str, changes: dict[str, Any]
 ) -> None:
     config = small(reranker=kind, **changes)
-    instance = instance_of(galleries, config)
-    lists = found_by(instance)
+    retriever = retriever_of(galleries, config)
+    lists = found_by(retriever)
     model = build_reranker(config, 8, lists.features.shape[2])
     km = torch.rand(lists.row.shape, generator=torch.Generator().manual_seed(0)) * 3000
-    module.loss_of(config, model(lists, instance), Ranking(lists, km)).backward()  # type: ignore[no-untyped-call]
+    module.loss_of(config, model(lists, retriever), LabelledCandidates(lists, km)).backward()  # type: ignore[no-untyped-call]
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
     assert any(gradient.any() for gradient in gradients)
@@ -221,7 +223,7 @@ def test_a_network_s_gradients_are_finite_whatever_is_missing(
 
 def test_support_is_pooled_by_one_head_of_ordinary_attention(galleries: Path) -> None:
     """Keys and values of their own change nothing: they fold into the query's and the token's weights."""
-    instance, lists, model = made(galleries, support_used=6)
+    retriever, lists, model = made(galleries, support_used=6)
     assert {*(lists.support >= 0).sum(dim=2).flatten().tolist()} == {0, 4, 6}
     random = torch.Generator().manual_seed(5)
     query, key, value, out = (torch.randn(8, 8, generator=random) for _ in range(4))
@@ -230,7 +232,7 @@ def test_support_is_pooled_by_one_head_of_ordinary_attention(galleries: Path) ->
         model.pool.weight.copy_(key.T @ query / math.sqrt(8))
         model.support.weight[:, :8] = last @ out @ value
     facts = model.standard(torch.cat([lists.scores, lists.support_facts], 2))[..., 3:]
-    token = model._support(lists, instance, facts)
+    token = model._support(lists, retriever, facts)
     matrix = torch.from_numpy(np.load(galleries / "streetview.image.npy")).float()
     alone = 0
     for n in range(QUERIES):
@@ -249,30 +251,30 @@ def test_support_is_pooled_by_one_head_of_ordinary_attention(galleries: Path) ->
 
 
 def test_without_context_layers_a_score_does_not_depend_on_the_other_candidates(galleries: Path) -> None:
-    instance, lists, model = made(galleries)
-    scores = model(lists, instance)
-    there = lists.there.clone()
-    there[:, 1:] = False
+    retriever, lists, model = made(galleries)
+    scores = model(lists, retriever)
+    valid = lists.valid.clone()
+    valid[:, 1:] = False
     others = replace(
         lists,
-        there=there,
-        row=lists.row.where(there, 0),
-        xyz=lists.xyz.where(there[..., None], 1.0),
-        scores=lists.scores.where(there[..., None], 0.5),
+        valid=valid,
+        row=lists.row.where(valid, 0),
+        xyz=lists.xyz.where(valid[..., None], 1.0),
+        scores=lists.scores.where(valid[..., None], 0.5),
     )
-    alone = model(others, instance)
+    alone = model(others, retriever)
     assert torch.equal(alone[:, 0], scores[:, 0])
     assert torch.isneginf(alone[:, 1:]).all()
 
 
-@pytest.mark.parametrize("what", ["there", "xyz", "scores"])
+@pytest.mark.parametrize("what", ["valid", "xyz", "scores"])
 def test_with_context_layers_a_score_depends_on_who_else_is_there(galleries: Path, what: str) -> None:
-    instance, lists, model = made(galleries, context_layers=1)
-    scores = model(lists, instance)
+    retriever, lists, model = made(galleries, context_layers=1)
+    scores = model(lists, retriever)
     changed = getattr(lists, what).clone()
-    changed[:, 3] = False if what == "there" else changed[:, 4].flip(-1)
-    other = model(replace(lists, **{what: changed}), instance)
-    listed = lists.there[:, 0] & lists.there[:, 3]
+    changed[:, 3] = False if what == "valid" else changed[:, 4].flip(-1)
+    other = model(replace(lists, **{what: changed}), retriever)
+    listed = lists.valid[:, 0] & lists.valid[:, 3]
     assert listed.any()
     # Only some are brought into another radius by another place.
     assert (other != scores)[listed, 0].float().mean() >= (0.3 if what == "xyz" else 1.0)
@@ -283,38 +285,38 @@ def test_with_context_layers_a_score_depends_on_who_else_is_there(galleries: Pat
 def test_candidates_in_another_order_have_their_scores_in_that_order(
     galleries: Path, changes: dict[str, Any]
 ) -> None:
-    instance, lists, model = made(galleries, **changes)
+    retriever, lists, model = made(galleries, **changes)
     order = torch.tensor([5, 2, 7, 0, 1, 6, 3, 4])
-    found = model(permuted(lists, order), instance)
-    torch.testing.assert_close(found, model(lists, instance)[:, order], rtol=0, atol=2e-5)
+    found = model(permuted(lists, order), retriever)
+    torch.testing.assert_close(found, model(lists, retriever)[:, order], rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("changes", [{}, {"context_layers": 1}, {"list_features": True}])
 def test_a_list_alone_has_the_scores_it_has_among_seven(galleries: Path, changes: dict[str, Any]) -> None:
-    instance, lists, model = made(galleries, **changes)
-    scores = model(lists, instance)
+    retriever, lists, model = made(galleries, **changes)
+    scores = model(lists, retriever)
     for query in range(QUERIES):
-        alone = model(lists.take(slice(query, query + 1)), instance)
+        alone = model(lists.take(slice(query, query + 1)), retriever)
         torch.testing.assert_close(alone[0], scores[query], rtol=1e-6, atol=1e-6)
-        filled = model(lists.take(torch.tensor([query] * QUERIES)), instance)
+        filled = model(lists.take(torch.tensor([query] * QUERIES)), retriever)
         # At one shape it is the same to the last digit, whoever the neighbours are.
         place = torch.tensor([(query + shift) % QUERIES for shift in range(QUERIES)])
-        turned = model(lists.take(place), instance)
+        turned = model(lists.take(place), retriever)
         assert torch.equal(turned[0], filled[0])
 
 
 def test_every_token_and_fact_that_is_switched_on_counts(galleries: Path) -> None:
     full = made(galleries)
-    scores = full.model(full.lists, full.instance)
-    seen = full.lists.there & torch.isfinite(scores)
+    scores = full.model(full.lists, full.retriever)
+    seen = full.lists.valid & torch.isfinite(scores)
     for name in ("scores", "support_facts", "query"):
         part = getattr(full.lists, name)
         changed = replace(full.lists, **{name: part.flip(-1)})
-        assert ((full.model(changed, full.instance) != scores) & seen).any(), name
+        assert ((full.model(changed, full.retriever) != scores) & seen).any(), name
     # Neither hand-made features nor places are read by the paper's reranker.
     for name in ("features", "xyz"):
         changed = replace(full.lists, **{name: getattr(full.lists, name) + 1})
-        assert torch.equal(full.model(changed, full.instance), scores)
+        assert torch.equal(full.model(changed, full.retriever), scores)
 
 
 @pytest.mark.parametrize(
@@ -326,61 +328,61 @@ def test_a_token_switched_off_has_no_weights_and_no_place(galleries: Path, token
     changed = made(galleries, **{token: "none" if token == "support" else False})
     assert hasattr(full.model, missing)
     assert not hasattr(changed.model, missing)
-    assert full.model.read(full.lists, full.instance).shape[1] == 4
-    assert changed.model.read(changed.lists, changed.instance).shape[1] == 3
+    assert full.model.read(full.lists, full.retriever).shape[1] == 4
+    assert changed.model.read(changed.lists, changed.retriever).shape[1] == 3
 
 
 def test_an_untrained_reranker_ranks_as_the_retrieval_does(galleries: Path) -> None:
     config = small(retrieval_raw=0.3)
-    instance = instance_of(galleries, config)
-    lists = found_by(instance)
+    retriever = retriever_of(galleries, config)
+    lists = found_by(retriever)
     model = Reranker(config, 8, lists.features.shape[2]).eval()
-    found, expected = model(lists, instance), retrieval_scores(lists, config)
-    there = lists.there
-    constant = (found - expected)[there]
+    found, expected = model(lists, retriever), retrieval_scores(lists, config)
+    valid = lists.valid
+    constant = (found - expected)[valid]
     torch.testing.assert_close(constant, constant[:1].expand(len(constant)), rtol=0, atol=1e-5)
     by_hand = lists.scores @ torch.tensor([1.0, 0.3, 0.7])
-    torch.testing.assert_close(expected[there], by_hand[there])
-    assert torch.isneginf(expected[~there]).all()
+    torch.testing.assert_close(expected[valid], by_hand[valid])
+    assert torch.isneginf(expected[~valid]).all()
 
 
 def test_with_a_score_for_each_radius_an_untrained_reranker_is_the_retrieval_calibrated(
     galleries: Path,
 ) -> None:
     config = small(ranking_loss="radii")
-    instance = instance_of(galleries, config)
-    lists = found_by(instance)
+    retriever = retriever_of(galleries, config)
+    lists = found_by(retriever)
     km = torch.rand(lists.row.shape, generator=torch.Generator().manual_seed(0)) * 3000
-    trainer = RerankerTrainer(config, instance, Ranking(lists, km), seed=0)
+    trainer = RerankerTrainer(config, retriever, LabelledCandidates(lists, km), seed=0)
     model = trainer.model.eval()
     assert isinstance(model, Reranker)
-    found, there = model(lists, instance), lists.there
-    assert found.shape == (*there.shape, 5)
-    assert torch.isneginf(found[~there]).all()
+    found, valid = model(lists, retriever), lists.valid
+    assert found.shape == (*valid.shape, 5)
+    assert torch.isneginf(found[~valid]).all()
     retrieval = retrieval_sum(model.similar(lists), config)
-    fitted = fit(lists, retrieval.masked_fill(~there, -torch.inf), km)
+    fitted = fit(lists, retrieval.masked_fill(~valid, -torch.inf), km)
     for number, temperature in enumerate(fitted.temperature):
-        constant = (found[..., number] - retrieval / max(temperature, 0.05))[there]
+        constant = (found[..., number] - retrieval / max(temperature, 0.05))[valid]
         torch.testing.assert_close(constant, constant[:1].expand(len(constant)), rtol=0, atol=1e-4)
 
 
 def test_the_feature_reranker_sees_hand_made_features_only(galleries: Path) -> None:
     config = small(reranker="features")
-    instance = instance_of(galleries, config)
-    lists = found_by(instance)
+    retriever = retriever_of(galleries, config)
+    lists = found_by(retriever)
     model = shaken(build_reranker(config, 8, lists.features.shape[2]))
     assert isinstance(model, FeatureReranker)
     widths = [layer.out_features for layer in model.layers.children() if isinstance(layer, nn.Linear)]
     assert widths == [64, 64, 1]
     blind = replace(lists, query=lists.query * 0, scores=lists.scores * 0, support=lists.support * 0 - 1)
-    assert torch.equal(model(blind, instance), model(lists, instance))
+    assert torch.equal(model(blind, retriever), model(lists, retriever))
     other = replace(lists, features=lists.features + 1)
-    assert not torch.equal(model(other, instance), model(lists, instance))
+    assert not torch.equal(model(other, retriever), model(lists, retriever))
 
 
 def test_numbers_are_brought_to_mean_zero_and_deviation_one() -> None:
     values = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 9, 0.0]) + 4
-    standard = Standard(3)
+    standard = FeatureStandardizer(3)
     standard.measure(values)
     out = standard(values)
     torch.testing.assert_close(out.mean(dim=0), torch.zeros(3), rtol=0, atol=1e-4)
@@ -390,8 +392,8 @@ def test_numbers_are_brought_to_mean_zero_and_deviation_one() -> None:
 
 def test_accuracy_counts_a_list_without_candidates_as_a_miss() -> None:
     lists, km, *_ = case([[T, T], [T, T], [F, F], [T, T]], [[0.5, 9e3], [30, 9e3], [0, 0], [9e3, 0.5]])
-    scores = torch.tensor([[2.0, 1.0]] * 4).masked_fill(~lists.there, -torch.inf)
-    found = accuracy(Ranking(lists, km), scores)
+    scores = torch.tensor([[2.0, 1.0]] * 4).masked_fill(~lists.valid, -torch.inf)
+    found = accuracy(LabelledCandidates(lists, km), scores)
     assert found == {"1km": 0.25, "25km": 0.25, "200km": 0.5, "750km": 0.5, "2500km": 0.5, "mean": 0.4}
 
 
@@ -401,8 +403,8 @@ def test_accuracy_counts_a_list_without_candidates_as_a_miss() -> None:
 class Leaky(NamedTuple):
     """Queries that nothing but a copy of themselves, in the support of the right candidate, gives away."""
 
-    instance: Instance
-    asked: Asked
+    retriever: SourceRetriever
+    asked: QueryBatch
 
 
 CANDIDATES, LISTS = 6, 320
@@ -432,20 +434,20 @@ def leaky(tmp_path_factory: pytest.TempPathFactory) -> Leaky:
     np.save(folder / "streetview.support.npy", np.full((len(ids), 64), -1, dtype=np.int32))
     config = small(candidates_image=CANDIDATES, candidates_raw=0, candidates_location=0, support_used=64)
     config = replace(config, reranker_epochs=6, reranker_batch=32, reranker_learning_rate=1e-2)
-    own = Exclusion(own_key=tokens([f"query-{n}" for n in range(LISTS)]))
+    own = Exclusion(own_key=hash_ids([f"query-{n}" for n in range(LISTS)]))
     half = torch.from_numpy(queries).half()
     raw = torch.from_numpy(unit(random, LISTS, 6)).half()
     found_here = {c: found.astype(np.int32) for c in CHANNELS}
-    asked = Asked(half, raw, places[right], {"photos": found_here}, {"photos": own, "streetview": own})
-    return Leaky(instance_of(folder, config), asked)
+    asked = QueryBatch(half, raw, places[right], {"photos": found_here}, {"photos": own, "streetview": own})
+    return Leaky(retriever_of(folder, config), asked)
 
 
 @one_thread()
-def held_accuracy(leaky: Leaky, asked: Asked) -> float:
+def held_accuracy(leaky: Leaky, asked: QueryBatch) -> float:
     """Of a reranker trained on three quarters of the lists, the accuracy on the rest."""
-    ranking = ranking_of(leaky.instance, asked)
+    ranking = label_candidates(leaky.retriever, asked)
     train, held = ranking.take(torch.arange(240)), ranking.take(torch.arange(240, LISTS))
-    _, curve = train_reranker(leaky.instance.config, leaky.instance, train, held, 0, "test")
+    _, curve = train_reranker(leaky.retriever.config, leaky.retriever, train, held, 0, "test")
     return max(row["1km"] for row in curve[1:])
 
 
@@ -457,11 +459,13 @@ def test_a_copy_of_the_query_in_its_support_would_be_seen_and_is_masked(leaky: L
     assert leaked > 0.7
 
 
-def split(leaky: Leaky, config: PinpointConfig) -> tuple[Instance, Ranking, Ranking]:
+def split(
+    leaky: Leaky, config: PinpointConfig
+) -> tuple[SourceRetriever, LabelledCandidates, LabelledCandidates]:
     nothing = dict.fromkeys(leaky.asked.hidden, Exclusion())
-    ranking = ranking_of(leaky.instance, replace(leaky.asked, hidden=nothing))
+    ranking = label_candidates(leaky.retriever, replace(leaky.asked, hidden=nothing))
     held = ranking.take(torch.arange(240, LISTS))
-    return leaky.instance, ranking.take(torch.arange(100)), held
+    return leaky.retriever, ranking.take(torch.arange(100)), held
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -470,14 +474,14 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 @one_thread()
 def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky) -> None:
-    config = replace(leaky.instance.config, reranker_learning_rate=0.05)  # that the passes differ
-    instance, train, held = split(leaky, config)
-    best, curve = train_reranker(config, instance, train, held, 0, "test")
+    config = replace(leaky.retriever.config, reranker_learning_rate=0.05)  # that the passes differ
+    retriever, train, held = split(leaky, config)
+    best, curve = train_reranker(config, retriever, train, held, 0, "test")
     assert [row["epoch"] for row in curve] == [0, 1, 2, 3, 4, 5, 6]
     assert len({row["mean"] for row in curve[1:]}) > 1
     model = build_reranker(config, 8, train.lists.features.shape[2])
     model.load_state_dict(best)
-    scores = score_lists(model.eval(), instance, held.lists)
+    scores = score_lists(model.eval(), retriever, held.lists)
     assert accuracy(held, scores)["mean"] == max(row["mean"] for row in curve[1:])
     before = accuracy(held, retrieval_scores(held.lists, config))
     assert {name: curve[0][name] for name in before} == before
@@ -485,26 +489,26 @@ def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky
 
 @one_thread()
 def test_with_the_loss_of_the_radii_the_weights_kept_are_those_of_the_lowest_loss_on_c(leaky: Leaky) -> None:
-    config = replace(leaky.instance.config, reranker_learning_rate=0.05, ranking_loss="radii")
-    instance, train, held = split(leaky, config)
-    best, curve = train_reranker(config, instance, train, held, 0, "test")
+    config = replace(leaky.retriever.config, reranker_learning_rate=0.05, ranking_loss="radii")
+    retriever, train, held = split(leaky, config)
+    best, curve = train_reranker(config, retriever, train, held, 0, "test")
     losses = [row["held_loss"] for row in curve[1:]]
     assert len(set(losses)) > 1
     model = build_reranker(config, 8, train.lists.features.shape[2])
     model.load_state_dict(best)
-    scores = score_lists(model.eval(), instance, held.lists)
+    scores = score_lists(model.eval(), retriever, held.lists)
     assert float(radii_loss(scores, held.lists, held.km)) == min(losses)
 
 
 @one_thread()
 def test_the_seed_decides_the_weights_and_nothing_outside_does(leaky: Leaky) -> None:
-    config = replace(leaky.instance.config, reranker_epochs=1)
-    instance, train, held = split(leaky, config)
-    first, _ = train_reranker(config, instance, train, held, 3, "test")
+    config = replace(leaky.retriever.config, reranker_epochs=1)
+    retriever, train, held = split(leaky, config)
+    first, _ = train_reranker(config, retriever, train, held, 3, "test")
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    again, _ = train_reranker(config, instance, train, held, 3, "test")
-    other, _ = train_reranker(config, instance, train, held, 4, "test")
+    again, _ = train_reranker(config, retriever, train, held, 3, "test")
+    other, _ = train_reranker(config, retriever, train, held, 4, "test")
     assert same(first, again)
     assert not same(first, other)
     assert torch.equal(torch.get_rng_state(), state)
@@ -514,11 +518,11 @@ def test_the_seed_decides_the_weights_and_nothing_outside_does(leaky: Leaky) -> 
 def test_a_training_that_is_killed_goes_on_to_the_same_weights(
     leaky: Leaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = replace(leaky.instance.config, reranker_epochs=4)
-    instance, train, held = split(leaky, config)
-    whole = train_reranker(config, instance, train, held, 0, "photos")
+    config = replace(leaky.retriever.config, reranker_epochs=4)
+    retriever, train, held = split(leaky, config)
+    whole = train_reranker(config, retriever, train, held, 0, "photos")
     artifact = Artifact.begin(tmp_path, "test", {"a": 1})
-    keep = Checkpoints(Making(artifact, {}, Context(), truth=lambda name: pytest.fail(name)))
+    keep = Checkpoints(StageContext(artifact, {}, Context(), truth=lambda name: pytest.fail(name)))
     epoch = RerankerTrainer.epoch
 
     passes: list[int] = []
@@ -533,21 +537,21 @@ def test_a_training_that_is_killed_goes_on_to_the_same_weights(
     monkeypatch.setattr(RerankerTrainer, "epoch", watched)
     with artifact.work():
         with pytest.raises(KeyboardInterrupt):
-            train_reranker(config, instance, train, held, 0, "photos", keep)
-        resumed = train_reranker(config, instance, train, held, 0, "photos", keep)
+            train_reranker(config, retriever, train, held, 0, "photos", keep)
+        resumed = train_reranker(config, retriever, train, held, 0, "photos", keep)
         assert passes == [2, 3]
         assert same(resumed[0], whole[0])
         assert str(resumed[1]) == str(whole[1])
         # What was left by the training of one instance is no beginning for another.
-        train_reranker(config, instance, train, held, 0, "streetview", keep)
+        train_reranker(config, retriever, train, held, 0, "streetview", keep)
         assert passes == [2, 3, 0, 1, 2, 3]
 
 
 def test_support_facts_know_a_copy_by_its_similarity(leaky: Leaky) -> None:
     """The mask leaves no support row with the query's own embedding, though the table holds one."""
-    masked = ranking_of(leaky.instance, leaky.asked).lists
+    masked = label_candidates(leaky.retriever, leaky.asked).lists
     nothing = dict.fromkeys(leaky.asked.hidden, Exclusion())
-    open_ = ranking_of(leaky.instance, replace(leaky.asked, hidden=nothing)).lists
+    open_ = label_candidates(leaky.retriever, replace(leaky.asked, hidden=nothing)).lists
     copies: NDArray[Any] = (open_.support_facts[..., 0] > 0.999).any(dim=1).numpy()
     assert copies.all()
     assert not (masked.support_facts[..., 0] > 0.999).any()

@@ -24,7 +24,7 @@ from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.training import TrainRequest, train
-from pinpoint_harness.training.stages import Finished
+from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.common.head import degrees_of
 from pinpoint_methods.common.training import Trainer
@@ -73,7 +73,7 @@ def test_degrees_are_those_that_xyz_was_made_from_whatever_the_length() -> None:
 
 
 @dataclass
-class Shelf:
+class StoreLookup:
     """One store, whatever is asked for."""
 
     store: FeatureStore
@@ -113,11 +113,11 @@ class Toy:
             write_matrix_header(stream, *half.shape)
             stream.write(half.tobytes())
 
-        recipe = {"imported": "toy", "dataset_hash": truth_hash(truth)}
-        record = {"dataset": "toy", "backbone": "toy", "rows": 900, "width": 16, "recipe": recipe}
-        artifact = Artifact.begin(folder / "stores", "features", recipe)
+        spec = {"imported": "toy", "dataset_hash": truth_hash(truth)}
+        record = {"dataset": "toy", "backbone": "toy", "rows": 900, "width": 16, "recipe": spec}
+        artifact = Artifact.begin(folder / "stores", "features", spec)
         artifact.finish(store_files(truth, {}, write, record))
-        self.context = Context(stores=Shelf(FeatureStore.open(artifact.folder)))
+        self.context = Context(stores=StoreLookup(FeatureStore.open(artifact.folder)))
 
     def params(self, **changes: Any) -> Any:
         given = {
@@ -126,7 +126,7 @@ class Toy:
         }  # fmt: skip
         return params.build(Regression.Params, given | changes, "regression")
 
-    def train(self, fresh: bool = False, **changes: Any) -> Finished:
+    def train(self, fresh: bool = False, **changes: Any) -> StageOutput:
         chosen = self.params(**changes)
         entry = load_registry().method("regression")
         request = TrainRequest(entry, chosen, self.context, chosen.models, _no_truth, None, fresh)

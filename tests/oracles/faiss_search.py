@@ -17,7 +17,7 @@ import torch
 
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.search import exact, kernels
-from pinpoint_harness.search.engine import drive
+from pinpoint_harness.search.engine import run_search
 from pinpoint_harness.search.scan import Outcome, Task
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def search_faiss(
     exclusion: Exclusion | None = None,
 ) -> SearchResult:
     """The answer of `search`, to the bit; queries that exclude too many rows are settled without FAISS."""
-    return drive(indexes.gallery, queries, k, exclusion, partial(_over_fetch, indexes))
+    return run_search(indexes.gallery, queries, k, exclusion, partial(_over_fetch, indexes))
 
 
 def _over_fetch(
@@ -93,11 +93,14 @@ def _over_fetch(
     row_kept = torch.from_numpy(rows.ravel()[kept].astype(np.int64)).to(device)
     certain = exact.exact_scores(channel, vectors, query_kept, row_kept)
     rank = row_kept if task.rank is None else task.rank[row_kept]
-    keys, best, counts = exact.leaders(query_kept, exact.order_key(certain, rank), row_kept, shape)
+    keys, best, counts = exact.topk_per_query(query_kept, exact.order_key(certain, rank), row_kept, shape)
     open_queries = torch.zeros(len(vectors), dtype=torch.bool, device=device)
     if fetched < count:
         # Whatever was not fetched scores at most the last that was, give or take float32's error.
-        beyond = torch.from_numpy(scores[:, -1]).to(device).double() + kernels.settle(channel, vectors).error
+        beyond = (
+            torch.from_numpy(scores[:, -1]).to(device).double()
+            + kernels.rescoring_kernel(channel, vectors).error
+        )
         kth = exact.scores_of(keys[:, -1]).double()
         open_queries = (counts < task.k) | ~(kth - kth.abs() * 2.0**-23 > beyond)
     (uncertified,) = torch.nonzero(open_queries, as_tuple=True)

@@ -124,14 +124,14 @@ def test_columns_of_a_file_without_header_are_chosen_by_number(tmp_path: Path) -
 
 def test_a_file_without_header_asks_for_the_numbers(tmp_path: Path) -> None:
     error = refused("a.jpg,1,2\n", tmp_path)
-    assert "no column for: id, latitude, longitude" in error.asked
+    assert "no column for: id, latitude, longitude" in error.problem
     assert error.found == "3 columns without a header; the first row is a.jpg, 1, 2"
     assert error.fix == "choose the columns: id=NUMBER latitude=NUMBER longitude=NUMBER, counted from 0"
 
 
 def test_a_lacking_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     error = refused("id,lat,y\na,1,2\n", tmp_path)
-    assert error.asked.endswith("has no column for: longitude")
+    assert error.problem.endswith("has no column for: longitude")
     assert error.found == "the columns id, lat, y"
     assert error.fix == "choose the columns: longitude=NAME"
 
@@ -225,14 +225,14 @@ def test_the_authors_im2gps_gets_wrong_are_corrected_and_noted(tmp_path: Path) -
 
 def test_duplicate_ids_are_named_side_by_side_with_their_lines(tmp_path: Path) -> None:
     error = refused("IMG_ID,LAT,LON\n1.jpg,1,2\n2.jpg,1,2\naa/bb/1.jpg,5,6\n", tmp_path, FLICKR)
-    assert "2 of 3 ids occur more than once" in error.asked
+    assert "2 of 3 ids occur more than once" in error.problem
     assert error.found == "line 2: '1.jpg', line 4: 'aa/bb/1.jpg'"
 
 
 @pytest.mark.parametrize("name", ["1.2079554696396e+15", "1.20796E+15", "12079554.0", "4E+15", "5."])
 def test_an_id_that_was_a_float_is_refused(tmp_path: Path, name: str) -> None:
     error = refused(f"id,lat,lon\na,1,2\n{name},1,2\n", tmp_path)
-    assert "floating point" in error.asked
+    assert "floating point" in error.problem
     assert error.found == f"line 3: '{name}'"
 
 
@@ -256,14 +256,14 @@ def test_a_row_without_id_is_refused(tmp_path: Path) -> None:
 
 def test_a_flickr_set_refuses_other_names(tmp_path: Path) -> None:
     error = refused("id,lat,lon\n1.jpg,1,2\nphoto.jpg,3,4\n", tmp_path, FLICKR)
-    assert "1 of 2 ids hold no Flickr photo number" in error.asked
+    assert "1 of 2 ids hold no Flickr photo number" in error.problem
     assert error.found == "line 3: 'photo.jpg'"
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "nan", "inf", "north", "1.2.3", "0x10", "--1"])
 def test_a_row_without_coordinate_is_refused_with_line_and_id(tmp_path: Path, cell: str) -> None:
     error = refused(f"id,lat,lon\na,1,2\n\nb,{cell},4\n", tmp_path)
-    assert "1 of 2 rows have no usable coordinate" in error.asked
+    assert "1 of 2 rows have no usable coordinate" in error.problem
     assert error.found == f"line 4: 'b' ({cell}, 4)"
 
 
@@ -291,15 +291,15 @@ def test_the_edges_of_the_globe_belong_to_it(tmp_path: Path, lat: str, lon: str)
 
 def test_a_coordinate_off_the_globe_is_refused(tmp_path: Path) -> None:
     error = refused("id,lat,lon\na,1,-100\nb,90.001,150\nc,1,-180.5\n", tmp_path)
-    assert "2 of 3 coordinates are out of range" in error.asked
+    assert "2 of 3 coordinates are out of range" in error.problem
     assert error.found == "line 3: 'b' (90.001, 150), line 4: 'c' (1, -180.5)"
 
 
 def test_exchanged_axes_are_recognised_and_never_scored(tmp_path: Path) -> None:
     swapped = "IMG_ID,LON,LAT\n1.jpg,48.85,2.35\n2.jpg,-33.87,151.21\n3.jpg,40.71,-74.0\n"
     error = refused(swapped, tmp_path, FLICKR)
-    assert "1 of 3 latitudes lie beyond 90 degrees" in error.asked
-    assert "2018-2020" in error.asked
+    assert "1 of 3 latitudes lie beyond 90 degrees" in error.problem
+    assert "2018-2020" in error.problem
     assert "latitude=LON longitude=LAT" in str(error.fix)
     # Said explicitly, it is read the other way round.
     frame = read(swapped, tmp_path, FLICKR, latitude="LON", longitude="LAT").frame
@@ -308,7 +308,7 @@ def test_exchanged_axes_are_recognised_and_never_scored(tmp_path: Path) -> None:
 
 def test_longitudes_from_0_to_360_are_explained_and_not_converted(tmp_path: Path) -> None:
     error = refused("id,lat,lon\na,1,350\nb,2,10\n", tmp_path)
-    assert "from 0 to 360" in error.asked
+    assert "from 0 to 360" in error.problem
     assert error.found == "line 2: 'a' (1, 350)"
 
 
@@ -391,7 +391,7 @@ def test_a_refusal_is_raised_before_the_columns_are_looked_at(tmp_path: Path) ->
     spec = replace(VERBATIM, refusals=(Refusal("a well-known wrong file", "get the right one", is_odd),))
     error = refused("name,x\nodd,1\n", tmp_path, spec)
     assert (error.found, error.fix) == ("a well-known wrong file", "get the right one")
-    assert "not the truth of toy" in error.asked
+    assert "not the truth of toy" in error.problem
 
 
 def test_a_refusal_can_go_by_the_number_of_rows(tmp_path: Path) -> None:

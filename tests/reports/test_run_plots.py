@@ -27,7 +27,7 @@ from pinpoint_harness.images.decode import decode
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.reports.contact_sheet import fit_square
 from pinpoint_harness.reports.maps import png
-from pinpoint_harness.reports.photo_lookup import SIDE, Album
+from pinpoint_harness.reports.photo_lookup import SIDE, PhotoLookup
 from pinpoint_harness.reports.run_plots import (
     FAR_COLOUR,
     NEAR_COLOUR,
@@ -151,10 +151,10 @@ def shelf_store(root: Path) -> FeatureStore:
         write_matrix_header(stream, 3, 2)
         stream.write(np.zeros((3, 2), np.float16).tobytes())
 
-    recipe = {"imported": {"set": "shelf"}, "dataset_hash": "0" * 64}
+    spec = {"imported": {"set": "shelf"}, "dataset_hash": "0" * 64}
     record = {"dataset": "shelf", "backbone": "none", "rows": 3, "width": 2, "failed": 1,
-              "normalisation": "none", "subset": None, "recipe": recipe}  # fmt: skip
-    artifact = Artifact.begin(root / "shelf" / "none", "features", recipe)
+              "normalisation": "none", "subset": None, "recipe": spec}  # fmt: skip
+    artifact = Artifact.begin(root / "shelf" / "none", "features", spec)
     artifact.finish(store_files(frame, {3: "unreadable: torn"}, write, record))
     return FeatureStore.open(artifact.folder)
 
@@ -180,17 +180,17 @@ class World:
             method, "table", data=self.location.path, parameters=given, label=label, registry=self.registry
         )
 
-    def album(self, run: Run) -> Album:
-        return Album(run, self.registry, self.root / "stores", self.location)
+    def photo_lookup(self, run: Run) -> PhotoLookup:
+        return PhotoLookup(run, self.registry, self.root / "stores", self.location)
 
     def cells(self, run: Run, rows: tuple[int, ...] = (0, 1, 2)) -> list[list[Cell]]:
-        figure = candidate_sheet(self.album(run), np.array(rows))
+        figure = candidate_sheet(self.photo_lookup(run), np.array(rows))
         found = [Cell(axes) for axes in figure.axes]
         width = len(found) // len(rows)
         return [found[start : start + width] for start in range(0, len(found), width)]
 
     def notes(self, run: Run) -> str:
-        figure = candidate_sheet(self.album(run), np.array([0, 1, 2]))
+        figure = candidate_sheet(self.photo_lookup(run), np.array([0, 1, 2]))
         return "\n".join(text.get_text() for text in figure.texts)
 
     def pinpoint(self, *words: str, code: int = 0) -> Result:
@@ -336,8 +336,8 @@ def test_no_photo_is_decoded_outside_the_harness(world: World) -> None:
 
 def test_a_gallery_without_its_store_is_shown_as_maps_and_says_so(world: World) -> None:
     run = world.run()
-    album = Album(run, world.registry, world.root / "elsewhere", world.location)
-    figure = candidate_sheet(album, np.array([0]))
+    photo_lookup = PhotoLookup(run, world.registry, world.root / "elsewhere", world.location)
+    figure = candidate_sheet(photo_lookup, np.array([0]))
     assert [Cell(axes).is_map for axes in figure.axes] == [False, True, True, True]
     assert "the run's recipe names no feature store of 'shelf'" in figure.texts[-1].get_text()
 
@@ -424,7 +424,7 @@ def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, 
     assert "nowhere.csv" in missing.stderr
     assert world.pinpoint(*sheet).stdout.endswith("sheet.png\n")
     with pytest.raises(DataError):
-        Album(run, world.registry, world.root, DataLocation(tmp_path / "nowhere.csv")).queries(
+        PhotoLookup(run, world.registry, world.root, DataLocation(tmp_path / "nowhere.csv")).queries(
             ["q0.jpg"], np.array([[10.0, 20.0]])
         )
 

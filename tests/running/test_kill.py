@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.batching import Share
+from pinpoint_harness.batching import WorkerShare
 from pinpoint_harness.plugins import Entry, Origin
 from pinpoint_harness.running import Run
 from pinpoint_harness.running.request import Request
@@ -239,8 +239,8 @@ def test_shares_of_a_run_meet_in_the_same_bytes(tmp_path: Path) -> None:
     whole = contents(run(request(tmp_path / "whole", 42)))
     for index in (2, 0):
         with pytest.raises(UnfinishedRunError, match="of 42 photos are answered"):
-            run(request(tmp_path / "shared", 42, share=Share(index, 3)))
-    assert contents(run(request(tmp_path / "shared", 42, share=Share(1, 3)))) == whole
+            run(request(tmp_path / "shared", 42, share=WorkerShare(index, 3)))
+    assert contents(run(request(tmp_path / "shared", 42, share=WorkerShare(1, 3)))) == whole
 
 
 def test_starting_fresh_survives_a_kill_as_well(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pinpoint_harness.artifacts import Subset
 from pinpoint_harness.batching import Tile, padded, tiles
 from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
 from pinpoint_harness.params import param
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import Entry, Origin
 from pinpoint_harness.running import QuerySet
 from pinpoint_harness.running.request import Request
@@ -122,7 +122,7 @@ def test_every_row_is_stored_in_the_order_of_the_truth(tmp_path: Path) -> None:
     assert frame["id"].tolist() == [f"p{n}" for n in range(10)]
     assert (frame["status"] == "ok").all()
     assert frame["author"].tolist()[:2] == ["ann", "ben"]
-    expected = (tokens(frame["id"].tolist()) % np.uint64(180)).astype(float)
+    expected = (hash_ids(frame["id"].tolist()) % np.uint64(180)).astype(float)
     assert frame["predicted_longitude"].tolist() == expected.tolist()
     assert done.record["counts"]["total"] == 10
 
@@ -131,7 +131,7 @@ def test_every_call_has_the_size_of_a_tile_whatever_is_left(tmp_path: Path) -> N
     run(request(tmp_path))
     assert [len(queries) for queries in Echo.asked] == [4, 4, 4]
     last = Echo.asked[-1]
-    assert last.key.tolist() == tokens(["p8", "p9", "p9", "p9"]).tolist()
+    assert last.key.tolist() == hash_ids(["p8", "p9", "p9", "p9"]).tolist()
 
 
 def test_a_method_sees_keys_and_tokens_and_nothing_else(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_tiles_cover_every_row_once() -> None:
 
 
 def test_tokens_are_equal_for_equal_texts_and_zero_for_none() -> None:
-    found = tokens(["a", None, float("nan"), pd.NA, "a", "b"])
+    found = hash_ids(["a", None, float("nan"), pd.NA, "a", "b"])
     assert found[0] == found[4]
     assert found[1] == found[2] == found[3] == 0
     assert len(set(found.tolist())) == 3

@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.features import Shelf
+from pinpoint_harness.features import StoreLookup
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.running import Run, build_params
 from pinpoint_harness.training import TrainRequest, train
-from pinpoint_harness.training.stages import Finished
+from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, DataLocation
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
-from pinpoint_methods.pinpoint.instance import Instance, galleries_of, open_instance
+from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever
 
 PLUGIN = """
 from pathlib import Path
@@ -165,7 +165,7 @@ class World:
         self.registry: Registry = load_registry([str(file)])
 
     def context(self) -> Context:
-        return Context(stores=Shelf(self.registry, self.folder / "stores"))
+        return Context(stores=StoreLookup(self.registry, self.folder / "stores"))
 
     def request(self, method: str = "pinpoint", **changes: Any) -> TrainRequest:
         entry = self.registry.method(method)
@@ -179,7 +179,7 @@ class World:
         )
 
     @one_thread()
-    def train(self, method: str = "pinpoint", **changes: Any) -> dict[str, Finished]:
+    def train(self, method: str = "pinpoint", **changes: Any) -> dict[str, StageOutput]:
         """The finished stages by name."""
         return {done.stage: done for done in train(self.request(method, **changes))}
 
@@ -261,6 +261,6 @@ def small(**changes: Any) -> PinpointConfig:
     return replace(config, **changes)
 
 
-def instance_of(folder: Path, config: PinpointConfig, source: str = "photos") -> Instance:
+def retriever_of(folder: Path, config: PinpointConfig, source: str = "photos") -> SourceRetriever:
     """The instance of a source over the galleries that lie in a folder."""
-    return open_instance(config, source, galleries_of(folder, config.sources.split(","), "cpu"), folder)
+    return open_retriever(config, source, galleries_of(folder, config.sources.split(","), "cpu"), folder)

@@ -23,14 +23,14 @@ from pinpoint_harness.params import param, train_command
 from pinpoint_harness.plugins import Entry, Origin
 from pinpoint_harness.training import (
     Checkpoints,
-    Making,
     Stage,
+    StageContext,
     TrainRequest,
     models_root,
     open_stages,
     train,
 )
-from pinpoint_harness.training.stages import Finished
+from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, MethodInfo
 
 
@@ -49,16 +49,16 @@ class Staged:
 
     @classmethod
     def stages(cls, params: Any, context: Context) -> list[Stage]:
-        def first(making: Making) -> Mapping[str, Content]:
+        def first(stage_context: StageContext) -> Mapping[str, Content]:
             cls.made.append("first")
             return {"depth.txt": str(params.depth).encode()}
 
-        def second(making: Making) -> Mapping[str, Content]:
+        def second(stage_context: StageContext) -> Mapping[str, Content]:
             cls.made.append("second")
             if cls.fails:
                 raise RuntimeError("power cut")
-            depth = (making.inputs["first"] / "depth.txt").read_text()
-            return {"both.txt": f"{depth} {params.width} {len(making.truth('any'))}".encode()}
+            depth = (stage_context.inputs["first"] / "depth.txt").read_text()
+            return {"both.txt": f"{depth} {params.width} {len(stage_context.truth('any'))}".encode()}
 
         return [
             Stage("first", "toy-first", {"depth": params.depth}, first),
@@ -83,7 +83,7 @@ def request(root: Path, stage: str | None = None, fresh: bool = False, **changes
     return TrainRequest(ENTRY, Params(**changes), Context(), root, lambda name: truth, stage, fresh)
 
 
-def opened(root: Path, **changes: Any) -> dict[str, Finished]:
+def opened(root: Path, **changes: Any) -> dict[str, StageOutput]:
     return open_stages(Staged.stages(Params(**changes), Context()), root, Context(), "the command")
 
 
@@ -91,8 +91,8 @@ def test_stages_are_made_in_order_each_from_those_before(tmp_path: Path) -> None
     first, second = train(request(tmp_path))
     assert Staged.made == ["first", "second"]
     assert (second.folder / "both.txt").read_text() == "2 3 2"
-    recipe = read_json(second.folder / "manifest.json")["recipe"]
-    assert recipe["inputs"] == {"first": first.key}
+    spec = read_json(second.folder / "manifest.json")["recipe"]
+    assert spec["inputs"] == {"first": first.key}
     assert opened(tmp_path)["second"].key == second.key
 
 
@@ -173,8 +173,8 @@ def test_the_folder_of_stages_follows_the_environment(monkeypatch: pytest.Monkey
 
 def test_only_the_newest_checkpoint_is_kept_to_the_last_bit(tmp_path: Path) -> None:
     artifact = Artifact.begin(tmp_path, "toy", {"n": 1})
-    making = Making(artifact, {}, Context(), lambda name: pd.DataFrame())
-    keep = Checkpoints(making)
+    stage_context = StageContext(artifact, {}, Context(), lambda name: pd.DataFrame())
+    keep = Checkpoints(stage_context)
     with artifact.work():
         assert keep.last() is None
         value = torch.from_numpy(np.random.default_rng(0).normal(size=7))
@@ -219,6 +219,6 @@ def test_two_processes_make_one_stage_together_and_the_first_makes_the_rest(tmp_
     printed = [json.loads(process.communicate(timeout=120)[0]) for process in processes]
     assert [made for made, _ in printed] == [["first", "second"], ["second"]]
     assert printed[0][1] == printed[1][1]
-    recipe = read_json(next((tmp_path / "toy-second").glob("*/manifest.json")))["recipe"]
-    assert recipe["made"]["processes"] == 2
+    spec = read_json(next((tmp_path / "toy-second").glob("*/manifest.json")))["recipe"]
+    assert spec["made"]["processes"] == 2
     assert opened(tmp_path)["second"].key == printed[0][1][1]  # found by one process alone, too

@@ -38,7 +38,7 @@ from .drawing.appearance import photo_views, place_attributes, street_views
 from .drawing.scene import render
 from .draws import Integers
 from .splits import Names, creator_names, photo_names, photographer_names, streetview_names
-from .world import EXACT_DUPLICATE, KINDS, PLACEHOLDER, Pictures, Recipe, World
+from .world import EXACT_DUPLICATE, KINDS, PLACEHOLDER, Pictures, World, WorldSpec
 
 TABLES = ("photos", "streetview", "query-clean", "query-street", "query-noisy")
 """Query-noisy comes last: it copies pictures of the photos."""
@@ -67,8 +67,8 @@ class Shard:
 class Tables:
     """The tables of a world: rows, names and people."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.world = World(recipe)
+    def __init__(self, spec: WorldSpec) -> None:
+        self.world = World(spec)
 
     @functools.cache  # noqa: B019 - one world in a process
     def rows(self, table: str) -> Pictures:
@@ -114,10 +114,10 @@ class Tables:
         return {**{f"{table}.csv": self.csv(table) for table in TABLES}, "leaks.csv": self.leaks()}
 
 
-def tables_sha256(recipe: Recipe) -> str:
+def tables_sha256(spec: WorldSpec) -> str:
     """One hash over all tables of a world: ids, coordinates, people and leaks."""
     digest = hashlib.sha256()
-    for name, data in Tables(recipe).files().items():
+    for name, data in Tables(spec).files().items():
         digest.update(f"{name} {len(data)}\n".encode() + data)
     return digest.hexdigest()
 
@@ -199,17 +199,17 @@ def default_folder() -> Path:
     return platformdirs.user_cache_path("pinpoint") / "mini-earth"
 
 
-def ensure_world(recipe: Recipe | None = None, folder: Path | None = None, workers: int = 2) -> Path:
+def ensure_world(spec: WorldSpec | None = None, folder: Path | None = None, workers: int = 2) -> Path:
     """The folder of a world, written first where it is not there yet or not complete.
 
     `folder` holds worlds, each in a folder named by the key of its recipe. Raises ArtifactError
     where it cannot be written, or where a half-written world is of other library versions.
     """
-    recipe = recipe or Recipe()
-    artifact = Artifact.begin(folder or default_folder(), "mini-earth", recipe.as_dict())
+    spec = spec or WorldSpec()
+    artifact = Artifact.begin(folder or default_folder(), "mini-earth", spec.as_dict())
     if artifact.complete:
         return artifact.folder
-    tables = Tables(recipe)
+    tables = Tables(spec)
     shards = tables.shards()
     with artifact.work():
         _draw_missing(artifact, tables, shards, workers)
@@ -276,7 +276,7 @@ def _start_worker(artifact: Artifact, numbers: list[int]) -> subprocess.Popen[by
         str(artifact.folder.parent),
         listed,
     ]
-    command += [f"{name}={value}" for name, value in artifact.recipe.items()]
+    command += [f"{name}={value}" for name, value in artifact.spec.items()]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

@@ -11,7 +11,7 @@ from pinpoint_harness.readers import TableDataset, Truth, TruthSpec
 from .archive import ensure_world
 from .infos import DEFAULT_SEED, HELD_OUT, MINI_EARTH, world_name
 from .splits import split_photos, split_streetview
-from .world import Recipe
+from .world import WorldSpec
 
 if TYPE_CHECKING:
     from pinpoint_harness.images import ImageStore
@@ -45,7 +45,7 @@ class _MiniEarth(TableDataset):
 
     def _settle(self) -> None:
         if self.location.path is None:
-            self.location = replace(self.location, path=ensure_world(Recipe(seed=self.seed)))
+            self.location = replace(self.location, path=ensure_world(WorldSpec(seed=self.seed)))
 
 
 class Photos(_MiniEarth):

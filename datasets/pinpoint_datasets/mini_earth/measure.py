@@ -25,7 +25,7 @@ from pinpoint_harness.types import RADII_KM, DataLocation
 from .archive import ensure_world
 from .backbone import features, load_mini
 from .datasets import Photos, QueryClean, QueryNoisy, QueryStreet, StreetView
-from .world import Recipe
+from .world import WorldSpec
 
 Floats = NDArray[np.float64]
 QUERIES = {"query-clean": QueryClean, "query-noisy": QueryNoisy, "query-street": QueryStreet}
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path)
     arguments = parser.parse_args()
-    folder = ensure_world(Recipe(seed=arguments.seed), arguments.folder)
+    folder = ensure_world(WorldSpec(seed=arguments.seed), arguments.folder)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(
         ["queries", "method", "gallery", "author_filter", *(f"{radius:g} km" for radius in RADII_KM)]

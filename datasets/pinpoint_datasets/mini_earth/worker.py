@@ -8,12 +8,12 @@ from pathlib import Path
 from pinpoint_harness.artifacts import Artifact
 
 from .archive import Tables, write_shard
-from .world import Recipe
+from .world import WorldSpec
 
 
-def main(folder: str, numbers: str, *recipe: str) -> None:
+def main(folder: str, numbers: str, *spec: str) -> None:
     """Draw the numbered shards of the world that `folder` has begun, each written whole or not at all."""
-    chosen = Recipe(**{name: int(value) for name, value in (part.split("=") for part in recipe)})
+    chosen = WorldSpec(**{name: int(value) for name, value in (part.split("=") for part in spec)})
     artifact = Artifact.begin(Path(folder), "mini-earth", chosen.as_dict())
     tables = Tables(chosen)
     with artifact.work():

@@ -42,7 +42,7 @@ _TRIES = 12
 
 
 @dataclass(frozen=True)
-class Recipe:
+class WorldSpec:
     """Everything that changes a world; equal recipes are equal worlds."""
 
     seed: int = 1
@@ -87,8 +87,8 @@ class Pictures:
 class World:
     """The draws of one recipe; each method is one population, independent of the others' order."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.seed = recipe, recipe.seed
+    def __init__(self, spec: WorldSpec) -> None:
+        self.spec, self.seed = spec, spec.seed
         self.land: Geography = load_geography()
         self.cities = np.arange(len(self.land))
         self.size = isqrt(self.land.population)
@@ -182,19 +182,19 @@ class World:
         )
 
     def photos(self) -> Pictures:
-        photos = self.taken("photo", *self.photographers("photo", self.recipe.photos))
+        photos = self.taken("photo", *self.photographers("photo", self.spec.photos))
         gone = below(draw(self.seed, "photo gone", np.arange(len(photos))), 100) < 1
         return replace(photos, kind=np.where(gone, PLACEHOLDER, PLAIN))
 
     def query_clean(self) -> Pictures:
         """Photographers that stand nowhere else."""
-        author, number = self.photographers("clean", self.recipe.queries)
+        author, number = self.photographers("clean", self.spec.queries)
         return self.taken("clean", author + 1_000_000, number)
 
     def query_noisy(self) -> Pictures:
         """Photographers of the gallery on the same journeys, with duplicates and placeholders planted."""
         gallery = self.photos()
-        slot, number = self.photographers("noisy", self.recipe.queries)
+        slot, number = self.photographers("noisy", self.spec.queries)
         names = photo_names(self.seed, "photos", len(gallery))
         in_gallery = split_photos(names, photographer_names(gallery.author)) == "A"
         rows = np.flatnonzero(in_gallery & (gallery.kind == PLAIN))
@@ -276,7 +276,7 @@ class World:
         pictures = self._drive("drive", city, road, along, creator + 2_000_000)
         kept = self._passable(pictures, road, along)
         order = np.argsort(draw(self.seed, "drive thin", city, road, step)[kept], kind="stable")
-        rows = np.sort(np.flatnonzero(kept)[order[: self.recipe.streetview]])
+        rows = np.sort(np.flatnonzero(kept)[order[: self.spec.streetview]])
         return pictures.take(rows)
 
     def _passable(self, pictures: Pictures, road: Integers, along_m: Integers) -> NDArray[np.bool_]:
@@ -290,14 +290,14 @@ class World:
         everything = self.streetview()
         names = streetview_names(self.seed, "streetview", len(everything))
         gallery = everything.take(split_streetview(names, creator_names(everything.author)) == "A")
-        tries = np.arange(8 * self.recipe.queries)
+        tries = np.arange(8 * self.spec.queries)
         city = gallery.city[below(draw(self.seed, "street city", tries), len(gallery))]
         road = below(draw(self.seed, "street road", tries), self._roads()[city])
         along = below(draw(self.seed, "street along", tries), 26_000)
         creator = 3_000_000 + city * 2 + below(draw(self.seed, "street creator", tries), 2)
         pictures = self._drive("street", city, road, along, creator)
         free = self._passable(pictures, road, along) & _far_from(pictures, gallery)
-        return pictures.take(np.flatnonzero(free)[: self.recipe.queries])
+        return pictures.take(np.flatnonzero(free)[: self.spec.queries])
 
 
 def _far_from(pictures: Pictures, gallery: Pictures) -> NDArray[np.bool_]:

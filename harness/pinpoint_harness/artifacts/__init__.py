@@ -13,11 +13,11 @@ from .artifact import (
     file_sha256,
     library_versions,
     read_json,
-    recipe_key,
     safe_name,
+    spec_key,
     write_atomic,
 )
-from .selection import Subset, id_list_sha256, truth_recipe
+from .selection import Subset, id_list_sha256, truth_spec
 from .session_log import Session
 
 __all__ = [
@@ -34,8 +34,8 @@ __all__ = [
     "id_list_sha256",
     "library_versions",
     "read_json",
-    "recipe_key",
     "safe_name",
-    "truth_recipe",
+    "spec_key",
+    "truth_spec",
     "write_atomic",
 ]

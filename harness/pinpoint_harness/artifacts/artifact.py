@@ -44,9 +44,9 @@ def canonical_json(value: object, *, sort_keys: bool = True) -> bytes:
     return text.encode() + b"\n"
 
 
-def recipe_key(kind: str, recipe: Mapping[str, Any]) -> str:
+def spec_key(kind: str, spec: Mapping[str, Any]) -> str:
     """sha256 of everything that changes an artifact's content."""
-    return hashlib.sha256(canonical_json({"kind": kind, "recipe": recipe})).hexdigest()
+    return hashlib.sha256(canonical_json({"kind": kind, "recipe": spec})).hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -182,18 +182,18 @@ class Artifact:
 
     folder: Path
     kind: str
-    recipe: Mapping[str, Any]
+    spec: Mapping[str, Any]
     key: str
 
     @classmethod
-    def begin(cls, parent: Path, kind: str, recipe: Mapping[str, Any], *, fresh: bool = False) -> Artifact:
-        """Open the folder of this recipe under `parent`, to start, resume or reuse it.
+    def begin(cls, parent: Path, kind: str, spec: Mapping[str, Any], *, fresh: bool = False) -> Artifact:
+        """Open the folder of this spec under `parent`, to start, resume or reuse it.
 
         `fresh` throws away what is there. Resuming under other library versions is refused by
         `work`, since the halves could differ.
         """
-        key = recipe_key(kind, recipe)
-        artifact = cls(parent / key[:KEY_LENGTH], kind, recipe, key)
+        key = spec_key(kind, spec)
+        artifact = cls(parent / key[:KEY_LENGTH], kind, spec, key)
         check_writable(parent)
         if fresh and artifact.folder.exists():
             # The manifest goes first: a kill in between leaves an unfinished folder, not a false one.
@@ -275,7 +275,7 @@ class Artifact:
             os.close(descriptor)
 
     def _identity(self) -> dict[str, Any]:
-        return {"kind": self.kind, "key": self.key, "recipe": self.recipe}
+        return {"kind": self.kind, "key": self.key, "recipe": self.spec}
 
     def _check_same(self, found: Mapping[str, Any]) -> None:
         if found.get("key") != self.key:

@@ -56,8 +56,8 @@ class Subset:
         return {"rows": len(chosen), "ids_sha256": id_list_sha256(chosen["id"]), **limit}
 
 
-def truth_recipe(full_truth: pd.DataFrame, truth: pd.DataFrame, subset: Subset) -> dict[str, Any]:
-    """The part of a recipe that says which photos are asked about."""
+def truth_spec(full_truth: pd.DataFrame, truth: pd.DataFrame, subset: Subset) -> dict[str, Any]:
+    """The part of a spec that says which photos are run."""
     return {
         "dataset_hash": truth_hash(full_truth),
         "dataset_rows": len(full_truth),

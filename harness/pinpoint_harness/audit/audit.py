@@ -15,7 +15,7 @@ import pyarrow as pa
 from ..artifacts import Subset
 from ..errors import DataError, UsageError
 from ..features import store_parent
-from ..photo_ids import flickr_id, tokens, truth_hash
+from ..photo_ids import flickr_id, hash_ids, truth_hash
 from ..search.rows import LabelIndex
 from ..types import DataLocation
 from .identical import Contents, Pictures, compare_features, compare_files
@@ -25,7 +25,7 @@ from .result import SCHEMA, VERSION, Audit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..features import FeatureStore, Shelf
+    from ..features import FeatureStore, StoreLookup
     from ..types import Dataset
 
 log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class AuditRequest:
     dataset: Dataset
     galleries: Sequence[str]
     backbone: str
-    shelf: Shelf
+    store_lookup: StoreLookup
     limits: Limits = field(default_factory=Limits)
     training: Sequence[str] = ()
     gallery_location: DataLocation = field(default_factory=DataLocation)
@@ -58,9 +58,11 @@ def audit(request: AuditRequest) -> Audit:
     if not request.galleries or len(set(request.galleries)) < len(request.galleries):
         raise UsageError("an audit needs galleries, each named once", found=", ".join(request.galleries))
     truth = request.dataset.truth()
-    shelf, backbone = request.shelf, request.backbone
-    queries = shelf.queries(request.dataset_name, request.dataset, backbone, truth, Subset())
-    stores = [shelf.gallery(name, backbone, request.gallery_location.path) for name in request.galleries]
+    store_lookup, backbone = request.store_lookup, request.backbone
+    queries = store_lookup.queries(request.dataset_name, request.dataset, backbone, truth, Subset())
+    stores = [
+        store_lookup.gallery(name, backbone, request.gallery_location.path) for name in request.galleries
+    ]
     _check_widths(queries, stores)
     with ExitStack() as opened:
         own = _side(queries, truth, request.dataset, opened)
@@ -75,16 +77,16 @@ def audit(request: AuditRequest) -> Audit:
             compare(
                 own,
                 side,
-                device=shelf.device,
+                device=store_lookup.device,
                 spot_m=request.limits.spot_m,
-                every_hash=store_parent(shelf.root, side.store.dataset, "pixels")
+                every_hash=store_parent(store_lookup.root, side.store.dataset, "pixels")
                 if request.every_hash
                 else None,
             )
             for side in others
         ]
         contents = _contents(own, others, found)
-    return _put_together(request, truth, own, others, found, contents)
+    return _assemble(request, truth, own, others, found, contents)
 
 
 def _check_widths(queries: FeatureStore, stores: Sequence[FeatureStore]) -> None:
@@ -100,12 +102,12 @@ def _check_widths(queries: FeatureStore, stores: Sequence[FeatureStore]) -> None
 def _truth_of(request: AuditRequest, store: FeatureStore) -> tuple[pd.DataFrame | None, Dataset | None]:
     """The dataset behind a gallery's store, for its pictures; none where it cannot be opened."""
     try:
-        dataset = request.shelf.registry.open_dataset(store.dataset, request.gallery_location)
+        dataset = request.store_lookup.registry.open_dataset(store.dataset, request.gallery_location)
         truth = dataset.truth()
     except (DataError, UsageError) as error:
-        log.warning("the pictures of the gallery '%s' are not looked at: %s", store.dataset, error.asked)
+        log.warning("the pictures of the gallery '%s' are not looked at: %s", store.dataset, error.problem)
         return None, None
-    if truth_hash(truth) != store.recipe["dataset_hash"]:
+    if truth_hash(truth) != store.spec["dataset_hash"]:
         words = "the pictures of the gallery '%s' are not looked at: its features are of another truth file"
         log.warning(words, store.dataset)
         return None, None
@@ -117,7 +119,7 @@ def _side(
 ) -> Side:
     authors = pd.Series(store.table["author"].to_pylist(), dtype=object)
     if truth is None or dataset is None:
-        return Side(store, tokens(authors.tolist()), None)
+        return Side(store, hash_ids(authors.tolist()), None)
     place = pd.Index(truth["id"]).get_indexer(pd.Index(store.table["id"].to_pylist()))
     named = truth["author"].to_numpy(dtype=object)[place]
     # The truth of today may name photographers that the store was made without.
@@ -129,8 +131,8 @@ def _side(
         if (refs >= 0).any():
             pictures = Pictures(images, np.where(place >= 0, refs[place], _NONE))
     except DataError as error:
-        log.warning("the pictures of '%s' are not looked at: %s", store.dataset, error.asked)
-    return Side(store, tokens(authors.tolist()), pictures)
+        log.warning("the pictures of '%s' are not looked at: %s", store.dataset, error.problem)
+    return Side(store, hash_ids(authors.tolist()), pictures)
 
 
 def _contents(own: Side, others: Sequence[Side], found: Sequence[Found]) -> Contents:
@@ -141,7 +143,7 @@ def _contents(own: Side, others: Sequence[Side], found: Sequence[Found]) -> Cont
     return compare_features(own.store, [one.pairs[one.pairs["equal"]] for one in found])
 
 
-def _put_together(
+def _assemble(
     request: AuditRequest,
     truth: pd.DataFrame,
     own: Side,
@@ -201,7 +203,7 @@ def _by_query(best: pd.DataFrame, others: Sequence[Side]) -> pd.DataFrame:
 
 def _same_author_rows(truth: pd.DataFrame, others: Sequence[Side]) -> NDArray[np.object_]:
     """Gallery rows by each query's photographer; None where nobody knows."""
-    token = tokens(truth["author"].tolist())
+    token = hash_ids(truth["author"].tolist())
     if not token.any() or not any(side.author_token.any() for side in others):
         return np.full(len(truth), None, dtype=object)
     counts = sum(LabelIndex(side.author_token).counts(token) for side in others)
@@ -213,13 +215,13 @@ def _training_ids(request: AuditRequest, truth: pd.DataFrame) -> NDArray[np.bool
         return None
     listed = []
     for name in request.training:
-        listed.append(_photo(request.shelf.registry.open_dataset(name).truth()["id"]))
+        listed.append(_photo(request.store_lookup.registry.open_dataset(name).truth()["id"]))
     return np.isin(_photo(truth["id"]), np.concatenate(listed))
 
 
 def _photo(ids: pd.Series[str]) -> NDArray[np.uint64]:
     """What photo an id means, whatever its spelling: by its Flickr digits, or the id itself."""
-    return tokens(flickr_id(ids).fillna(ids).tolist())
+    return hash_ids(flickr_id(ids).fillna(ids).tolist())
 
 
 def _photo_of(side: Side) -> NDArray[np.uint64]:

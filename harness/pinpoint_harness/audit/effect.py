@@ -21,7 +21,7 @@ from .result import KINDS, VIEWS, Audit
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..features import FeatureStore, Shelf
+    from ..features import FeatureStore, StoreLookup
     from ..plugins import Registry
     from ..running import Run
 
@@ -135,14 +135,14 @@ def _named_rows(
     return found
 
 
-def galleries_behind(run: Run, registry: Registry, shelf: Shelf) -> tuple[list[str], str]:
+def galleries_behind(run: Run, registry: Registry, store_lookup: StoreLookup) -> tuple[list[str], str]:
     """The galleries that a run's method opens, and the backbone whose features it compares.
 
     The method is set up again from the run's record; UsageError if it opens none, or takes no features.
     """
     entry = registry.method(run.record["method"]["name"])
     params = build_params(entry, run.record["shown_parameters"])
-    stores = FinishedStores(shelf, entry, params)
+    stores = FinishedStores(store_lookup, entry, params)
     method = build_method(entry, params, Context(stores=stores))
     if not stores.opened or method.input in RESERVED_INPUTS:
         raise UsageError(

@@ -40,7 +40,7 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def hash_pictures(pictures: Pictures, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Hashes `(n, 32)` of the given rows, and which of them could be read; zeros for the others."""
     hashes = np.zeros((len(rows), BITS // 8), dtype=np.uint8)
-    there = np.zeros(len(rows), dtype=bool)
+    valid = np.zeros(len(rows), dtype=bool)
     decoded = prefetch(
         lambda index: pictures.read(int(rows[index])),
         len(rows),
@@ -50,23 +50,23 @@ def hash_pictures(pictures: Pictures, rows: NDArray[np.int64]) -> tuple[NDArray[
     )
     for index, found in decoded:
         if not isinstance(found, Failure):
-            hashes[index], there[index] = found, True
-    return hashes, there
+            hashes[index], valid[index] = found, True
+    return hashes, valid
 
 
 def hash_all(parent: Path, ids: Any, pictures: Pictures) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Hashes of every picture, kept as an artifact that resumes: a gallery is decoded once."""
-    recipe = {
+    spec = {
         "hash": _VERSION,
         "rows": id_list_sha256(ids),
         "present_ids_sha256": id_list_sha256(np.asarray(ids, dtype=object)[pictures.refs >= 0]),
         "decoder": decoder_name(),
     }
-    artifact = Artifact.begin(parent / safe_name("perceptual-hash"), "perceptual-hash", recipe)
+    artifact = Artifact.begin(parent / safe_name("perceptual-hash"), "perceptual-hash", spec)
 
     def make(start: int, stop: int) -> NDArray[np.uint8]:
-        hashes, there = hash_pictures(pictures, np.arange(start, stop))
-        return np.column_stack([hashes, there.astype(np.uint8)])
+        hashes, valid = hash_pictures(pictures, np.arange(start, stop))
+        return np.column_stack([hashes, valid.astype(np.uint8)])
 
     row_table.fill(artifact, "hashing", len(pictures), _SHARD_ROWS, make)
     table = row_table.read(artifact.folder)

@@ -130,15 +130,15 @@ def audit(
     from ..audit.effect import effect_of, galleries_behind
     from ..audit.near_duplicates import Limits
     from ..devices import default_device
-    from ..features import Shelf, stores_root
+    from ..features import StoreLookup, stores_root
 
     registry = registry_of(ctx)
-    shelf = Shelf(registry, stores_root(stores), default_device(device), weights)
+    store_lookup = StoreLookup(registry, stores_root(stores), default_device(device), weights)
     measured = [read_run(run, out) for run in runs]
     galleries = [name.strip() for name in gallery.split(",") if name.strip()]
     if gallery in registry.methods:
         measured.insert(0, read_run(f"{gallery}@{dataset}", out))
-        galleries, used = galleries_behind(measured[0], registry, shelf)
+        galleries, used = galleries_behind(measured[0], registry, store_lookup)
         backbone = backbone or used
     if backbone is None:
         raise UsageError("a gallery is audited by a backbone's features", fix="give --backbone NAME")
@@ -150,7 +150,7 @@ def audit(
         dataset=registry.open_dataset(dataset, location),
         galleries=galleries,
         backbone=backbone,
-        shelf=shelf,
+        store_lookup=store_lookup,
         limits=Limits(cosine, hamming, spot_m),
         training=[name.strip() for name in training.split(",") if name.strip()],
         gallery_location=DataLocation(gallery_data, images=tuple(gallery_images)),
@@ -158,7 +158,7 @@ def audit(
     )
     found = make_audit(request)
     found.write(path)
-    opened = [shelf.gallery(name, backbone, gallery_data) for name in galleries]
+    opened = [store_lookup.gallery(name, backbone, gallery_data) for name in galleries]
     effects = [effect_of(run, found, opened) for run in measured]
     if as_json:
         print_json(

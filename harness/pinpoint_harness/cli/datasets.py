@@ -81,9 +81,9 @@ def peek_dataset(ctx: click.Context, name: str, location: DataLocation, out: Pat
     Example:
       pinpoint datasets peek mini-earth/query-clean
     """
-    from ..reports.contact_sheet import peek
+    from ..reports.contact_sheet import write_contact_sheet
 
-    for path in peek(registry_of(ctx).open_dataset(name, location), name, out, seed):
+    for path in write_contact_sheet(registry_of(ctx).open_dataset(name, location), name, out, seed):
         click.echo(path)
 
 

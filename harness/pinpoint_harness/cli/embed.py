@@ -24,7 +24,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..artifacts import Subset
-    from ..batching import Share
+    from ..batching import WorkerShare
     from ..features import EmbedRequest, FeatureStore
 
 
@@ -70,10 +70,10 @@ def embed(
       pinpoint embed im2gps3k --backbone siglip2-giant-opt-patch16-384
     """
     from ..artifacts import UnfinishedError
-    from ..batching import Share
+    from ..batching import WorkerShare
     from ..features import complete
 
-    chosen = Share.of_environment() if share is None else Share.parse(share)
+    chosen = WorkerShare.of_environment() if share is None else WorkerShare.parse(share)
     request = embed_request(
         ctx, dataset, backbone, location, weights, device, dtype, out, subset, chosen, fresh
     )
@@ -95,11 +95,11 @@ def embed_request(
     dtype: str | None,
     out: Path | None,
     subset: Subset | None = None,
-    share: Share | None = None,
+    share: WorkerShare | None = None,
     fresh: bool = False,
 ) -> EmbedRequest:
     from ..artifacts import Subset
-    from ..batching import Share
+    from ..batching import WorkerShare
     from ..devices import default_device, embedding_context
     from ..features import EmbedRequest, stores_root
     from ..features.backbones import find_backbone
@@ -112,13 +112,13 @@ def embed_request(
         root=stores_root(out),
         context=embedding_context(default_device(device), dtype),
         subset=subset or Subset(),
-        share=share or Share(),
+        share=share or WorkerShare(),
         fresh=fresh,
     )
 
 
 def store_facts(store: FeatureStore) -> dict[str, Any]:
-    made = "imported" if store.imported else f"{store.recipe['device']} {store.recipe['dtype']}"
+    made = "imported" if store.imported else f"{store.spec['device']} {store.spec['dtype']}"
     return {
         "dataset": store.dataset,
         "backbone": store.backbone,

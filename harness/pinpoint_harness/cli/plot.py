@@ -13,7 +13,7 @@ from ..types import DataLocation
 from .options import location_options, out_option, registry_of, stores_option
 
 if TYPE_CHECKING:
-    from ..reports.photo_lookup import Album
+    from ..reports.photo_lookup import PhotoLookup
 
 KINDS = ("cdf", "map", "sheet", "all")
 
@@ -68,27 +68,27 @@ def plot(
     from ..api import read_run
     from ..artifacts import safe_name, write_atomic
     from ..features import stores_root
-    from ..reports.photo_lookup import Album
+    from ..reports.photo_lookup import PhotoLookup
     from ..reports.run_plots import check_one_dataset
 
     found = [read_run(run, out) for run in runs]
     check_one_dataset(found)
     registry = registry_of(ctx)
-    albums = [Album(run, registry, stores_root(stores), location) for run in found]
+    photo_lookups = [PhotoLookup(run, registry, stores_root(stores), location) for run in found]
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArtifactError(
             f"'{out_dir}' cannot be made", found=str(error), fix="choose another --out-dir"
         ) from error
-    for name, picture in _pictures(albums, kind, rows, worst, seed):
+    for name, picture in _pictures(photo_lookups, kind, rows, worst, seed):
         path = out_dir / f"{safe_name(found[0].dataset)}-{name}.png"
         write_atomic(path, picture)
         click.echo(path)
 
 
 def _pictures(
-    albums: Sequence[Album], kind: str, rows: int, worst: bool, seed: int
+    photo_lookups: Sequence[PhotoLookup], kind: str, rows: int, worst: bool, seed: int
 ) -> Iterator[tuple[str, bytes]]:
     """The pictures asked for as PNG, each with the end of its file's name; drawn one at a time."""
     from ..artifacts import safe_name
@@ -96,13 +96,13 @@ def _pictures(
     from ..reports.run_plots import candidate_sheet, choose_rows, error_cdf, error_map
 
     if kind in ("cdf", "all"):
-        yield "cdf", png(error_cdf([album.run for album in albums]))
-    for album in albums:
-        run = album.run
+        yield "cdf", png(error_cdf([photo_lookup.run for photo_lookup in photo_lookups]))
+    for photo_lookup in photo_lookups:
+        run = photo_lookup.run
         name = f"{safe_name(run.label)}-{run.key[:8]}"
         if kind in ("map", "all"):
             yield f"{name}-map", png(error_map(run, lines=rows if worst else 0, seed=seed))
         if kind in ("sheet", "all"):
             error_km = run.predictions()["error_km"].to_numpy(dtype=float)
             chosen = choose_rows(error_km, rows, worst=worst, seed=seed)
-            yield f"{name}-sheet", png(candidate_sheet(album, chosen))
+            yield f"{name}-sheet", png(candidate_sheet(photo_lookup, chosen))

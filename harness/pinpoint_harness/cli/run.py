@@ -85,7 +85,7 @@ def run(
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
     """
     from ..artifacts import UnfinishedError
-    from ..batching import Share
+    from ..batching import WorkerShare
     from ..params import parse_settings
     from ..running import TILE, build_request
     from ..running.runner import run as run_request
@@ -104,7 +104,7 @@ def run(
         out=out,
         fresh=fresh,
         tile=tile or TILE,
-        share=None if share is None else Share.parse(share),
+        share=None if share is None else WorkerShare.parse(share),
         stores=stores,
         weights=weights,
         registry=registry,

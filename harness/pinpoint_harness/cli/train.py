@@ -64,9 +64,9 @@ def train(
     Example:
       pinpoint train pinpoint-top1-image --stage embedder --set seed=1
     """
-    from ..batching import Share
+    from ..batching import WorkerShare
     from ..devices import default_device, embedding_context
-    from ..features import Shelf, stores_root
+    from ..features import StoreLookup, stores_root
     from ..params import parse_settings
     from ..running import build_params
     from ..training import TrainRequest, models_root
@@ -77,7 +77,9 @@ def train(
     entry = registry.method(method)
     params = build_params(entry, parse_settings(settings))
     chosen = embedding_context(default_device(device), dtype)
-    shelf = Shelf(registry, stores_root(stores), chosen.device, weights, Share.of_environment())
+    store_lookup = StoreLookup(
+        registry, stores_root(stores), chosen.device, weights, WorkerShare.of_environment()
+    )
 
     def truth(name: str) -> pd.DataFrame:
         return registry.open_dataset(name).truth()
@@ -85,7 +87,7 @@ def train(
     request = TrainRequest(
         method=entry,
         params=params,
-        context=Context(chosen.device, chosen.dtype, stores=shelf),
+        context=Context(chosen.device, chosen.dtype, stores=store_lookup),
         root=models_root(out or getattr(params, "models", None)),
         truth=truth,
         stage=stage,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..artifacts import Artifact, Session, Subset, canonical_json, truth_recipe
+from ..artifacts import Artifact, Session, Subset, canonical_json, truth_spec
 from ..errors import DataError
 from ..geo import EARTH_RADIUS_KM, chord_from_km, geodesic_km, km_from_chord, unit_xyz
 from ..running import Run, run_parent, run_record
@@ -53,12 +53,12 @@ def ceiling(
     places = np.unique(gallery[np.isfinite(gallery).all(axis=1)], axis=0)  # (m, 2), sorted: a set, not a list
     if not len(places):
         raise DataError(f"gallery '{gallery_name}' has no coordinates")
-    recipe = {
+    spec = {
         "oracle": LABEL,
         "gallery_sha256": hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
-        **truth_recipe(full_truth, truth, subset),
+        **truth_spec(full_truth, truth, subset),
     }
-    artifact = Artifact.begin(run_parent(out, dataset_name, LABEL), "run", recipe, fresh=fresh)
+    artifact = Artifact.begin(run_parent(out, dataset_name, LABEL), "run", spec, fresh=fresh)
     if artifact.complete:
         return Run(artifact.folder)
     with Session(artifact.folder, Context()):
@@ -72,7 +72,7 @@ def ceiling(
             method={"name": LABEL, "title": "Nearest gallery point to the truth", "gallery": gallery_name},
             dataset_name=dataset_name,
             dataset=dataset.info,
-            recipe=recipe,
+            spec=spec,
             status=table.column("status").to_pylist(),
             notes=[f"{len(places):,} distinct gallery points"],
         )

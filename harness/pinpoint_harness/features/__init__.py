@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .embed import EmbedRequest, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
-from .lookup import FinishedStores, Shelf
+from .lookup import FinishedStores, StoreLookup
 from .store import FeatureStore, find_store, iter_stores, store_parent, stores_root, write_matrix_header
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "FinishedStores",
     "ImportRequest",
     "Normalisation",
-    "Shelf",
+    "StoreLookup",
     "complete",
     "export_store",
     "features_of",

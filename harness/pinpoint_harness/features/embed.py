@@ -26,10 +26,10 @@ from ..artifacts import (
     canonical_json,
     id_list_sha256,
     read_json,
-    truth_recipe,
+    truth_spec,
     write_atomic,
 )
-from ..batching import Share, Tile, tiles, whole_blocks
+from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..errors import DataError, HarnessError, PluginError
 from ..images import Failure, decoder_name
 from ..images.prefetch import prefetch
@@ -63,7 +63,7 @@ class EmbedRequest:
     root: Path
     context: Context = field(default_factory=Context)
     subset: Subset = field(default_factory=Subset)
-    share: Share = field(default_factory=Share)
+    share: WorkerShare = field(default_factory=WorkerShare)
     fresh: bool = False
 
 
@@ -86,9 +86,9 @@ def complete(request: EmbedRequest) -> FeatureStore:
                 found=f"the first one looked for is '{truth['image'].iloc[0]}'",
                 fix="give the folder or archive that holds them with --images",
             )
-        recipe = _recipe(request, backbone, full_truth, truth, refs)
+        spec = _spec(request, backbone, full_truth, truth, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
-        artifact = Artifact.begin(parent, "features", recipe, fresh=request.fresh)
+        artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
         if artifact.complete:
             return FeatureStore.open(artifact.folder)
         with Session(artifact.folder, request.context) as session:
@@ -98,13 +98,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
                 session.phase("embed")
             with artifact.alone():
                 finished = artifact.complete
-                files = {} if finished else _put_together(artifact, request, backbone, truth)
+                files = {} if finished else _assemble(artifact, request, backbone, truth)
             artifact.finish(files)
             session.phase("store")
     return FeatureStore.open(artifact.folder)
 
 
-def _recipe(
+def _spec(
     request: EmbedRequest,
     backbone: Backbone,
     full_truth: pd.DataFrame,
@@ -114,7 +114,7 @@ def _recipe(
     """Everything that changes a feature or a row, by content and never by name or place."""
     rows = zip(truth["id"], truth["source"], strict=True)
     return {
-        **truth_recipe(full_truth, truth, request.subset),
+        **truth_spec(full_truth, truth, request.subset),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in rows),
         "images": {
             "present_ids_sha256": id_list_sha256(truth["id"][refs >= 0]),
@@ -246,7 +246,7 @@ def _finite(
     return half[finite]
 
 
-def _put_together(
+def _assemble(
     artifact: Artifact, request: EmbedRequest, backbone: Backbone, truth: pd.DataFrame
 ) -> Mapping[str, Content]:
     """The final files from all shards."""
@@ -282,7 +282,7 @@ def _put_together(
         "width": backbone.width,
         "failed": len(failures),
         "normalisation": "none",
-        "subset": artifact.recipe["subset"],
-        "recipe": dict(artifact.recipe),
+        "subset": artifact.spec["subset"],
+        "recipe": dict(artifact.spec),
     }
     return store_files(truth, failures, write, record)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..artifacts import Artifact, Subset, file_sha256, id_list_sha256, truth_recipe, write_atomic
+from ..artifacts import Artifact, Subset, file_sha256, id_list_sha256, truth_spec, write_atomic
 from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..readers import ALIASES, pick_column, read_table, sniff
@@ -80,8 +80,8 @@ def import_store(request: ImportRequest) -> FeatureStore:
             found=f"width {external.matrix.shape[1]}, expected {request.width}",
         )
     spelled = zip(truth["id"], truth["source"], strict=True)
-    recipe = {
-        **truth_recipe(full_truth, truth, Subset()),
+    spec = {
+        **truth_spec(full_truth, truth, Subset()),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in spelled),
         "backbone": {"declared": request.backbone},
         "imported": {
@@ -91,7 +91,7 @@ def import_store(request: ImportRequest) -> FeatureStore:
         },
     }
     parent = store_parent(request.root, request.dataset_name, request.backbone)
-    artifact = Artifact.begin(parent, "features", recipe, fresh=request.fresh)
+    artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
     if not artifact.complete:
         failures = dict.fromkeys(np.flatnonzero(rows < 0).tolist(), "missing")
         record = {
@@ -102,7 +102,7 @@ def import_store(request: ImportRequest) -> FeatureStore:
             "failed": len(failures),
             "normalisation": request.normalisation,
             "subset": None,
-            "recipe": recipe,
+            "recipe": spec,
         }
         write = partial(_write_matrix, request, external, rows[rows >= 0])
         with artifact.work():

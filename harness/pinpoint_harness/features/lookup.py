@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Subset, canonical_json
-from ..batching import Share
+from ..batching import WorkerShare
 from ..devices import embedding_context
 from ..errors import DataError, UsageError
 from ..params import train_command
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class StoreLookup:
     """The stores under one root, as a run sees them; `weights` replaces those the backbone names."""
 
     registry: Registry
     root: Path
     device: str = "cpu"
     weights: str | None = None
-    share: Share = field(default_factory=Share)
+    share: WorkerShare = field(default_factory=WorkerShare)
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         """The features of a whole dataset by its name, or any store by its folder."""
@@ -47,7 +47,7 @@ class Shelf:
         except DataError as error:
             raise DataError(
                 f"the gallery '{name}' has no features by '{source.name}' yet, and cannot be embedded",
-                found=": ".join(part for part in (error.asked, error.found) if part),
+                found=": ".join(part for part in (error.problem, error.found) if part),
                 fix=f"pinpoint embed {name} --backbone {source.name} --data PATH --images PATH; or name a "
                 "store's folder as the gallery",
             ) from error
@@ -81,7 +81,7 @@ class Shelf:
         whole = [
             store
             for store in self._stores(name, source)
-            if store.record["subset"] is None and store.recipe["dataset_hash"] == edition
+            if store.record["subset"] is None and store.spec["dataset_hash"] == edition
         ]
         found = self._choose(whole, source)
         return found or complete(self._request(name, dataset, source, subset))
@@ -115,16 +115,16 @@ class Shelf:
             fitting = [
                 store
                 for store in stores
-                if store.imported or canonical_json(store.recipe["backbone"]) == wanted
+                if store.imported or canonical_json(store.spec["backbone"]) == wanted
             ]
             made_so = [
                 store
                 for store in fitting
-                if store.imported or (store.recipe["device"], store.recipe["dtype"]) == _made(context)
+                if store.imported or (store.spec["device"], store.spec["dtype"]) == _made(context)
             ]
             fitting = made_so or fitting
-        same_recipe = {_without_images(store) for store in fitting}
-        if len(same_recipe) > 1:
+        same_spec = {_without_images(store) for store in fitting}
+        if len(same_spec) > 1:
             raise UsageError(
                 f"there are {len(fitting)} stores of '{fitting[0].dataset}' by '{source.name}'",
                 found=", ".join(f"{store.folder} ({_origin(store)})" for store in fitting),
@@ -135,23 +135,23 @@ class Shelf:
 
 @dataclass(frozen=True)
 class FinishedStores:
-    """The stores of a shelf that are there, for a method: none is made while somebody waits for an answer.
+    """The stores that a lookup finds, for a method: none is made while somebody waits for an answer.
 
     Through these a method sees all that it knows of the world, so `opened` says what that is.
     """
 
-    shelf: Shelf
+    store_lookup: StoreLookup
     method: Entry[MethodInfo]
     params: Any
     opened: dict[str, None] = field(default_factory=dict)
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        store = self.shelf.find_gallery(name, backbone)
+        store = self.store_lookup.find_gallery(name, backbone)
         if store is None:
             trained = hasattr(self.method.load(), "stages")
             raise DataError(
                 f"method '{self.method.name}' needs the features of '{name}' by '{backbone}'",
-                found=f"none under '{self.shelf.root}'",
+                found=f"none under '{self.store_lookup.root}'",
                 fix=train_command(self.method.name, self.params)
                 if trained
                 else f"pinpoint embed {name} --backbone {backbone}" + (f" --data {data}" if data else ""),
@@ -160,7 +160,7 @@ class FinishedStores:
         return store
 
     def weights_of(self, backbone: str) -> str:
-        return self.shelf.weights_of(backbone)
+        return self.store_lookup.weights_of(backbone)
 
 
 def _made(context: Context) -> tuple[str, str]:
@@ -168,11 +168,11 @@ def _made(context: Context) -> tuple[str, str]:
 
 
 def _without_images(store: FeatureStore) -> str:
-    recipe: dict[str, Any] = {**store.recipe, "images": None}
-    return repr(sorted(recipe.items(), key=lambda item: item[0]))
+    spec: dict[str, Any] = {**store.spec, "images": None}
+    return repr(sorted(spec.items(), key=lambda item: item[0]))
 
 
 def _origin(store: FeatureStore) -> str:
     if store.imported:
         return "imported"
-    return f"{store.recipe['device']}, {store.recipe['dtype']}"
+    return f"{store.spec['device']}, {store.spec['dtype']}"

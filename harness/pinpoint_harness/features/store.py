@@ -99,13 +99,13 @@ class FeatureStore:
         return str(self.record["backbone"])
 
     @property
-    def recipe(self) -> Mapping[str, Any]:
-        recipe: Mapping[str, Any] = self.record["recipe"]
-        return recipe
+    def spec(self) -> Mapping[str, Any]:
+        spec: Mapping[str, Any] = self.record["recipe"]
+        return spec
 
     @property
     def imported(self) -> bool:
-        return "imported" in self.recipe
+        return "imported" in self.spec
 
     @cached_property
     def matrix(self) -> Matrix:

@@ -229,7 +229,7 @@ def _add_third_party(registry: Registry, entry_point: importlib.metadata.EntryPo
     try:
         registry.add_plugin(entry_point.load(), origin)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's import raises, others go on
-        reason = error.asked if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        reason = error.problem if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
         if isinstance(error, PluginError) and error.found:
             reason = f"{reason}; {error.found}"
         registry.skipped.append(Skipped(origin, reason))

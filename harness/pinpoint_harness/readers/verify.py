@@ -81,7 +81,7 @@ def verify(dataset: Dataset) -> Verification:
     try:
         store = dataset.images()
     except DataError as error:
-        look = _Look(missing=tuple(truth["id"]), problem=error.asked)
+        look = _Look(missing=tuple(truth["id"]), problem=error.problem)
     else:
         with store:
             look = _look_at_all(store, truth)

@@ -25,7 +25,7 @@ CELL = 128
 _MOST_PLACES = 20_000
 
 
-def peek(dataset: Dataset, name: str, folder: Path, seed: int = 0) -> tuple[Path, Path]:
+def write_contact_sheet(dataset: Dataset, name: str, folder: Path, seed: int = 0) -> tuple[Path, Path]:
     """Write `<name>-pictures.png` and `<name>-map.png` into a folder; a seed chooses which pictures.
 
     Photos that are missing or unreadable stay grey.

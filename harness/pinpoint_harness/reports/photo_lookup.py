@@ -18,10 +18,10 @@ import pandas as pd
 
 from ..artifacts import canonical_json
 from ..errors import HarnessError
-from ..features import FeatureStore, FinishedStores, Shelf, iter_stores
+from ..features import FeatureStore, FinishedStores, StoreLookup, iter_stores
 from ..images import Failure
 from ..images.decode import decode
-from ..running import build_method, build_params, method_recipe
+from ..running import build_method, build_params, method_spec
 from ..types import Context, DataLocation
 from .contact_sheet import fit_square
 
@@ -41,7 +41,7 @@ _SAME_PLACE_DEG = 1e-6
 
 
 @dataclass(frozen=True)
-class Album:
+class PhotoLookup:
     """Where the photos of one run are looked for.
 
     `location` is where the files of the run's dataset lie, as for `--data`; galleries are datasets
@@ -96,13 +96,13 @@ class Album:
             if not hasattr(entry.load(), "candidate_photos"):
                 return None
             params = build_params(entry, record["shown_parameters"])
-            stores = FinishedStores(Shelf(self.registry, self.stores), entry, params)
+            stores = FinishedStores(StoreLookup(self.registry, self.stores), entry, params)
             method: Any = build_method(entry, params, Context(stores=stores))
             own = method.content() if hasattr(method, "content") else None
-            recipe = json.loads(canonical_json(method_recipe(entry, params, own)))
+            spec = json.loads(canonical_json(method_spec(entry, params, own)))
         except HarnessError as error:
-            return f"{name} cannot be asked for them: {error.asked}"
-        same = all(record["recipe"][part] == value for part, value in recipe.items())
+            return f"{name} cannot be asked for them: {error.problem}"
+        same = all(record["recipe"][part] == value for part, value in spec.items())
         return method if same else f"{name} is not here as it was when it answered"
 
     def _photos(self, name: str, location: DataLocation, ids: Sequence[str], places: Floats) -> list[Photo]:
@@ -114,7 +114,7 @@ class Album:
         except HarnessError as error:
             if location != DataLocation():
                 raise
-            return [f"{name}: {error.asked}"] * len(ids)
+            return [f"{name}: {error.problem}"] * len(ids)
 
 
 def _read(dataset: Dataset, truth: pd.DataFrame, ids: Sequence[str], places: Floats) -> list[Photo]:

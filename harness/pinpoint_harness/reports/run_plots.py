@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..running import Run
     from ..types import Floats
-    from .photo_lookup import Album, Photo
+    from .photo_lookup import Photo, PhotoLookup
 
 FARTHEST_KM = 20_004.0
 """From pole to pole, the longest way on WGS84."""
@@ -146,7 +146,7 @@ def choose_rows(error_km: Floats, count: int, *, worst: bool, seed: int = 0) -> 
     return np.sort(np.random.default_rng(seed).permutation(len(error_km))[:count])
 
 
-def candidate_sheet(album: Album, rows: NDArray[np.int64], *, most: int = 6) -> Figure:
+def candidate_sheet(photo_lookup: PhotoLookup, rows: NDArray[np.int64], *, most: int = 6) -> Figure:
     """A line for each row: the query, then its candidates, best first, with their distance to the truth.
 
     Candidates within 25 km have a green border, others a red one. Where a photo cannot be had, a map
@@ -155,7 +155,7 @@ def candidate_sheet(album: Album, rows: NDArray[np.int64], *, most: int = 6) -> 
     """
     from matplotlib.figure import Figure
 
-    queries, choices = _look_up(album, rows, most)
+    queries, choices = _look_up(photo_lookup, rows, most)
     columns = max(4, 1 + max((len(line) for line in choices), default=0))  # wide enough for the title
     notes = _notes([*queries, *(cell for line in choices for cell in line)])
     width, height = columns * 1.75, len(rows) * 2.15 + 0.85 + 0.16 * len(notes)
@@ -172,7 +172,7 @@ def candidate_sheet(album: Album, rows: NDArray[np.int64], *, most: int = 6) -> 
             axes.set_axis_off()
         if not others:
             line[1].set_title("no candidates", fontsize=6.5, pad=4, loc="left")
-    title = f"{_short(album.run.title, int(width * 9))} on {album.run.dataset}"
+    title = f"{_short(photo_lookup.run.title, int(width * 9))} on {photo_lookup.run.dataset}"
     _write(figure, 0.1 / width, 1 - 0.1 / height, title, size=10, top=True)
     legend = "query, then candidates, best first; distance to the truth, green border within 25 km"
     _write(figure, 0.1 / width, 1 - 0.32 / height, legend, size=8, top=True)
@@ -190,16 +190,22 @@ class _Cell:
     colour: str
 
 
-def _look_up(album: Album, rows: NDArray[np.int64], most: int) -> tuple[list[_Cell], list[list[_Cell]]]:
+def _look_up(
+    photo_lookup: PhotoLookup, rows: NDArray[np.int64], most: int
+) -> tuple[list[_Cell], list[list[_Cell]]]:
     """The cells of the queries, and of each one's candidates."""
-    table = album.run.table().take(rows)
+    table = photo_lookup.run.table().take(rows)
     frame = to_frame(table)
     truth = frame[["latitude", "longitude"]].to_numpy(np.float64)
     answer = frame[["predicted_latitude", "predicted_longitude"]].to_numpy(np.float64)
     queries = [
         _Cell(photo, place, (name, _place_label(place), said), QUERY_COLOUR)
         for photo, place, name, said in zip(
-            album.queries(frame["id"].tolist(), truth), truth, frame["id"], _sayings(frame), strict=True
+            photo_lookup.queries(frame["id"].tolist(), truth),
+            truth,
+            frame["id"],
+            _sayings(frame),
+            strict=True,
         )
     ]
     found = candidates_of(table) or Candidates(answer[:, None])
@@ -211,7 +217,7 @@ def _look_up(album: Album, rows: NDArray[np.int64], most: int) -> tuple[list[_Ce
     row = np.full(len(flat), -1) if found.row is None else found.row[:, :most][kept]
     distance_km = geodesic_km(truth[query], flat)
     choices: list[list[_Cell]] = [[] for _ in rows]
-    for at, photo in enumerate(album.candidates(source, row, flat)):
+    for at, photo in enumerate(photo_lookup.candidates(source, row, flat)):
         word = "answer: " if (flat[at] == answer[query[at]]).all() else ""
         caption = (word + _km(distance_km[at]), _place_label(flat[at]), source[at])
         colour = NEAR_COLOUR if distance_km[at] <= NEAR_KM else FAR_COLOUR

@@ -41,15 +41,15 @@ class Task(NamedTuple):
 
 
 class Line(NamedTuple):
-    """What a lane has said, or None where one of its two streams has ended."""
+    """What a worker has said, or None where one of its two streams has ended."""
 
-    lane: Lane
+    worker: Worker
     text: str | None
     is_error: bool
 
 
-class Lane:
-    """A lane at work: its process, and how far it has come."""
+class Worker:
+    """A process that works through a lane, and how far it has come."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Lane:
                 lines.put(Line(self, text.rstrip("\n"), is_error))
         lines.put(Line(self, None, is_error))
 
-    def hear(self, line: Line) -> bool:
+    def on_output(self, line: Line) -> bool:
         """Print a line behind the lane's name; False once there will be no more."""
         if line.text is None:
             self._open_streams -= 1
@@ -97,7 +97,7 @@ class Lane:
         return True
 
     def close(self) -> None:
-        """Wait for the end; a lane that failed is an error that names the step."""
+        """Wait for the end; a worker that failed is an error that names the step."""
         self._release()
         code = self.process.wait()
         if code:
@@ -131,20 +131,20 @@ def run_lanes(lanes: Mapping[str, Sequence[Task]], jobs: int, module: str) -> No
     environment = _environment(min(jobs, len(lanes)))
     lines: SimpleQueue[Line] = SimpleQueue()
     waiting = deque(lanes.items())
-    running: list[Lane] = []
+    running: list[Worker] = []
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
-                running.append(Lane(*waiting.popleft(), module, environment, lines))
+                running.append(Worker(*waiting.popleft(), module, environment, lines))
             line = lines.get()
-            if not line.lane.hear(line):
-                running.remove(line.lane)
-                line.lane.close()
+            if not line.worker.on_output(line):
+                running.remove(line.worker)
+                line.worker.close()
     finally:
-        for lane in running:
-            lane.process.terminate()
-        for lane in running:
-            lane.wait_stopped()
+        for worker in running:
+            worker.process.terminate()
+        for worker in running:
+            worker.wait_stopped()
 
 
 def _environment(at_once: int) -> dict[str, str]:

@@ -240,7 +240,7 @@ def _find_dataset(need: Need, registry: Registry) -> Finding:
             dataset.images().close()
     except HarnessError as error:
         where = need.get or f"set $PINPOINT_DATA to the folder that holds {need.name}/"
-        return Finding(need, False, f"{error.asked}; {where}")
+        return Finding(need, False, f"{error.problem}; {where}")
     return Finding(need, True, f"{rows:,} rows" + (", pictures found" if need.images else ""))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from .inputs import QuerySet, TileInput, tile_of_images
 from .predictions import candidates_of, check_predictions, statuses
 from .record import run_record
-from .request import TILE, NoParams, build_params, build_request, choose_device, method_recipe, params_class
+from .request import TILE, NoParams, build_params, build_request, choose_device, method_spec, params_class
 from .run import Run, find_run, iter_runs, results_root, run_parent
-from .runner import ask, build_method
+from .runner import build_method, predict_tile
 
 __all__ = [
     "TILE",
@@ -15,7 +15,6 @@ __all__ = [
     "QuerySet",
     "Run",
     "TileInput",
-    "ask",
     "build_method",
     "build_params",
     "build_request",
@@ -24,8 +23,9 @@ __all__ = [
     "choose_device",
     "find_run",
     "iter_runs",
-    "method_recipe",
+    "method_spec",
     "params_class",
+    "predict_tile",
     "results_root",
     "run_parent",
     "run_record",

@@ -13,7 +13,7 @@ import numpy as np
 from ..artifacts import id_list_sha256
 from ..batching import Tile, padded
 from ..errors import DataError, PluginError, UsageError
-from ..photo_ids import tokens
+from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
 
@@ -78,13 +78,15 @@ def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd
             f"method '{method.name}' asks for input {kind!r}",
             fix="use input = 'none', 'image', or the name of a backbone",
         )
-    if request.shelf is None:
+    if request.store_lookup is None:
         raise UsageError(
             f"method '{method.name}' asks for features of '{kind}'",
             found="a request without feature stores",
             fix="make the request with api.build_request(..., registry=...)",
         )
-    store = request.shelf.queries(request.dataset_name, request.dataset, kind, full_truth, request.subset)
+    store = request.store_lookup.queries(
+        request.dataset_name, request.dataset, kind, full_truth, request.subset
+    )
     return FeatureInput(store, truth, request.context.device)
 
 
@@ -227,8 +229,8 @@ class QuerySet:
     @classmethod
     def of(cls, truth: pd.DataFrame) -> QuerySet:
         return cls(
-            key=tokens(truth["id"].tolist()),
-            author_token=tokens(truth["author"].tolist()),
+            key=hash_ids(truth["id"].tolist()),
+            author_token=hash_ids(truth["author"].tolist()),
             source=truth["source"].tolist(),
         )
 

@@ -20,7 +20,7 @@ def run_record(
     method: Mapping[str, Any],
     dataset_name: str,
     dataset: DatasetInfo,
-    recipe: Mapping[str, Any],
+    spec: Mapping[str, Any],
     status: Iterable[str],
     notes: Iterable[str],
 ) -> dict[str, Any]:
@@ -37,16 +37,16 @@ def run_record(
         "dataset": {
             "name": dataset_name,
             "title": dataset.title,
-            "rows": recipe["dataset_rows"],
+            "rows": spec["dataset_rows"],
             "expected_rows": dataset.expected_rows,
             "default_protocol": dataset.default_protocol,
             "cluster_column": dataset.cluster_column,
             "notes": list(dataset.notes),
         },
-        "subset": recipe["subset"],
+        "subset": spec["subset"],
         "counts": {"total": counts.total()} | {word: counts[word] for word in STATUS},
         "notes": list(dict.fromkeys(notes)),
-        "recipe": dict(recipe),
+        "recipe": dict(spec),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a run depends on (its recipe, hashed into its key) and what it says of itself (`run.json`)."""
+"""What a run depends on: the request, and its spec, which is hashed into the key."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import params as parameters
-from ..artifacts import Subset, file_sha256, truth_recipe
-from ..batching import ROW_BLOCK, Share, whole_blocks
+from ..artifacts import Subset, file_sha256, truth_spec
+from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
-from ..features import Shelf, stores_root
+from ..features import StoreLookup, stores_root
 from ..plugins import Entry, Registry
 from ..types import Context, Dataset, MethodInfo
 from .run import results_root
@@ -41,12 +41,12 @@ class Request:
     subset: Subset = field(default_factory=Subset)
     tile: int = TILE
     fresh: bool = False
-    share: Share = field(default_factory=Share)
-    shelf: Shelf | None = None
+    share: WorkerShare = field(default_factory=WorkerShare)
+    store_lookup: StoreLookup | None = None
     """Where features of the dataset are found or put; needed by methods that ask for some."""
 
 
-def run_recipe(
+def run_spec(
     request: Request,
     full_truth: pd.DataFrame,
     truth: pd.DataFrame,
@@ -57,8 +57,8 @@ def run_recipe(
     """Everything that changes an answer, by content and never by name or place."""
     context = request.context
     return {
-        **method_recipe(request.method, request.params, method_content),
-        **truth_recipe(full_truth, truth, request.subset),
+        **method_spec(request.method, request.params, method_content),
+        **truth_spec(full_truth, truth, request.subset),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],
@@ -67,10 +67,10 @@ def run_recipe(
     }
 
 
-def method_recipe(
+def method_spec(
     entry: Entry[MethodInfo], params: Any, method_content: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The part of a recipe that says who answers.
+    """The part of a spec that says who answers.
 
     `method_content` is what the method says of itself: it stands in place of the parameters of
     the same names.
@@ -108,7 +108,7 @@ def build_request(
     out: Path | None = None,
     tile: int = TILE,
     fresh: bool = False,
-    share: Share | None = None,
+    share: WorkerShare | None = None,
     stores: Path | None = None,
     weights: str | None = None,
     registry: Registry | None = None,
@@ -128,8 +128,10 @@ def build_request(
             *(tile, whole_blocks(tile), ROW_BLOCK),
         )
     device = choose_device(entry, device)
-    share = share or Share.of_environment()
-    shelf = None if registry is None else Shelf(registry, stores_root(stores), device, weights, share)
+    share = share or WorkerShare.of_environment()
+    store_lookup = (
+        None if registry is None else StoreLookup(registry, stores_root(stores), device, weights, share)
+    )
     return Request(
         method=entry,
         params=build_params(entry, parameters),
@@ -137,12 +139,12 @@ def build_request(
         dataset=dataset,
         label=label or entry.name,
         out=results_root(out),
-        context=Context(device=device, seed=seed, stores=shelf),
+        context=Context(device=device, seed=seed, stores=store_lookup),
         subset=subset,
         tile=whole_blocks(tile),
         fresh=fresh,
         share=share,
-        shelf=shelf,
+        store_lookup=store_lookup,
     )
 
 

@@ -23,7 +23,7 @@ from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .inputs import Inputs, QuerySet, TileInput, open_inputs
 from .record import changed_parameters, describe_method, run_record
-from .request import Request, run_recipe
+from .request import Request, run_spec
 from .run import Run, run_parent
 
 _SHARD = ".parquet"
@@ -48,9 +48,9 @@ def run(request: Request) -> Run:
     with closing(open_inputs(method.input, request, full_truth, truth)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
         own = method.content() if hasattr(method, "content") else None
-        recipe = run_recipe(request, full_truth, truth, size, inputs.content(), own)
+        spec = run_spec(request, full_truth, truth, size, inputs.content(), own)
         parent = run_parent(request.out, request.dataset_name, request.label)
-        artifact = Artifact.begin(parent, "run", recipe, fresh=request.fresh)
+        artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
         if artifact.complete:
             return Run(artifact.folder)
         with Session(artifact.folder, request.context) as session:
@@ -58,7 +58,7 @@ def run(request: Request) -> Run:
                 session.phase("prepare")
                 _answer_tiles(artifact, request, method, inputs, truth, size)
                 session.phase("predict")
-                files = _put_together(artifact, request, truth)
+                files = _assemble(artifact, request, truth)
             artifact.finish(files)
             session.phase("store")
     return Run(artifact.folder)
@@ -76,7 +76,7 @@ def _answer_tiles(
     rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
     with phase(title, rows, done=rows - left) as advance:
         for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
-            answer = ask(method, queries.take(padded(tile, size), given.values), given)
+            answer = predict_tile(method, queries.take(padded(tile, size), given.values), given)
             _commit(artifact, tile, truth.iloc[padded(tile, size)], answer, given)
             advance(len(tile))
 
@@ -94,7 +94,7 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
     return method
 
 
-def ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
+def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predictions:
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
         return Predictions(np.full((len(queries), 2), np.nan))
@@ -125,7 +125,7 @@ def _commit(
     answers.write(table, artifact.shard_path(tile.index, _SHARD))
 
 
-def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, Content]:
+def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, Content]:
     """The final files from all shards: the answers, and the record of what came out."""
     shards = sorted(artifact.finished_shards(_SHARD))
     table = answers.concatenate([answers.read(artifact.shard_path(index, _SHARD)) for index in shards])
@@ -150,7 +150,7 @@ def _put_together(artifact: Artifact, request: Request, truth: pd.DataFrame) -> 
         method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,
         dataset=request.dataset.info,
-        recipe=artifact.recipe,
+        spec=artifact.spec,
         status=table.column("status").to_pylist(),
         notes=notes,
     )

@@ -42,10 +42,10 @@ def search(
     define the problem, and the answer to it is exact. Excluded rows are never seen. Results lie on
     the gallery's device. Memory does not grow with the number of queries beyond the answer itself.
     """
-    return drive(gallery, queries, k, exclusion, _by_block_maxima)
+    return run_search(gallery, queries, k, exclusion, _by_block_maxima)
 
 
-def drive(
+def run_search(
     gallery: Gallery,
     queries: Mapping[str, Tensor | NDArray[Any]],
     k: Mapping[str, int],
@@ -139,7 +139,7 @@ def _settled(
     """The outcome with its open queries answered, however many exact scores they take."""
     chosen, rescored = outcome.uncertified, outcome.rescored
     if len(chosen):
-        kernel = kernels.settle(channel, vectors[chosen])
+        kernel = kernels.rescoring_kernel(channel, vectors[chosen])
         again = Scan(kernel, _narrowed(task, chosen, len(vectors)), None).run()
         outcome.keys[chosen], outcome.rows[chosen] = again.keys, again.rows
         outcome.counts[chosen] = again.counts
@@ -168,7 +168,7 @@ def _narrowed(task: Task, chosen: Tensor, queries: int) -> Task:
 def _joined(parts: list[tuple[Outcome, Statistics]], k: int, device: torch.device) -> Hits:
     """All batches below one another, widened to k columns where the gallery has fewer rows."""
     none = torch.empty(0, dtype=torch.int64, device=device)
-    keys, rows, counts = exact.leaders(none, none, none, (sum(len(done.rows) for done, _ in parts), k))
+    keys, rows, counts = exact.topk_per_query(none, none, none, (sum(len(done.rows) for done, _ in parts), k))
     start = 0
     for done, _ in parts:
         stop, width = start + done.rows.shape[0], done.rows.shape[1]

@@ -81,7 +81,9 @@ def ranks_of_keys(keys: Tensor) -> Tensor:
     return _LOW_WORD - (keys & _LOW_WORD)
 
 
-def leaders(query: Tensor, key: Tensor, row: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+def topk_per_query(
+    query: Tensor, key: Tensor, row: Tensor, shape: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """The best `shape[1]` pairs of each of `shape[0]` queries, best first.
 
     Returns keys, rows (-1 where there is none) and how many there are.

@@ -129,7 +129,7 @@ class Cuda(Kernel):
 def cpu_features() -> frozenset[str]:
     """What this processor multiplies fast, as torch names it; empty if torch cannot tell."""
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return frozenset(name for name, there in capabilities.items() if there is True)
+    return frozenset(name for name, present in capabilities.items() if present is True)
 
 
 def _float32_rounding() -> float:
@@ -148,9 +148,9 @@ def choose(channel: Channel, queries: Tensor) -> Kernel:
     many = len(queries) > _FEW_QUERIES
     if queries.device.type == "cpu" and many and cpu_features() & {"avx512_bf16", "amx_bf16"}:
         return BFloat(channel, queries)
-    return settle(channel, queries)
+    return rescoring_kernel(channel, queries)
 
 
-def settle(channel: Channel, queries: Tensor) -> Kernel:
+def rescoring_kernel(channel: Channel, queries: Tensor) -> Kernel:
     """The kernel of least error, for few queries and for those that a coarser look leaves open."""
     return Cuda(channel, queries) if queries.device.type == "cuda" else Single(channel, queries)

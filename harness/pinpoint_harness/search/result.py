@@ -29,9 +29,9 @@ class Hits:
 
     @classmethod
     def of(cls, keys: Tensor, rows: Tensor, counts: Tensor) -> Hits:
-        there = rows >= 0
-        scores = torch.where(there, exact.scores_of(keys), -torch.inf)
-        return cls(rows, scores, torch.where(there, exact.ranks_of_keys(keys), -1), counts)
+        valid = rows >= 0
+        scores = torch.where(valid, exact.scores_of(keys), -torch.inf)
+        return cls(rows, scores, torch.where(valid, exact.ranks_of_keys(keys), -1), counts)
 
 
 @dataclass(frozen=True)
@@ -99,4 +99,4 @@ def _merged(parts: Sequence[Hits], first_rows: Sequence[int]) -> Hits:
             fix="rank the ids of all parts together, then cut the ranks",
         )
     key = exact.order_key(scores[query, slot], ranks[query, slot])
-    return Hits.of(*exact.leaders(query, key, rows[query, slot], shape))
+    return Hits.of(*exact.topk_per_query(query, key, rows[query, slot], shape))

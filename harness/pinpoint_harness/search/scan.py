@@ -70,7 +70,7 @@ class Scan:
         self.pending_pairs = 0
         self.rescored = 0
         none = torch.empty(0, dtype=torch.int64, device=device)
-        self.keys, self.rows, self.counts = exact.leaders(none, none, none, self.shape)
+        self.keys, self.rows, self.counts = exact.topk_per_query(none, none, none, self.shape)
         self.block = self._block_rows()
         self.tile = self._tile_rows()
 
@@ -185,7 +185,7 @@ class Scan:
         query = torch.cat([old_query, query])
         key = torch.cat([self.keys[old_query, slot], key])
         row = torch.cat([self.rows[old_query, slot], row])
-        self.keys, self.rows, self.counts = exact.leaders(query, key, row, self.shape)
+        self.keys, self.rows, self.counts = exact.topk_per_query(query, key, row, self.shape)
         full = self.counts == self.task.k
         kth = exact.scores_of(self.keys[:, -1]).double()
         # A float32 score stands for exact ones up to half a unit below it.

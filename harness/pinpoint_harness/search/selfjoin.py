@@ -42,7 +42,7 @@ def self_join(
     unknown = {*asked, *asked.values(), *(query_channel or {})} - set(gallery.channels)
     if unknown or not k:
         raise DataError("a self-join searches channels of the gallery", found=f"{sorted(unknown) or 'none'}")
-    recipe = {
+    spec = {
         "inputs": dict(inputs),
         "k": dict(k),
         "query_channel": asked,
@@ -50,7 +50,7 @@ def self_join(
         "radius_km": radius_km,
         "shard_rows": shard_rows,
     }
-    artifact = Artifact.begin(parent, "self-join", recipe, fresh=fresh)
+    artifact = Artifact.begin(parent, "self-join", spec, fresh=fresh)
 
     def make(start: int, stop: int) -> NDArray[Any]:
         queries = {name: gallery.channels[source].matrix[start:stop] for name, source in asked.items()}

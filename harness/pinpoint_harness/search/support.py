@@ -174,8 +174,8 @@ def support_table(
     """
     if set(inputs) != {"points", "support"}:
         raise DataError("a support table has the inputs 'points' and 'support'", found=f"{sorted(inputs)}")
-    recipe = {"inputs": dict(inputs), "k": k, "radius_km": radius_km, "shard_rows": shard_rows}
-    artifact = Artifact.begin(parent, "support-table", recipe, fresh=fresh)
+    spec = {"inputs": dict(inputs), "k": k, "radius_km": radius_km, "shard_rows": shard_rows}
+    artifact = Artifact.begin(parent, "support-table", spec, fresh=fresh)
     if artifact.complete:
         return artifact
     xyz = points.needed("xyz", points.xyz)
@@ -223,12 +223,12 @@ def mask_support(
     if table_rows.ndim != 3:
         raise DataError("table_rows has shape (queries, candidates, neighbours)", found=f"{table_rows.shape}")
     exclusion.check(len(table_rows), MAX_ROWS)
-    there = table_rows >= 0
-    left = there & ~_hidden(np.where(there, table_rows, 0), support, exclusion)
+    valid = table_rows >= 0
+    left = valid & ~_hidden(np.where(valid, table_rows, 0), support, exclusion)
     order = np.argsort(~left, axis=2, kind="stable")[:, :, :keep]
     rows = np.where(np.take_along_axis(left, order, 2), np.take_along_axis(table_rows, order, 2), -1)
     counts = np.minimum(left.sum(axis=2), keep)
-    short = (counts < keep) & there.all(axis=2)
+    short = (counts < keep) & valid.all(axis=2)
     return MaskedSupport(rows.astype(np.int64), counts, short)
 
 

@@ -143,7 +143,7 @@ def _units(trial: Trial) -> str:
 
 
 def _single(trial: Trial) -> str:
-    trial.ask(trial.rows[:1])
+    trial.predict_rows(trial.rows[:1])
     return ""
 
 
@@ -159,34 +159,34 @@ def _untouched(trial: Trial) -> str:
 
 
 def _seed(trial: Trial) -> str:
-    return _difference(trial.first, trial.ask(trial.rows, method=trial.built()))
+    return _difference(trial.first, trial.predict_rows(trial.rows, method=trial.built()))
 
 
 def _memory(trial: Trial) -> str:
-    trial.ask(trial.other_rows)
-    return _difference(trial.first, trial.ask(trial.rows))
+    trial.predict_rows(trial.other_rows)
+    return _difference(trial.first, trial.predict_rows(trial.rows))
 
 
 def _neighbours(trial: Trial) -> str:
     every_other = trial.rows % 2 == 0
-    mixed = trial.ask(np.where(every_other, trial.rows, trial.other_rows))
+    mixed = trial.predict_rows(np.where(every_other, trial.rows, trial.other_rows))
     half = trial.tile // 2
     # As the runner fills the last tile of a dataset.
-    repeated = trial.ask(padded(Tile(0, 0, half), trial.tile))
+    repeated = trial.predict_rows(padded(Tile(0, 0, half), trial.tile))
     found = _difference(trial.first[::2], mixed[::2]) or _difference(trial.first[:half], repeated[:half])
     if not found and trial.pictures is not None:
         # As the harness fills the place of a picture that cannot be read.
         one_failed = [trial.pictures[0 if row == 1 else row] for row in trial.rows]
-        answers = trial.ask(trial.rows, one_failed)
+        answers = trial.predict_rows(trial.rows, one_failed)
         found = _difference([trial.first[0], *trial.first[2:]], [answers[0], *answers[2:]])
     return found
 
 
 def _position(trial: Trial) -> str:
     for rows in (trial.rows[::-1], np.roll(trial.rows, 1)):
-        if found := _difference([trial.first[row] for row in rows], trial.ask(rows)):
+        if found := _difference([trial.first[row] for row in rows], trial.predict_rows(rows)):
             return found
-    everywhere = trial.ask(np.full(trial.tile, trial.tile // 2))  # one query at every place
+    everywhere = trial.predict_rows(np.full(trial.tile, trial.tile // 2))  # one query at every place
     return _difference([everywhere[0]] * trial.tile, everywhere)
 
 
@@ -194,7 +194,7 @@ def _odd_pictures(trial: Trial) -> str:
     shapes = ((1, 1), (1, 400), (400, 1), (64, 64))
     levels = np.linspace(0, 255, trial.tile).astype(np.uint8)  # from black to white
     odd = [np.full((*shapes[row % len(shapes)], 3), levels[row]) for row in trial.rows]
-    trial.ask(trial.rows, odd)
+    trial.predict_rows(trial.rows, odd)
     return ""
 
 
@@ -349,7 +349,7 @@ def _apply(rule: _Rule, trial: Trial) -> Check:
     try:
         found = rule.test(trial)
     except HarnessError as error:
-        found = "; ".join(part for part in (error.asked, error.found) if part)
+        found = "; ".join(part for part in (error.problem, error.found) if part)
     except Exception as error:  # noqa: BLE001 - whatever the method raises is what was found
         found = f"{type(error).__name__}: {error}"
     return Check(rule.name, not found, found, rule.fix if found else "", rule.promise)

@@ -73,7 +73,7 @@ class Trial:
     @cached_property
     def first(self) -> list[Answer]:
         """The method's first answers, to which all later ones are compared."""
-        return self.ask(self.rows)
+        return self.predict_rows(self.rows)
 
     @cached_property
     def pictures(self) -> list[Pixels] | None:
@@ -110,7 +110,7 @@ class Trial:
         drawn = [np.random.default_rng(int(row)).normal(size=width) for row in rows]
         return torch.from_numpy(np.array(drawn)).to(self.context.device, torch.float16)
 
-    def ask(
+    def predict_rows(
         self,
         rows: NDArray[np.int64],
         pictures: Sequence[Pixels] | None = None,
@@ -167,7 +167,7 @@ def _parameters(declared: Any, given: Mapping[str, Any], owner: str) -> tuple[An
     try:
         checked = build(declared, {**defaults, **given}, owner)
     except UsageError as error:
-        return None, f"a default does not fit: {error.asked}"
+        return None, f"a default does not fit: {error.problem}"
     wrong = [name for name in defaults if getattr(params, name) != getattr(checked, name)]
     return params, f"the default of {wrong[0]} is not of the declared type" if wrong else ""
 

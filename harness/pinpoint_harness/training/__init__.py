@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .checkpoints import Checkpoints
 from .processes import Processes
-from .stages import Making, Stage, TrainRequest, describe, models_root, open_stages, train, with_needs
+from .stages import Stage, StageContext, TrainRequest, describe, models_root, open_stages, train, with_needs
 
 __all__ = [
     "Checkpoints",
-    "Making",
     "Processes",
     "Stage",
+    "StageContext",
     "TrainRequest",
     "describe",
     "models_root",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..artifacts import write_atomic
 from ..errors import ArtifactError
-from .stages import Making
+from .stages import StageContext
 
 
 class Checkpoints:
@@ -16,9 +16,9 @@ class Checkpoints:
 
     _SUFFIX = ".safetensors"
 
-    def __init__(self, making: Making) -> None:
-        self._artifact = making.artifact
-        self._writes = making.processes.first
+    def __init__(self, stage_context: StageContext) -> None:
+        self._artifact = stage_context.artifact
+        self._writes = stage_context.processes.first
 
     def last(self) -> tuple[int, dict[str, Any], dict[str, str]] | None:
         """Step, tensors on the CPU and notes of the newest checkpoint."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, recipe_key
+from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, spec_key
 from ..errors import ArtifactError, UsageError
 from ..types import Context
 from .processes import Processes, joined_processes
@@ -34,7 +34,7 @@ def models_root(given: Path | None = None) -> Path:
 
 
 @dataclass(frozen=True)
-class Making:
+class StageContext:
     """What a stage has at hand while it is made.
 
     `inputs` are the folders of the stages it needs; `truth` reads a dataset's table by its name.
@@ -52,26 +52,26 @@ class Making:
 class Stage:
     """One step from data to a method that can answer.
 
-    `kind` names what is made, whatever method asks for it. `recipe` holds everything that changes
+    `kind` names what is made, whatever method asks for it. `spec` holds everything that changes
     the content beside the stages it `needs` and where it is made. `make` returns the final files;
     killed and called again it goes on. A stage made `together` is worked at by all processes.
     """
 
     name: str
     kind: str
-    recipe: Mapping[str, Any]
-    make: Callable[[Making], Mapping[str, Content]]
+    spec: Mapping[str, Any]
+    make: Callable[[StageContext], Mapping[str, Content]]
     needs: tuple[str, ...] = ()
     together: bool = False
 
-    def recipe_with(self, inputs: Mapping[str, str], context: Context, count: int) -> dict[str, Any]:
-        """The whole recipe: `made` says where, which changes no more than last digits."""
+    def spec_with(self, inputs: Mapping[str, str], context: Context, count: int) -> dict[str, Any]:
+        """The whole spec: `made` says where, which changes no more than last digits."""
         made = {
             "device": context.device.partition(":")[0],
             "dtype": context.dtype,
             "processes": count if self.together else 1,
         }
-        return {**self.recipe, "inputs": {name: inputs[name] for name in self.needs}, "made": made}
+        return {**self.spec, "inputs": {name: inputs[name] for name in self.needs}, "made": made}
 
 
 class StagedMethod(Protocol):
@@ -84,7 +84,7 @@ class StagedMethod(Protocol):
 
 
 @dataclass(frozen=True)
-class Finished:
+class StageOutput:
     """A stage that is there; `made` says whether this command has made it."""
 
     stage: str
@@ -106,7 +106,7 @@ class TrainRequest:
     fresh: bool = False
 
 
-def train(request: TrainRequest) -> list[Finished]:
+def train(request: TrainRequest) -> list[StageOutput]:
     """Make the stages that are missing, in order, up to the one asked for.
 
     A killed stage goes on where it was. `fresh` makes the stage asked for again, or all of them.
@@ -114,7 +114,7 @@ def train(request: TrainRequest) -> list[Finished]:
     """
     stages = stages_of(request.method, request.params, request.context)
     wanted = _up_to(stages, request.stage, request.method.name)
-    finished: dict[str, Finished] = {}
+    finished: dict[str, StageOutput] = {}
     with joined_processes(request.context.device) as processes:
         for stage in wanted:
             again = request.fresh and request.stage in (None, stage.name)
@@ -142,23 +142,23 @@ def stages_of(method: Entry[MethodInfo], params: Any, context: Context) -> Seque
 
 def open_stages(
     stages: Sequence[Stage], root: Path, context: Context, command: str, names: Sequence[str] | None = None
-) -> dict[str, Finished]:
+) -> dict[str, StageOutput]:
     """The finished stages a method answers with (`names`, default all), by name.
 
     A stage that is missing, or was made from something else, is refused with the `command` that
     makes it.
     """
-    finished: dict[str, Finished] = {}
+    finished: dict[str, StageOutput] = {}
     for stage in stages:
         if names is not None and stage.name not in with_needs(stages, names):
             continue
         keys = {name: done.key for name, done in finished.items()}
         found = _find(stage, root, keys, context, 1)
         if found is None:
-            recipe = stage.recipe_with(keys, context, 1)
+            spec = stage.spec_with(keys, context, 1)
             raise ArtifactError(
                 f"the stage '{stage.name}' of this configuration is not there",
-                found=_closest(root / stage.kind, recipe) or f"none under '{root / stage.kind}'",
+                found=_closest(root / stage.kind, spec) or f"none under '{root / stage.kind}'",
                 fix=command,
             )
         finished[stage.name] = found
@@ -193,35 +193,37 @@ def _make(
     inputs: Mapping[str, Path],
     processes: Processes,
     fresh: bool,
-) -> Finished:
-    recipe = stage.recipe_with(keys, request.context, processes.count)
+) -> StageOutput:
+    spec = stage.spec_with(keys, request.context, processes.count)
     parent = request.root / stage.kind
-    key = recipe_key(stage.kind, recipe)
+    key = spec_key(stage.kind, spec)
     if processes.first:
-        artifact = Artifact.begin(parent, stage.kind, recipe, fresh=fresh)
+        artifact = Artifact.begin(parent, stage.kind, spec, fresh=fresh)
         with Session(artifact.folder, request.context) as session:
             with artifact.work():
                 processes.wait()
-                files = stage.make(Making(artifact, inputs, request.context, request.truth, processes))
+                files = stage.make(StageContext(artifact, inputs, request.context, request.truth, processes))
                 session.phase(stage.name)
             artifact.finish(files)
     else:
-        artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, recipe, key)
+        artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, spec, key)
         processes.wait()
         if stage.together:
-            stage.make(Making(artifact, inputs, request.context, request.truth, processes))
+            stage.make(StageContext(artifact, inputs, request.context, request.truth, processes))
     processes.wait()
-    return Finished(stage.name, artifact.folder, key, made=True)
+    return StageOutput(stage.name, artifact.folder, key, made=True)
 
 
-def _find(stage: Stage, root: Path, keys: Mapping[str, str], context: Context, count: int) -> Finished | None:
+def _find(
+    stage: Stage, root: Path, keys: Mapping[str, str], context: Context, count: int
+) -> StageOutput | None:
     """The stage as it would be made here, or one that only another machine would make otherwise."""
-    recipe = stage.recipe_with(keys, context, count)
-    wanted = {**recipe, "made": None}
-    key = recipe_key(stage.kind, recipe)
+    spec = stage.spec_with(keys, context, count)
+    wanted = {**spec, "made": None}
+    key = spec_key(stage.kind, spec)
     known = {found["key"]: found for found in _manifests(root / stage.kind)}
     if key in known:
-        return Finished(stage.name, Path(known[key]["folder"]), key)
+        return StageOutput(stage.name, Path(known[key]["folder"]), key)
     alike = [key for key, found in known.items() if {**found["recipe"], "made": None} == wanted]
     if len(alike) > 1:
         made = ", ".join(f"{known[key]['folder']} ({_words(known[key]['recipe']['made'])})" for key in alike)
@@ -230,7 +232,7 @@ def _find(stage: Stage, root: Path, keys: Mapping[str, str], context: Context, c
             found=made,
             fix="move all but one away",
         )
-    return Finished(stage.name, Path(known[alike[0]]["folder"]), alike[0]) if alike else None
+    return StageOutput(stage.name, Path(known[alike[0]]["folder"]), alike[0]) if alike else None
 
 
 def _manifests(parent: Path) -> list[dict[str, Any]]:
@@ -238,9 +240,9 @@ def _manifests(parent: Path) -> list[dict[str, Any]]:
     return [{**read_json(path), "folder": str(path.parent)} for path in paths]
 
 
-def _closest(parent: Path, recipe: Mapping[str, Any]) -> str:
+def _closest(parent: Path, spec: Mapping[str, Any]) -> str:
     """How the finished stage that resembles this recipe most differs from it, in words."""
-    wanted = _flat(recipe)
+    wanted = _flat(spec)
     differences = [
         (_difference(_flat(found["recipe"]), wanted), str(found["folder"])) for found in _manifests(parent)
     ]

@@ -17,7 +17,7 @@ from pinpoint_harness.errors import UsageError
 from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.params import param
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Making, Stage, describe
+from pinpoint_harness.training import Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
 from ..common.gallery import unit_rows
@@ -62,8 +62,8 @@ def cells_stages(params: CellsParams, context: Context) -> list[Stage]:
     levels_of(params)
 
     def stage(name: str, make: Maker, needs: Sequence[str], *choices: str, **more: object) -> Stage:
-        recipe = {"version": VERSION, "config": chosen(params, *choices), **more}
-        return Stage(name, f"cells-{name}", recipe, partial(make, params=params, stores=stores), tuple(needs))
+        spec = {"version": VERSION, "config": chosen(params, *choices), **more}
+        return Stage(name, f"cells-{name}", spec, partial(make, params=params, stores=stores), tuple(needs))
 
     keys = [store.key for store in stores]
     return [
@@ -92,7 +92,7 @@ def levels_of(params: CellsParams) -> list[int]:
 
 
 def make_partition(
-    making: Making, params: CellsParams, stores: Sequence[FeatureStore]
+    stage_context: StageContext, params: CellsParams, stores: Sequence[FeatureStore]
 ) -> Mapping[str, Content]:
     """The cells of all partitions, from the places of the training rows alone."""
     photos = Photos(stores, params.held_out_one_in)
@@ -104,10 +104,12 @@ def make_partition(
     return {**cells.file(), "config.json": describe(chosen(params, *_OF_PARTITION), **outcome)}
 
 
-def train_head(making: Making, params: CellsParams, stores: Sequence[FeatureStore]) -> Mapping[str, Content]:
+def train_head(
+    stage_context: StageContext, params: CellsParams, stores: Sequence[FeatureStore]
+) -> Mapping[str, Content]:
     """The network that names a photo's cells, watched on the photos held out."""
-    device, photos = making.context.device, Photos(stores, params.held_out_one_in)
-    cells = CellTable.read(making.inputs["partition"])
+    device, photos = stage_context.context.device, Photos(stores, params.held_out_one_in)
+    cells = CellTable.read(stage_context.inputs["partition"])
     hierarchy, places = cells.hierarchy(device), cells.places[-1]
 
     def answer(head: Head, features: Tensor) -> Floats:
@@ -117,9 +119,9 @@ def train_head(making: Making, params: CellsParams, stores: Sequence[FeatureStor
 
     head = Head(photos.width, params.depth, params.hidden, sum(cells.sizes)).initialise(params.seed)
     loss = _loss(params, cells, photos.coordinates[photos.training], device)
-    trainer = Trainer(params, head, photos.features(photos.training, device), loss, making.context)
+    trainer = Trainer(params, head, photos.features(photos.training, device), loss, stage_context.context)
     held_out = HeldOut(photos, device)
-    curve = fit(making, trainer, lambda head: held_out.look(lambda features: answer(head, features)))
+    curve = fit(stage_context, trainer, lambda head: held_out.look(lambda features: answer(head, features)))
     return head_files(head, chosen(params, *_OF_HEAD), curve, cells=cells.sizes)
 
 
@@ -134,24 +136,24 @@ def _loss(params: CellsParams, cells: CellTable, coordinates: Floats, device: st
 
 
 def make_prototypes(
-    making: Making, params: CellsParams, stores: Sequence[FeatureStore]
+    stage_context: StageContext, params: CellsParams, stores: Sequence[FeatureStore]
 ) -> Mapping[str, Content]:
     """The prototypes of the finest cells; they need no network."""
     photos = Photos(stores, params.held_out_one_in)
     codes = codes_of(photos.coordinates[photos.training])
-    cells = CellTable.read(making.inputs["partition"]).finest
+    cells = CellTable.read(stage_context.inputs["partition"]).finest
     files = prototype_files(photos, codes, cells, params.prototype_photos)
     return {**files, "config.json": describe(chosen(params, "prototype_photos"))}
 
 
 def make_temperature(
-    making: Making, params: CellsParams, stores: Sequence[FeatureStore]
+    stage_context: StageContext, params: CellsParams, stores: Sequence[FeatureStore]
 ) -> Mapping[str, Content]:
     """How much a prototype's cosine weighs against its cell's probability, chosen on the photos held out."""
-    device, photos = making.context.device, Photos(stores, params.held_out_one_in)
-    cells = CellTable.read(making.inputs["partition"])
-    head, hierarchy = load_head(making.inputs["head"], device), cells.hierarchy(device)
-    prototypes = Prototypes.read(making.inputs["prototypes"], len(cells.finest), device)
+    device, photos = stage_context.context.device, Photos(stores, params.held_out_one_in)
+    cells = CellTable.read(stage_context.inputs["partition"])
+    head, hierarchy = load_head(stage_context.inputs["head"], device), cells.hierarchy(device)
+    prototypes = Prototypes.read(stage_context.inputs["prototypes"], len(cells.finest), device)
     rows = np.concatenate([rows for _, rows in photos.watched()])
     near = []
     for features in torch.split(photos.features(rows, device), _TILE):

@@ -45,12 +45,12 @@ class Slots:
 
 
 @dataclass(frozen=True)
-class Lists:
+class CandidateBatch:
     """The candidates of n queries: all small things that are known of them."""
 
     query: Tensor  # (n, e), unit image embeddings, float32
     row: Tensor  # (n, c), of the slot's gallery, -1 for none
-    there: Tensor  # (n, c), false for none and for what an earlier slot holds
+    valid: Tensor  # (n, c), false for none and for what an earlier slot holds
     scores: Tensor  # (n, c, 3), similarity by channel, float32
     xyz: Tensor  # (n, c, 3), unit vectors, float32
     support: Tensor  # (n, c, m), rows of the support's gallery, -1 for none
@@ -61,21 +61,21 @@ class Lists:
     def __len__(self) -> int:
         return len(self.query)
 
-    def take(self, rows: Tensor | slice) -> Lists:
+    def take(self, rows: Tensor | slice) -> CandidateBatch:
         """Some of the queries."""
         return replace(
             self, **{f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "short"}
         )
 
 
-def join_lists(parts: Sequence[Lists]) -> Lists:
+def join_batches(parts: Sequence[CandidateBatch]) -> CandidateBatch:
     """The lists of all queries, one part after the other."""
     tensors: dict[str, Any] = {
         f.name: torch.cat([getattr(part, f.name) for part in parts])
-        for f in fields(Lists)
+        for f in fields(CandidateBatch)
         if f.name != "short"
     }
-    return Lists(**tensors, short=sum(part.short for part in parts))
+    return CandidateBatch(**tensors, short=sum(part.short for part in parts))
 
 
 def chord_km(a: Tensor, b: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def chord_km(a: Tensor, b: Tensor) -> Tensor:
     return _arc_km((a - b).norm(dim=-1))
 
 
-def between_km(lists: Lists) -> Tensor:
+def between_km(lists: CandidateBatch) -> Tensor:
     """Distances between the candidates of each list, `(n, c, c)`, as `chord_km` measures them."""
     return _arc_km(torch.cdist(lists.xyz, lists.xyz, compute_mode="donot_use_mm_for_euclid_dist"))
 
@@ -102,7 +102,7 @@ def feature_count(galleries: int) -> int:
     return galleries * (2 * len(CHANNELS) + 1) + 2
 
 
-def hand_features(lists: Lists, slots: Slots, same: Tensor) -> Tensor:
+def hand_features(lists: CandidateBatch, slots: Slots, same: Tensor) -> Tensor:
     """What a person would look at, `(n, c, f)`: where a candidate ranks and who agrees with it.
 
     For each gallery: the inverse rank in each channel; the best learned similarity within 1 km
@@ -115,7 +115,7 @@ def hand_features(lists: Lists, slots: Slots, same: Tensor) -> Tensor:
     found: list[Tensor] = []
     for number in range(len(slots.sources)):
         mine = gallery == number  # (c,)
-        best = image.masked_fill(~(lists.there & mine), -1.0)  # (n, c)
+        best = image.masked_fill(~(lists.valid & mine), -1.0)  # (n, c)
         near = best[:, None].masked_fill(km >= RADII_KM[0], -1.0).amax(dim=2)
         found.append(near - best.amax(dim=1, keepdim=True))
         for kind in range(len(CHANNELS)):
@@ -127,6 +127,6 @@ def hand_features(lists: Lists, slots: Slots, same: Tensor) -> Tensor:
             first = int(slot.nonzero()[0])
             away = torch.log1p(km[:, :, first])
             found.append(torch.where(lists.row[:, first, None] >= 0, away, _FARTHEST))
-    others = lists.there[:, None].float()
+    others = lists.valid[:, None].float()
     found += [torch.log1p(((km < radius) * others).sum(dim=2)) for radius in RADII_KM[:2]]
     return torch.stack(found, dim=2)

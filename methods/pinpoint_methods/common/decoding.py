@@ -11,18 +11,18 @@ from torch import Tensor
 
 from pinpoint_harness.types import RADII_KM
 
-from .candidates import Lists, between_km
+from .candidates import CandidateBatch, between_km
 
 
 @dataclass(frozen=True)
-class Calibration:
+class TemperatureScaling:
     """Fitted on C, for each of `RADII_KM`: by what scores are divided, and the logit of "none of these"."""
 
     temperature: tuple[float, ...]
     none: tuple[float, ...]
 
     @classmethod
-    def of(cls, stored: Mapping[str, Sequence[float]]) -> Calibration:
+    def of(cls, stored: Mapping[str, Sequence[float]]) -> TemperatureScaling:
         """From the JSON of a stage."""
         return cls(tuple(stored["temperature"]), tuple(stored["none"]))
 
@@ -35,7 +35,7 @@ class Answer:
     probability: Tensor  # mean over the radii
     expected_share: Tensor  # of the five radii, if this one is answered
     within: Tensor  # (n, c, 5), probability that this one lies within each of the radii
-    there: Tensor
+    valid: Tensor
 
 
 def by_radius(scores: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def overall(scores: Tensor) -> Tensor:
     return scores if scores.ndim == 2 else scores.mean(dim=2)
 
 
-def probabilities(scores: Tensor, calibration: Calibration) -> Tensor:
+def probabilities(scores: Tensor, calibration: TemperatureScaling) -> Tensor:
     """Of each candidate at each radius, `(n, c, 5)` float64; what is missing to 1 is that of none of them."""
     temperature, none = (
         torch.tensor(values, dtype=torch.float64, device=scores.device)
@@ -58,23 +58,23 @@ def probabilities(scores: Tensor, calibration: Calibration) -> Tensor:
     return torch.cat([logits, none.expand(len(logits), 1, -1)], dim=1).softmax(dim=1)[:, :-1]
 
 
-def same_place(lists: Lists) -> Tensor:
+def same_place(lists: CandidateBatch) -> Tensor:
     """Whether a candidate is there and shares another's coordinate, `(n, c, c)`."""
-    return (lists.xyz[:, :, None] == lists.xyz[:, None]).all(dim=3) & lists.there[:, None]
+    return (lists.xyz[:, :, None] == lists.xyz[:, None]).all(dim=3) & lists.valid[:, None]
 
 
-def merge(lists: Lists, probability: Tensor) -> tuple[Tensor, Tensor]:
+def merge(lists: CandidateBatch, probability: Tensor) -> tuple[Tensor, Tensor]:
     """Candidates that share a coordinate as one: the first holds all their probability.
 
     Returns which are first `(n, c)`, and the summed probability `(n, c, 5)`, zero for the others.
     """
     same = same_place(lists)
     earlier = same.tril(-1).any(dim=2)
-    first = lists.there & ~earlier
+    first = lists.valid & ~earlier
     return first, (same.double() @ probability) * first[..., None]
 
 
-def decide(lists: Lists, scores: Tensor, calibration: Calibration, decoding: str) -> Answer:
+def decide(lists: CandidateBatch, scores: Tensor, calibration: TemperatureScaling, decoding: str) -> Answer:
     """Candidates from best to worst: by score (`argmax`), or by the share of the radii to expect."""
     first, merged = merge(lists, probabilities(scores, calibration))
     km = between_km(lists)
@@ -96,27 +96,27 @@ def decide(lists: Lists, scores: Tensor, calibration: Calibration, decoding: str
     )
 
 
-def fit(lists: Lists, scores: Tensor, km: Tensor) -> Calibration:
+def fit(lists: CandidateBatch, scores: Tensor, km: Tensor) -> TemperatureScaling:
     """For each radius the temperature and "none" logit under which what happened was most likely.
 
     What happened is that the truth lay within the radius of some candidates, whose probabilities are
     summed, or of none; `km` `(n, c)` is their distance to the truth.
     """
-    there = lists.there.any(dim=1)
-    present, km, each = lists.there[there], km[there], by_radius(scores[there]).double()
+    valid = lists.valid.any(dim=1)
+    present, km, each = lists.valid[valid], km[valid], by_radius(scores[valid]).double()
     fitted = [
         _fit_radius(each[..., number], (km < radius) & present, present)
         for number, radius in enumerate(RADII_KM)
     ]
     temperature, none = zip(*fitted, strict=True)
-    return Calibration(temperature, none)
+    return TemperatureScaling(temperature, none)
 
 
-def _fit_radius(scores: Tensor, within: Tensor, there: Tensor) -> tuple[float, float]:
+def _fit_radius(scores: Tensor, within: Tensor, valid: Tensor) -> tuple[float, float]:
     """Temperature and "none" logit of one radius, from `(n, c)` scores and who of them was right."""
     from scipy.optimize import minimize
 
-    spread = float(scores[there].std(correction=0)) or 1.0
+    spread = float(scores[valid].std(correction=0)) or 1.0
     right = within.any(dim=1)
 
     def surprise(given: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import FeatureStore
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, Gallery, Rows, search
 from pinpoint_harness.types import Context
 
@@ -48,7 +48,7 @@ class PhotoGallery:
         self.coordinates = np.concatenate([store.coordinates() for store in stores])  # (rows, 2)
         self._sources = np.array([store.dataset for store in stores])
         authors = [author for store in stores for author in store.table["author"].to_pylist()]
-        self.author_token = tokens(authors)  # (rows,)
+        self.author_token = hash_ids(authors)  # (rows,)
         matrix = torch.empty(len(self.coordinates), stores[0].width, dtype=torch.float16, device=device)
         for start, store in zip(self._starts.tolist(), stores, strict=False):
             for at in range(0, len(store), _CHUNK_ROWS):
@@ -56,7 +56,7 @@ class PhotoGallery:
                 matrix[start + at : start + at + len(chunk)] = unit_rows(chunk)
         # A store is sorted by id, so the row number is the rank of the id.
         ids = [name for store in stores for name in store.table["id"].to_pylist()]
-        rows = Rows(key=tokens(ids), author_token=self.author_token)
+        rows = Rows(key=hash_ids(ids), author_token=self.author_token)
         self._gallery = Gallery.of({_CHANNEL: matrix}, rows)
 
     @classmethod
@@ -79,11 +79,11 @@ class PhotoGallery:
         """The `k` rows with the highest cosine, ties in the order of the rows."""
         hits = search(self._gallery, {_CHANNEL: unit_rows(features)}, {_CHANNEL: k}, exclusion)[_CHANNEL]
         row = hits.rows.cpu().numpy()
-        there = row >= 0
+        valid = row >= 0
         return Neighbours(
             row=row,
-            cosine=np.where(there, hits.scores.double().cpu().numpy(), np.nan),
-            coordinates=np.where(there[..., None], self.coordinates[row], np.nan),
+            cosine=np.where(valid, hits.scores.double().cpu().numpy(), np.nan),
+            coordinates=np.where(valid[..., None], self.coordinates[row], np.nan),
         )
 
     def vectors(self, row: NDArray[np.int64]) -> Any:
@@ -96,11 +96,13 @@ class PhotoGallery:
     def source_and_row(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
         """The dataset of each row and its number there; empty and -1 for none."""
         store = np.clip(np.searchsorted(self._starts, row, side="right") - 1, 0, None)
-        there = row >= 0
-        return np.where(there, self._sources[store], ""), np.where(there, row - self._starts[store], -1)
+        valid = row >= 0
+        return np.where(valid, self._sources[store], ""), np.where(valid, row - self._starts[store], -1)
 
 
-def unseen(key: NDArray[np.uint64], author_token: NDArray[np.uint64], author_filter: bool) -> Exclusion:
+def build_exclusion(
+    key: NDArray[np.uint64], author_token: NDArray[np.uint64], author_filter: bool
+) -> Exclusion:
     """What queries may not see of a gallery: themselves, and with the filter their authors' photos."""
     if not author_filter:
         return Exclusion(own_key=key)

@@ -13,7 +13,7 @@ from torch import Tensor
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.progress import phase
-from pinpoint_harness.training import Checkpoints, Making, describe
+from pinpoint_harness.training import Checkpoints, StageContext, describe
 from pinpoint_harness.types import Context
 
 from .head import Head, HeadParams
@@ -118,9 +118,9 @@ class Trainer:
                 self._optimizer.state[weight][kind] = value.clone().to(weight.device)
 
 
-def fit(making: Making, trainer: Trainer, look: Callable[[Head], dict[str, float]]) -> Curve:
+def fit(stage_context: StageContext, trainer: Trainer, look: Callable[[Head], dict[str, float]]) -> Curve:
     """From the start or the last checkpoint to the end; a look and a checkpoint after every epoch."""
-    keep, epochs, begun, curve = Checkpoints(making), trainer.params.epochs, 0, Curve()
+    keep, epochs, begun, curve = Checkpoints(stage_context), trainer.params.epochs, 0, Curve()
     if last := keep.last():
         begun, tensors, notes = last
         trainer.restore(tensors)

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.params import param
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, xyz_of
-from pinpoint_harness.training import Making, describe
+from pinpoint_harness.training import StageContext, describe
 from pinpoint_harness.types import Context
 
 from ..common.gallery import Neighbours, PhotoGallery
@@ -101,7 +101,7 @@ class PlacedGallery(PhotoGallery):
 
 
 @dataclass(frozen=True)
-class Askers:
+class QueryBatch:
     """The rows of the training stores as queries, those left out included."""
 
     photos: Photos
@@ -110,11 +110,11 @@ class Askers:
     source: NDArray[np.str_]
 
     @classmethod
-    def of(cls, stores: Sequence[FeatureStore], held_out_one_in: int) -> Askers:
+    def of(cls, stores: Sequence[FeatureStore], held_out_one_in: int) -> QueryBatch:
         def column(name: str) -> list[str | None]:
             return [value for store in stores for value in store.table[name].to_pylist()]
 
-        key, author_token = tokens(column("id")), tokens(column("author"))
+        key, author_token = hash_ids(column("id")), hash_ids(column("author"))
         return cls(Photos(stores, held_out_one_in), key, author_token, np.array(column("source")))
 
     def hidden(self, rows: NDArray[np.int64], authors: bool, nearby_km: float | None) -> Exclusion:
@@ -128,7 +128,7 @@ class Askers:
 
 
 def make_candidates(
-    making: Making,
+    stage_context: StageContext,
     params: FeatureRerankerParams,
     stores: Sequence[FeatureStore],
     galleries: Sequence[FeatureStore],
@@ -137,13 +137,13 @@ def make_candidates(
     if len({store.width for store in (*stores, *galleries)}) > 1:
         found = ", ".join(f"{store.dataset} {store.width}" for store in (*stores, *galleries))
         raise DataError("training photos and galleries must hold features of one width", found=found)
-    askers = Askers.of(stores, params.held_out_one_in)
+    askers = QueryBatch.of(stores, params.held_out_one_in)
     rows, left_out = _who_asks(askers, params, galleries)
     files: dict[str, Content] = {f"{name}.rows.npy": partial(np.save, arr=rows[name]) for name in SETS}
     for number, store in enumerate(galleries):
-        gallery = PlacedGallery(store, making.context.device)
+        gallery = PlacedGallery(store, stage_context.context.device)
         for name, by_others in SETS.items():
-            table = _found(askers, rows[name], gallery, by_others, params, making.context.device)
+            table = _found(askers, rows[name], gallery, by_others, params, stage_context.context.device)
             files[f"{name}.{number}.npy"] = partial(np.save, arr=table)
     asking = {name: len(some) for name, some in rows.items()}
     config = describe(chosen(params, *OF_CANDIDATES), asking=asking, left_out=left_out)
@@ -151,7 +151,7 @@ def make_candidates(
 
 
 def _who_asks(
-    askers: Askers, params: FeatureRerankerParams, galleries: Sequence[FeatureStore]
+    askers: QueryBatch, params: FeatureRerankerParams, galleries: Sequence[FeatureStore]
 ) -> tuple[dict[str, NDArray[np.int64]], dict[str, int]]:
     """The rows of each set, and how many of the stores' rows are in none."""
     for store in galleries:
@@ -163,7 +163,7 @@ def _who_asks(
             )
     standing = np.zeros(len(askers.key), dtype=bool)
     for store in galleries:
-        standing |= np.isin(askers.key, tokens(store.table["id"].to_pylist()))
+        standing |= np.isin(askers.key, hash_ids(store.table["id"].to_pylist()))
     nobodys = (askers.author_token == 0) & ~standing
     asks = ~standing & ~nobodys
     training, watching = (some[asks[some]] for some in (askers.photos.training, askers.photos.watching))
@@ -180,7 +180,7 @@ def _who_asks(
 
 
 def _found(
-    askers: Askers,
+    askers: QueryBatch,
     rows: NDArray[np.int64],
     gallery: PlacedGallery,
     by_others: bool,
@@ -200,7 +200,7 @@ def _found(
     return table
 
 
-def read_found(
+def read_neighbours(
     folder: Path, name: str, galleries: Sequence[FeatureStore]
 ) -> tuple[NDArray[np.int64], list[Neighbours]]:
     """The rows of a set of the finished stage, and what they found in each gallery."""

@@ -16,8 +16,8 @@ from pinpoint_harness.params import train_command
 from pinpoint_harness.training import Stage, models_root, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..common.decoding import Answer, Calibration, decide
-from ..common.gallery import Neighbours, unseen
+from ..common.decoding import Answer, TemperatureScaling, decide
+from ..common.gallery import Neighbours, build_exclusion
 from ..common.head import chosen, made_by, training_stores
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
@@ -47,7 +47,7 @@ class FeatureReranker:
         self._galleries = [PlacedGallery(store, context.device) for store in gallery_stores(params, context)]
         folder, state = self._stages["reranker"].folder, state_of(params.author_filter)
         fitted = read_json(folder / "config.json")["calibration"]
-        self._calibrations = [Calibration.of(states[state]) for states in fitted.values()]
+        self._calibrations = [TemperatureScaling.of(states[state]) for states in fitted.values()]
         self._shape = Shape.of([gallery.name for gallery in self._galleries], params.k, list(fitted))
         self._ranker = load_ranker(folder, params, self._shape.features, context.device)
 
@@ -58,8 +58,8 @@ class FeatureReranker:
         made_from: dict[str, Any] = {"params": params, "stores": stores, "galleries": galleries}
 
         def stage(name: str, make: Any, needs: Sequence[str], *choices: str, **more: object) -> Stage:
-            recipe = {"version": VERSION, "config": chosen(params, *choices), **more}
-            return Stage(name, f"feature-{name}", recipe, partial(make, **made_from), tuple(needs))
+            spec = {"version": VERSION, "config": chosen(params, *choices), **more}
+            return Stage(name, f"feature-{name}", spec, partial(make, **made_from), tuple(needs))
 
         keys = {
             "stores": [store.key for store in stores],
@@ -79,7 +79,7 @@ class FeatureReranker:
 
     @torch.no_grad()
     def predict(self, queries: Queries) -> Predictions:
-        exclusion = unseen(queries.key, queries.author_token, self.params.author_filter)
+        exclusion = build_exclusion(queries.key, queries.author_token, self.params.author_filter)
         found = [gallery.nearest(queries.input, self.params.k, exclusion) for gallery in self._galleries]
         source = self._source_numbers(queries.source)
         lists = lists_of(found, source, self._shape, self._device)
@@ -98,21 +98,21 @@ class FeatureReranker:
             kept: NDArray[Any] = each[source, np.arange(len(source)), : self.params.candidates]
             return kept
 
-        slot, there = ordered("slot"), ordered("there")
+        slot, valid = ordered("slot"), ordered("valid")
         row = np.concatenate([one.row for one in found], axis=1)
         places = np.concatenate([one.coordinates for one in found], axis=1)
         names = np.array(self._shape.slots.sources)[self._shape.slots.gallery.numpy()]
         candidates = Candidates(
-            np.where(there[..., None], np.take_along_axis(places, slot[..., None], axis=1), np.nan),
-            probability=np.where(there, ordered("probability"), np.nan),
-            source=np.where(there, names[slot], ""),
-            row=np.where(there, np.take_along_axis(row, slot, axis=1), -1),
+            np.where(valid[..., None], np.take_along_axis(places, slot[..., None], axis=1), np.nan),
+            probability=np.where(valid, ordered("probability"), np.nan),
+            source=np.where(valid, names[slot], ""),
+            row=np.where(valid, np.take_along_axis(row, slot, axis=1), -1),
         )
         return Predictions(
             candidates.coordinates[:, 0],
-            confidence=np.where(there[:, 0], ordered("expected_share")[:, 0], np.nan),
+            confidence=np.where(valid[:, 0], ordered("expected_share")[:, 0], np.nan),
             candidates=candidates,
-            within=np.where(there[:, :1], ordered("within")[:, 0], np.nan),
+            within=np.where(valid[:, :1], ordered("within")[:, 0], np.nan),
             notes=self._notes,
         )
 

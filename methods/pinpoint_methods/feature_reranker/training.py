@@ -15,15 +15,15 @@ from torch.nn.functional import one_hot
 
 from pinpoint_harness.artifacts import Content, write_atomic
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Making, describe
+from pinpoint_harness.training import StageContext, describe
 
 from ..common import decoding as answer
-from ..common.candidates import Lists, Slots, chord_km, feature_count, hand_features
+from ..common.candidates import CandidateBatch, Slots, chord_km, feature_count, hand_features
 from ..common.gallery import Neighbours
 from ..common.head import HEAD_CHOICES, Head, chosen
-from ..common.reranking import Ranking, Standard, accuracy, listwise_loss, margin_loss
+from ..common.reranking import FeatureStandardizer, LabelledCandidates, accuracy, listwise_loss, margin_loss
 from ..common.training import Trainer, curve_csv, fit
-from .candidates import SETS, Askers, FeatureRerankerParams, read_found
+from .candidates import SETS, FeatureRerankerParams, QueryBatch, read_neighbours
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
@@ -47,21 +47,21 @@ class Ranker(Head):
     def __init__(self, features: int, depth: int, hidden: int) -> None:
         super().__init__(features, depth, hidden, 1)
         # A LayerNorm would measure numbers of different kinds by one another.
-        self.norm = Standard(features)  # type: ignore[assignment] # another module of the same shape
+        self.norm = FeatureStandardizer(features)  # type: ignore[assignment] # another module of the same shape
 
     def measure(self, features: Tensor) -> None:
         """Take means and deviations from rows `(n, features)`."""
         standard = self.get_submodule("norm")
-        assert isinstance(standard, Standard)
+        assert isinstance(standard, FeatureStandardizer)
         standard.measure(features)
 
-    def scores(self, lists: Lists) -> Tensor:
+    def scores(self, lists: CandidateBatch) -> Tensor:
         """`(n, c)`, minus infinity where there is no candidate."""
-        return _there(self(lists.features), lists)
+        return _masked(self(lists.features), lists)
 
 
-def _there(outputs: Tensor, lists: Lists) -> Tensor:
-    return outputs.squeeze(2).masked_fill(~lists.there, -torch.inf)
+def _masked(outputs: Tensor, lists: CandidateBatch) -> Tensor:
+    return outputs.squeeze(2).masked_fill(~lists.valid, -torch.inf)
 
 
 def load_ranker(folder: Path, params: FeatureRerankerParams, features: int, device: str) -> Ranker:
@@ -93,7 +93,9 @@ class Shape:
         return feature_count(len(self.slots.sources)) + len(self.sources)
 
 
-def lists_of(found: Sequence[Neighbours], source: NDArray[np.int64], shape: Shape, device: str) -> Lists:
+def lists_of(
+    found: Sequence[Neighbours], source: NDArray[np.int64], shape: Shape, device: str
+) -> CandidateBatch:
     """What queries found in each gallery, with hand-made features and the number of each query's source."""
 
     def joined(parts: Sequence[NDArray[Any]]) -> Tensor:
@@ -101,13 +103,13 @@ def lists_of(found: Sequence[Neighbours], source: NDArray[np.int64], shape: Shap
 
     row = joined([one.row for one in found])  # (n, c)
     n, c = row.shape
-    there = row >= 0
-    cosine = joined([one.cosine for one in found]).float().masked_fill(~there, -1.0)
+    valid = row >= 0
+    cosine = joined([one.cosine for one in found]).float().masked_fill(~valid, -1.0)
     # Some place stands in for none: a NaN would come back in every gradient.
     places = np.nan_to_num(np.concatenate([one.coordinates for one in found], axis=1))
     xyz = torch.from_numpy(xyz_of(places.reshape(-1, 2))).view(n, c, 3).to(device)
     nothing = torch.empty(n, c, 0, device=device)
-    lists = Lists(nothing[:, 0], row, there, cosine[..., None], xyz, nothing, nothing, nothing)
+    lists = CandidateBatch(nothing[:, 0], row, valid, cosine[..., None], xyz, nothing, nothing, nothing)
     same = torch.eye(c, dtype=torch.bool, device=device)  # a search gives a row once
     parts = [lists.take(slice(start, start + _CHUNK_QUERIES)) for start in range(0, n, _CHUNK_QUERIES)]
     made = torch.cat([hand_features(part, shape.slots, same.expand(len(part), c, c)) for part in parts])
@@ -116,20 +118,20 @@ def lists_of(found: Sequence[Neighbours], source: NDArray[np.int64], shape: Shap
 
 
 @dataclass(frozen=True)
-class Asked:
+class CandidateSet:
     """The lists of one set, and which of its queries are of each source."""
 
-    ranking: Ranking
+    ranking: LabelledCandidates
     source: Tensor  # (n,)
 
-    def of(self, source: int) -> tuple[Tensor, Ranking]:
+    def of(self, source: int) -> tuple[Tensor, LabelledCandidates]:
         """The numbers of a source's queries, and their lists."""
         mine = (self.source == source).nonzero()[:, 0]
         return mine, self.ranking.take(mine)
 
 
 def make_reranker(
-    making: Making,
+    stage_context: StageContext,
     params: FeatureRerankerParams,
     stores: Sequence[FeatureStore],
     galleries: Sequence[FeatureStore],
@@ -137,25 +139,25 @@ def make_reranker(
     """Weights of the pass that places held-out authors best, and calibrations by source and state."""
     from safetensors.torch import load_file
 
-    sources, sets = _sets(making, params, stores, galleries)
-    train, held = sets["train"].ranking, sets["held"]
+    sources, sets = _sets(stage_context, params, stores, galleries)
+    train, validation = sets["train"].ranking, sets["held"]
     features = train.lists.features
     ranker = Ranker(features.shape[2], params.depth, params.hidden)
-    ranker.initialise(params.seed).to(making.context.device)
-    ranker.measure(features[train.lists.there])
+    ranker.initialise(params.seed).to(stage_context.context.device)
+    ranker.measure(features[train.lists.valid])
 
     def loss(outputs: Tensor, rows: Tensor) -> Tensor:
         batch = train.take(rows)
-        return _loss(params.loss, _there(outputs, batch.lists), batch)
+        return _loss(params.loss, _masked(outputs, batch.lists), batch)
 
-    best = making.artifact.shard_path(0, ".best")
+    best = stage_context.artifact.shard_path(0, ".best")
 
     def look(head: Head) -> dict[str, float]:
-        found = _accuracy(ranker, held, sources)
+        found = _accuracy(ranker, validation, sources)
         _keep(best, ranker, found["mean"])
         return found
 
-    curve = fit(making, Trainer(params, ranker, features, loss, making.context), look)
+    curve = fit(stage_context, Trainer(params, ranker, features, loss, stage_context.context), look)
     ranker.load_state_dict(load_file(best))
     calibration = {
         source: {
@@ -178,14 +180,14 @@ def make_reranker(
 
 
 def _sets(
-    making: Making,
+    stage_context: StageContext,
     params: FeatureRerankerParams,
     stores: Sequence[FeatureStore],
     galleries: Sequence[FeatureStore],
-) -> tuple[tuple[str, ...], dict[str, Asked]]:
+) -> tuple[tuple[str, ...], dict[str, CandidateSet]]:
     """The sources that ask, in order, and the lists of every set; one that found nothing does not train."""
-    askers, device = Askers.of(stores, params.held_out_one_in), making.context.device
-    found = {name: read_found(making.inputs["candidates"], name, galleries) for name in SETS}
+    askers, device = QueryBatch.of(stores, params.held_out_one_in), stage_context.context.device
+    found = {name: read_neighbours(stage_context.inputs["candidates"], name, galleries) for name in SETS}
     asking = np.concatenate([rows for rows, _ in found.values()])
     sources = tuple(np.unique(askers.source[asking]).tolist())
     shape = Shape.of([store.dataset for store in galleries], params.k, sources)
@@ -195,23 +197,23 @@ def _sets(
         lists = lists_of(neighbours, source, shape, device)
         truth = torch.from_numpy(xyz_of(askers.photos.coordinates[rows])).to(device)
         km, of = chord_km(lists.xyz, truth[:, None]), torch.from_numpy(source).to(device)
-        kept = lists.there.any(dim=1) if name == "train" else torch.ones_like(of, dtype=torch.bool)
-        sets[name] = Asked(Ranking(lists.take(kept), km[kept]), of[kept])
+        kept = lists.valid.any(dim=1) if name == "train" else torch.ones_like(of, dtype=torch.bool)
+        sets[name] = CandidateSet(LabelledCandidates(lists.take(kept), km[kept]), of[kept])
     return sources, sets
 
 
-def _loss(name: str, scores: Tensor, batch: Ranking) -> Tensor:
+def _loss(name: str, scores: Tensor, batch: LabelledCandidates) -> Tensor:
     if name == "margin":
         return margin_loss(scores, batch.lists, batch.km, MARGIN)
     return listwise_loss(scores, batch.lists, batch.km, TARGET_TEMPERATURE)
 
 
-def _accuracy(ranker: Ranker, held: Asked, sources: Sequence[str]) -> dict[str, float]:
+def _accuracy(ranker: Ranker, validation: CandidateSet, sources: Sequence[str]) -> dict[str, float]:
     """Shares by `<source>_<radius>km`, and the mean over radii and sources, each of which counts alike."""
     shares: dict[str, float] = {}
     means = []
     for number, source in enumerate(sources):
-        mine, ranking = held.of(number)
+        mine, ranking = validation.of(number)
         if len(mine):
             found = accuracy(ranking, ranker.scores(ranking.lists))
             means.append(found.pop("mean"))
@@ -232,7 +234,7 @@ def _keep(path: Path, ranker: Ranker, mean: float) -> None:
     write_atomic(path, save(weights, {"mean": repr(mean)}))
 
 
-def _calibration(ranker: Ranker, ranking: Ranking) -> dict[str, Any]:
+def _calibration(ranker: Ranker, ranking: LabelledCandidates) -> dict[str, Any]:
     with torch.no_grad():
         scores = ranker.scores(ranking.lists)
     return asdict(answer.fit(ranking.lists, scores, ranking.km))

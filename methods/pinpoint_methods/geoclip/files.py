@@ -100,13 +100,13 @@ class TowerFiles:
         Encoded once for these files and this kind of device, and kept below `results/models`.
         """
         digests = self.digests()
-        recipe = {
+        spec = {
             "encoder": 1,
             "location_encoder_sha256": digests[_LOCATION],
             "coordinates_sha256": digests[_GALLERY],
             "made": {"device": context.device.partition(":")[0], "dtype": "float32"},
         }
-        artifact = Artifact.begin(models_root(models) / _KIND, _KIND, recipe)
+        artifact = Artifact.begin(models_root(models) / _KIND, _KIND, spec)
         if not artifact.complete:
             artifact.finish({_VECTORS: save({"vectors": self._encoded(context.device)})})
         path = artifact.folder / _VECTORS

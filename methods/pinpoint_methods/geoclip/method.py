@@ -149,5 +149,5 @@ def _clip(params: GeoCLIPParams, context: Context) -> ViewTower:
     try:
         folder = fetch_weights(source)
     except WeightsError as error:
-        raise missing(f"{error.asked}: {error.found}") from error
+        raise missing(f"{error.problem}: {error.found}") from error
     return ViewTower(folder, context, params.preprocess, params.views)

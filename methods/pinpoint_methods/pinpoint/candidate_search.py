@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, search, xyz_of
-from pinpoint_harness.training import Making, describe
+from pinpoint_harness.training import StageContext, describe
 
 from ..common.candidates import CHANNELS
 from ..common.gallery import unit_rows
@@ -53,7 +53,7 @@ OF_CANDIDATES = ("candidates_kept", "reranker_queries", "exclude_km")
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryBatch:
     """One set of one source: who asks, what they found, and what they may not see."""
 
     image: Tensor  # (n, embedding) fp16
@@ -67,13 +67,13 @@ class Asked:
 
 
 def make_candidates(
-    making: Making, config: PinpointConfig, stores: Mapping[str, FeatureStore]
+    stage_context: StageContext, config: PinpointConfig, stores: Mapping[str, FeatureStore]
 ) -> dict[str, Content]:
     """Search every gallery for every set of every source."""
-    device = making.context.device
-    towers = load_towers(making.inputs["embedder"], device)
-    labels = read_labels(making.inputs["splits"], stores)
-    galleries = {source: SourceGallery(source, making.inputs["gallery"], device) for source in stores}
+    device = stage_context.context.device
+    towers = load_towers(stage_context.inputs["embedder"], device)
+    labels = read_labels(stage_context.inputs["splits"], stores)
+    galleries = {source: SourceGallery(source, stage_context.inputs["gallery"], device) for source in stores}
     files: dict[str, Content] = {}
     asking: dict[str, int] = {}
     for source, store in stores.items():
@@ -102,14 +102,14 @@ def make_candidates(
     return {**files, "config.json": describe(part(config, *OF_CANDIDATES), asking=asking)}
 
 
-def read_asked(
+def read_queries(
     folder: Path,
     source: str,
     name: str,
     store: FeatureStore,
     galleries: Sequence[str],
     config: PinpointConfig,
-) -> Asked:
+) -> QueryBatch:
     """A set of the finished stage."""
 
     def load(what: str) -> Any:
@@ -117,7 +117,7 @@ def read_asked(
 
     rows = load("rows")
     tables = {other: load(other) for other in galleries}
-    return Asked(
+    return QueryBatch(
         torch.from_numpy(load("image")),
         unit_rows(torch.from_numpy(store.matrix[rows])),
         store.coordinates()[rows],
@@ -159,8 +159,8 @@ def _exclusion(
     """
     apart = source == gallery == "streetview"
     return Exclusion(
-        own_key=tokens(store.table["id"].take(rows).to_pylist()),
-        author_token=tokens(store.table["author"].take(rows).to_pylist()) if by_others else None,
+        own_key=hash_ids(store.table["id"].take(rows).to_pylist()),
+        author_token=hash_ids(store.table["author"].take(rows).to_pylist()) if by_others else None,
         xyz=xyz_of(store.coordinates()[rows]) if apart else None,
         radius_km=config.exclude_km if apart else None,
     )

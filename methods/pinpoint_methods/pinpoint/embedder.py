@@ -22,7 +22,7 @@ from torch import Tensor
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.progress import phase
-from pinpoint_harness.training import Checkpoints, Making, Processes, describe
+from pinpoint_harness.training import Checkpoints, Processes, StageContext, describe
 
 from ..common.training import Curve, curve_csv
 from .config import EMBEDDER, PinpointConfig, part
@@ -256,17 +256,17 @@ def run(trainer: Trainer, validation: Validation | None, keep: Checkpoints | Non
 
 
 def make_embedder(
-    making: Making,
+    stage_context: StageContext,
     config: PinpointConfig,
     seed: int,
     data: Mapping[str, TrainingRows],
     validation: Validation | None,
 ) -> dict[str, Content]:
     """The stage's files: the towers, how they were made, and the curve of the training."""
-    context = making.context
-    trainer = Trainer(config, data, seed, context.device, context.dtype, making.processes)
-    curve = run(trainer, validation, Checkpoints(making))
-    if not making.processes.first:
+    context = stage_context.context
+    trainer = Trainer(config, data, seed, context.device, context.dtype, stage_context.processes)
+    curve = run(trainer, validation, Checkpoints(stage_context))
+    if not stage_context.processes.first:
         return {}
     weights = {name: p.detach().float().cpu().contiguous() for name, p in trainer.named.items()}
     width = next(iter(data.values())).features.shape[1]

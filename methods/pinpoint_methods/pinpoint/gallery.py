@@ -26,9 +26,9 @@ from torch import Tensor
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import ArtifactError
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Gallery, Rows, SupportIndex, xyz_of
-from pinpoint_harness.training import Making, describe
+from pinpoint_harness.training import StageContext, describe
 
 from ..common.gallery import unit_rows
 from .config import PinpointConfig
@@ -45,17 +45,19 @@ _SUPPORT_ROWS = 65_536
 Chunks = Callable[[int, int], Any]
 
 
-def make_gallery(making: Making, stores: Mapping[str, FeatureStore]) -> dict[str, Content]:
+def make_gallery(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -> dict[str, Content]:
     """The files of every source's gallery, embedded in fixed tiles by the towers of the stage before."""
-    towers = load_towers(making.inputs["embedder"], making.context.device)
-    labels = read_labels(making.inputs["splits"], stores)
+    towers = load_towers(stage_context.inputs["embedder"], stage_context.context.device)
+    labels = read_labels(stage_context.inputs["splits"], stores)
     files: dict[str, Content] = {}
     rows_of: dict[str, int] = {}
     for source, store in stores.items():
         rows = np.flatnonzero(labels[source] == A)
         rows_of[source] = len(rows)
         xyz = xyz_of(store.coordinates()[rows])
-        for channel, width, chunk in _channels(towers, source, store, rows, xyz, making.context.device):
+        for channel, width, chunk in _channels(
+            towers, source, store, rows, xyz, stage_context.context.device
+        ):
             files[f"{source}.{channel}.npy"] = partial(_write, len(rows), width, chunk)
         files[f"{source}.rows.parquet"] = _table(store, rows)
     record = describe({"sources": list(stores)}, rows=rows_of)
@@ -99,14 +101,14 @@ def _table(store: FeatureStore, rows: NDArray[np.int64]) -> bytes:
 
 
 def make_support(
-    making: Making, config: PinpointConfig, stores: Mapping[str, FeatureStore]
+    stage_context: StageContext, config: PinpointConfig, stores: Mapping[str, FeatureStore]
 ) -> dict[str, Content]:
     """For each gallery row the rows of the other source's gallery nearest to it, nearest first.
 
     `<source>.support.npy` `(rows, k)` int32, -1 where none is left within the radius; the distances
     beside it. Many more are kept than are used, since each query hides some.
     """
-    labels = read_labels(making.inputs["splits"], stores)
+    labels = read_labels(stage_context.inputs["splits"], stores)
     places = {source: xyz_of(store.coordinates()[labels[source] == A]) for source, store in stores.items()}
     files: dict[str, Content] = {}
     within: dict[str, float] = {}
@@ -152,8 +154,8 @@ class SourceGallery:
     def rows(self) -> Rows:
         """Who took each row and where; its key is that of the photo as a query."""
         return Rows(
-            key=tokens(self.table["id"].to_pylist()),
-            author_token=tokens(self.table["author"].to_pylist()),
+            key=hash_ids(self.table["id"].to_pylist()),
+            author_token=hash_ids(self.table["author"].to_pylist()),
             xyz=xyz_of(self.coordinates),
         )
 

@@ -22,13 +22,13 @@ from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import Stage, models_root, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
-from ..common.candidates import Lists
-from ..common.decoding import Answer, Calibration, decide
-from ..common.gallery import unit_rows, unseen
+from ..common.candidates import CandidateBatch
+from ..common.decoding import Answer, TemperatureScaling, decide
+from ..common.gallery import build_exclusion, unit_rows
 from .config import METHODS, SOURCES, PinpointConfig, class_name, config_of, settings_class
 from .embedder import load_towers
-from .instance import Instance, galleries_of, open_instance, quotas
 from .reranker_training import load_reranker, read_calibration, scores_of
+from .retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from .stages import pinpoint_stages
 from .towers import in_tiles
 
@@ -152,7 +152,7 @@ class _Pinpoint:
                 found="none is known",
                 fix="embed the gallery from a table with authors, or leave the filter off",
             )
-        return unseen(queries.key[mine], queries.author_token[mine], self.params.author_filter)
+        return build_exclusion(queries.key[mine], queries.author_token[mine], self.params.author_filter)
 
 
 @dataclass(frozen=True)
@@ -187,13 +187,13 @@ class PinpointTop1(_Pinpoint):
             self.channel
         ]
         rows = found.rows.cpu().numpy()
-        there = rows >= 0
+        valid = rows >= 0
         return _Part(
-            places=np.where(there[..., None], gallery.coordinates[rows], np.nan),
+            places=np.where(valid[..., None], gallery.coordinates[rows], np.nan),
             rows=rows,
-            sources=np.where(there, source, ""),
+            sources=np.where(valid, source, ""),
             probability=np.full(rows.shape, np.nan),
-            confidence=np.where(there[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
+            confidence=np.where(valid[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
             within=np.full((len(rows), len(RADII_KM)), np.nan),
         )
 
@@ -211,53 +211,53 @@ class PinpointReranked(_Pinpoint):
     needs = ("calibration",)
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
-        instance, model, calibration = self._opened(source)
+        retriever, model, calibration = self._opened(source)
         # A full tile whatever the mix: kernels differ with the shape of their input.
         padded = np.concatenate([mine, np.full(len(queries) - len(mine), mine[-1])])
         chosen = torch.from_numpy(padded).to(self._device)
         image = self._image(source, queries.input)[chosen]
         raw = unit_rows(queries.input)[chosen]
-        hidden = [self._exclusion(gallery.source, queries, padded) for gallery in instance.galleries]
-        found = instance.find(image, raw, hidden, quotas(self.config))
-        near = [self._exclusion(gallery.source, queries, padded) for gallery in instance.support]
-        lists = instance.lists(found, image, raw, near)
-        scores = scores_of(model, self.config, instance, lists)
+        hidden = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.galleries]
+        found = retriever.find(image, raw, hidden, quotas(self.config))
+        near = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.support]
+        lists = retriever.lists(found, image, raw, near)
+        scores = scores_of(model, self.config, retriever, lists)
         answer = decide(lists, scores, calibration, self.config.decoding)
-        return self._part(instance, lists, answer, len(mine))
+        return self._part(retriever, lists, answer, len(mine))
 
-    def _opened(self, source: str) -> tuple[Instance, Any, Calibration]:
-        """An instance, its reranker and its calibration, opened when first asked for."""
+    def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
+        """The retriever of a source, its reranker and its calibration, opened when first asked for."""
         if source not in self._open:
-            instance = open_instance(self.config, source, self._galleries, self._folder("support"))
+            retriever = open_retriever(self.config, source, self._galleries, self._folder("support"))
             trained = self._folder("reranker") if self.config.reranker != "none" else None
             model = load_reranker(trained, source, self.config, self._device)
             calibration = read_calibration(self._folder("calibration"), source, self.params.author_filter)
-            self._open[source] = instance, model, calibration
+            self._open[source] = retriever, model, calibration
         return self._open[source]
 
     @cached_property
-    def _open(self) -> dict[str, tuple[Instance, Any, Calibration]]:
+    def _open(self) -> dict[str, tuple[SourceRetriever, Any, TemperatureScaling]]:
         return {}
 
-    def _part(self, instance: Instance, lists: Lists, answer: Answer, count: int) -> _Part:
+    def _part(self, retriever: SourceRetriever, lists: CandidateBatch, answer: Answer, count: int) -> _Part:
         """The best candidates of the first `count` lists, as the runner stores them."""
         kept = self.params.candidates
         slot = answer.slot[:count, :kept]
-        there = answer.there[:count, :kept].cpu().numpy()
+        valid = answer.valid[:count, :kept].cpu().numpy()
         row = lists.row[:count].gather(1, slot).cpu().numpy()
-        gallery = instance.slots.gallery.to(slot.device)[slot].cpu().numpy()
-        each = [instance.galleries[number].coordinates for number in range(len(instance.galleries))]
+        gallery = retriever.slots.gallery.to(slot.device)[slot].cpu().numpy()
+        each = [retriever.galleries[number].coordinates for number in range(len(retriever.galleries))]
         places = np.stack([coordinates[np.where(gallery == g, row, 0)] for g, coordinates in enumerate(each)])
         taken = np.take_along_axis(places, gallery[None, ..., None], axis=0)[0]
-        names = np.array(instance.slots.sources)[gallery]
+        names = np.array(retriever.slots.sources)[gallery]
         share, within = (t[:count, 0].cpu().numpy() for t in (answer.expected_share, answer.within))
         part = _Part(
-            places=np.where(there[..., None], taken, np.nan),
-            rows=np.where(there, row, -1),
-            sources=np.where(there, names, ""),
-            probability=np.where(there, answer.probability[:count, :kept].cpu().numpy(), np.nan),
-            confidence=np.where(there[:, 0], share, np.nan),
-            within=np.where(there[:, :1], within, np.nan),
+            places=np.where(valid[..., None], taken, np.nan),
+            rows=np.where(valid, row, -1),
+            sources=np.where(valid, names, ""),
+            probability=np.where(valid, answer.probability[:count, :kept].cpu().numpy(), np.nan),
+            confidence=np.where(valid[:, 0], share, np.nan),
+            within=np.where(valid[:, :1], within, np.nan),
         )
         return _widened(part, kept)
 

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from pinpoint_harness.types import RADII_KM
 
-from ..common.candidates import Lists, between_km
+from ..common.candidates import CandidateBatch, between_km
 from ..common.linear import AlignedLinear
-from ..common.reranking import Standard
+from ..common.reranking import FeatureStandardizer
 from .config import PinpointConfig
-from .instance import Instance
+from .retriever import SourceRetriever
 
 FACTS = 6
 """Numbers known of a candidate beside its embeddings: three similarities and three of its support."""
@@ -59,8 +59,8 @@ class Reranker(nn.Module):
         self.config, width = config, config.width
         scores = 1 if config.token_scores else 0
         self.scale = embedding**0.5  # a unit vector's entries become about 1
-        self.standard = Standard(FACTS)
-        self.feature_standard = Standard(features)
+        self.standard = FeatureStandardizer(FACTS)
+        self.feature_standard = FeatureStandardizer(features)
         facts = (features + FACTS) * config.list_features
         self.query = nn.Linear(embedding * config.query_embedding + facts, width)
         self.gallery = nn.Embedding(2, width)  # the instance's own, or the other
@@ -92,15 +92,15 @@ class Reranker(nn.Module):
                 similar = [1.0, self.config.retrieval_raw, self.config.retrieval_location]
                 self.retrieval.weight.copy_(torch.tensor([[s / t for s in similar] for t in temperature]))
 
-    def similar(self, lists: Lists) -> Tensor:
+    def similar(self, lists: CandidateBatch) -> Tensor:
         """Similarities by channel, `(n, c, 3)`, as the score's first part reads them."""
         part: Tensor = (lists.scores - self.standard.mean[:3]) / self.standard.deviation[:3]
         return part
 
-    def forward(self, lists: Lists, instance: Instance) -> Tensor:
+    def forward(self, lists: CandidateBatch, retriever: SourceRetriever) -> Tensor:
         """Scores `(n, c)`, or `(n, c, 5)` by radius; minus infinity where a slot is empty."""
-        n, c = lists.there.shape
-        x = self.read(lists, instance)  # (n * c, t, width)
+        n, c = lists.valid.shape
+        x = self.read(lists, retriever)  # (n * c, t, width)
         for number, layer in enumerate(self.layers):
             x = layer(x, first=1 if number + 1 == len(self.layers) else None)
         x = x.view(n, c, -1)
@@ -111,12 +111,12 @@ class Reranker(nn.Module):
         score: Tensor = self.score(self.norm(x))
         if self.retrieval is not None:
             score = score + self.retrieval(self.similar(lists))
-        return _there(score, lists)
+        return _masked(score, lists)
 
-    def read(self, lists: Lists, instance: Instance) -> Tensor:
+    def read(self, lists: CandidateBatch, retriever: SourceRetriever) -> Tensor:
         """The tokens of every candidate, `(n * c, t, width)`."""
         config = self.config
-        n, c = lists.there.shape
+        n, c = lists.valid.shape
         facts = self.standard(torch.cat([lists.scores, lists.support_facts], dim=2))  # (n, c, 6)
         image, raw, location, support = facts.split([1, 1, 1, 3], dim=2)
         read = []
@@ -124,35 +124,35 @@ class Reranker(nn.Module):
             read.append((lists.query * self.scale)[:, None].expand(-1, c, -1))  # (n, c, e)
         if config.list_features:
             read += [self.feature_standard(lists.features), facts]
-        made = [self.query(torch.cat(read, dim=2)) + self.gallery(instance.slots.gallery.to(facts.device))]
+        made = [self.query(torch.cat(read, dim=2)) + self.gallery(retriever.slots.gallery.to(facts.device))]
         if config.visual_token:
-            made.append(self.visual(self._with(instance.embeddings("image", lists), image, raw)))
+            made.append(self.visual(self._with(retriever.embeddings("image", lists), image, raw)))
         if config.gps_token:
-            made.append(self.gps(self._with(instance.embeddings("location", lists), location)))
+            made.append(self.gps(self._with(retriever.embeddings("location", lists), location)))
         if self.with_support:
-            made.append(self._support(lists, instance, support))
+            made.append(self._support(lists, retriever, support))
         return torch.stack(made, dim=2).view(n * c, len(made), -1)
 
     def _with(self, embedding: Tensor, *facts: Tensor) -> Tensor:
         scaled = embedding * self.scale
         return torch.cat([scaled, *facts], dim=2) if self.config.token_scores else scaled
 
-    def _support(self, lists: Lists, instance: Instance, facts: Tensor) -> Tensor:
+    def _support(self, lists: CandidateBatch, retriever: SourceRetriever, facts: Tensor) -> Tensor:
         """One token of what stands near each candidate, `(n, c, width)`."""
-        there, close = lists.support >= 0, instance.support_of(lists)  # (n, c, m), (n, c, m, e)
+        valid, close = lists.support >= 0, retriever.support_of(lists)  # (n, c, m), (n, c, m, e)
         logits = torch.einsum("ne,ncme->ncm", self.pool(lists.query * self.scale), close)
-        weights = logits.masked_fill(~there, -torch.inf).softmax(dim=2).nan_to_num(0.0)  # none there: zeros
+        weights = logits.masked_fill(~valid, -torch.inf).softmax(dim=2).nan_to_num(0.0)  # none there: zeros
         pooled = torch.einsum("ncm,ncme->nce", weights, close)
         token: Tensor = self.support(self._with(pooled, facts))
-        return torch.where(there.any(dim=2, keepdim=True), token, self.no_support)
+        return torch.where(valid.any(dim=2, keepdim=True), token, self.no_support)
 
-    def _near(self, lists: Lists) -> Tensor:
+    def _near(self, lists: CandidateBatch) -> Tensor:
         """Attention logits of candidates among themselves: how close they lie, and who is there."""
         km = between_km(lists)  # (n, c, c)
         within = torch.stack([km < radius for radius in RADII_KM], dim=3).float()
         bias: Tensor = self.nearness(within).permute(0, 3, 1, 2)  # (n, heads, c, c)
         # A slot sees itself, so that an empty list has something to attend to.
-        seen = lists.there[:, None] | torch.eye(km.shape[1], dtype=torch.bool, device=km.device)
+        seen = lists.valid[:, None] | torch.eye(km.shape[1], dtype=torch.bool, device=km.device)
         return bias.masked_fill(~seen[:, None], -torch.inf)
 
 
@@ -161,14 +161,14 @@ class FeatureReranker(nn.Module):
 
     def __init__(self, features: int, scores: int = 1) -> None:
         super().__init__()
-        self.standard = Standard(features)
+        self.standard = FeatureStandardizer(features)
         self.layers = nn.Sequential(
             nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, scores)
         )
 
-    def forward(self, lists: Lists, instance: Instance) -> Tensor:
+    def forward(self, lists: CandidateBatch, retriever: SourceRetriever) -> Tensor:
         """Scores as those of `Reranker`."""
-        return _there(self.layers(self.standard(lists.features)), lists)
+        return _masked(self.layers(self.standard(lists.features)), lists)
 
 
 def scores_of_candidate(config: PinpointConfig) -> int:
@@ -176,9 +176,9 @@ def scores_of_candidate(config: PinpointConfig) -> int:
     return len(RADII_KM) if config.ranking_loss == "radii" else 1
 
 
-def _there(score: Tensor, lists: Lists) -> Tensor:
+def _masked(score: Tensor, lists: CandidateBatch) -> Tensor:
     """`(n, c, heads)` as `(n, c)` where there is one head; minus infinity where a slot is empty."""
-    score = score.masked_fill(~lists.there[..., None], -torch.inf)
+    score = score.masked_fill(~lists.valid[..., None], -torch.inf)
     return score.squeeze(2) if score.shape[2] == 1 else score
 
 
@@ -189,9 +189,9 @@ def build_reranker(config: PinpointConfig, embedding: int, features: int) -> Rer
     return Reranker(config, embedding, features)
 
 
-def retrieval_scores(lists: Lists, config: PinpointConfig) -> Tensor:
+def retrieval_scores(lists: CandidateBatch, config: PinpointConfig) -> Tensor:
     """What the searches alone say of each candidate, `(n, c)`: a weighted sum of its similarities."""
-    return retrieval_sum(lists.scores, config).masked_fill(~lists.there, -torch.inf)
+    return retrieval_sum(lists.scores, config).masked_fill(~lists.valid, -torch.inf)
 
 
 def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:

@@ -15,17 +15,17 @@ from pinpoint_harness.artifacts import Content, read_json, write_atomic
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.progress import phase
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Checkpoints, Making, describe
+from pinpoint_harness.training import Checkpoints, StageContext, describe
 from pinpoint_harness.types import RADII_KM
 
-from ..common.candidates import Lists, chord_km, join_lists
-from ..common.decoding import Calibration, decide, fit
-from ..common.reranking import Ranking, Row, accuracy, listwise_loss, margin_loss, radii_loss
+from ..common.candidates import CandidateBatch, chord_km, join_batches
+from ..common.decoding import TemperatureScaling, decide, fit
+from ..common.reranking import LabelledCandidates, Row, accuracy, listwise_loss, margin_loss, radii_loss
 from ..common.training import curve_csv
-from .candidate_search import Asked, read_asked, training_sets
+from .candidate_search import QueryBatch, read_queries, training_sets
 from .config import PinpointConfig, part
-from .instance import Instance, galleries_of, open_instance
 from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores, retrieval_sum
+from .retriever import SourceRetriever, galleries_of, open_retriever
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,16 +51,16 @@ _LISTS_TO_START_FROM = 2000
 _COLDEST = 0.05
 
 
-def ranking_of(instance: Instance, asked: Asked) -> Ranking:
+def label_candidates(retriever: SourceRetriever, asked: QueryBatch) -> LabelledCandidates:
     """The candidate lists of a set under a configuration's quotas, support masked for each query."""
-    found = [asked.found[gallery.source] for gallery in instance.galleries]
-    hidden = [asked.hidden[gallery.source] for gallery in instance.support]
-    lists = instance.lists(found, asked.image, asked.raw, hidden)
-    truth = torch.from_numpy(xyz_of(asked.coordinates)).to(instance.device)
-    return Ranking(lists, chord_km(lists.xyz, truth[:, None]))
+    found = [asked.found[gallery.source] for gallery in retriever.galleries]
+    hidden = [asked.hidden[gallery.source] for gallery in retriever.support]
+    lists = retriever.lists(found, asked.image, asked.raw, hidden)
+    truth = torch.from_numpy(xyz_of(asked.coordinates)).to(retriever.device)
+    return LabelledCandidates(lists, chord_km(lists.xyz, truth[:, None]))
 
 
-def loss_of(config: PinpointConfig, scores: Tensor, batch: Ranking) -> Tensor:
+def loss_of(config: PinpointConfig, scores: Tensor, batch: LabelledCandidates) -> Tensor:
     """The configuration's loss of a batch."""
     if config.ranking_loss == "radii":
         return radii_loss(scores, batch.lists, batch.km)
@@ -69,11 +69,13 @@ def loss_of(config: PinpointConfig, scores: Tensor, batch: Ranking) -> Tensor:
     return margin_loss(scores, batch.lists, batch.km, config.margin)
 
 
-def score_lists(model: Reranker | FeatureReranker, instance: Instance, lists: Lists) -> Tensor:
+def score_lists(
+    model: Reranker | FeatureReranker, retriever: SourceRetriever, lists: CandidateBatch
+) -> Tensor:
     """Scores of many lists, `(n, c)` or `(n, c, 5)`."""
     with torch.no_grad():
         parts = [
-            model(lists.take(slice(start, start + SCORING_BATCH)), instance)
+            model(lists.take(slice(start, start + SCORING_BATCH)), retriever)
             for start in range(0, len(lists), SCORING_BATCH)
         ]
     return torch.cat(parts)
@@ -82,18 +84,20 @@ def score_lists(model: Reranker | FeatureReranker, instance: Instance, lists: Li
 class RerankerTrainer:
     """A reranker, its optimizer and the order of its batches."""
 
-    def __init__(self, config: PinpointConfig, instance: Instance, train: Ranking, seed: int) -> None:
-        self.config, self.instance, self.train, self.seed = config, instance, train, seed
+    def __init__(
+        self, config: PinpointConfig, retriever: SourceRetriever, train: LabelledCandidates, seed: int
+    ) -> None:
+        self.config, self.retriever, self.train, self.seed = config, retriever, train, seed
         lists = train.lists
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.model = build_reranker(config, lists.query.shape[1], lists.features.shape[2])
-        self.model.to(instance.device)
+        self.model.to(retriever.device)
         if isinstance(self.model, FeatureReranker):
-            self.model.standard.measure(lists.features[lists.there])
+            self.model.standard.measure(lists.features[lists.valid])
         else:
-            self.model.standard.measure(torch.cat([lists.scores, lists.support_facts], dim=2)[lists.there])
-            self.model.feature_standard.measure(lists.features[lists.there])
+            self.model.standard.measure(torch.cat([lists.scores, lists.support_facts], dim=2)[lists.valid])
+            self.model.feature_standard.measure(lists.features[lists.valid])
             if config.ranking_loss == "radii" and config.token_scores:
                 self.model.start_from_retrieval(self._temperatures(self.model))
         self.batches = -(-len(train) // config.reranker_batch)
@@ -110,20 +114,20 @@ class RerankerTrainer:
         some = self.train.take(slice(None, None, -(-len(self.train) // _LISTS_TO_START_FROM)))
         with torch.no_grad():
             similar = model.similar(some.lists)
-            scores = retrieval_sum(similar, self.config).masked_fill(~some.lists.there, -torch.inf)
+            scores = retrieval_sum(similar, self.config).masked_fill(~some.lists.valid, -torch.inf)
         # Colder than this a retrieval is its first candidate, and nothing is left to learn.
         return [max(t, _COLDEST) for t in fit(some.lists, scores, some.km).temperature]
 
     def epoch(self, number: int) -> float:
         """One pass over the lists of B in an order of its own; the mean loss."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        order = torch.randperm(len(self.train), generator=generator).to(self.instance.device)
+        order = torch.randperm(len(self.train), generator=generator).to(self.retriever.device)
         self.model.train()
-        total = torch.zeros((), dtype=torch.float64, device=self.instance.device)
+        total = torch.zeros((), dtype=torch.float64, device=self.retriever.device)
         for batch in range(self.batches):
             rows = order[batch * self.config.reranker_batch : (batch + 1) * self.config.reranker_batch]
             chosen = self.train.take(rows)
-            loss = loss_of(self.config, self.model(chosen.lists, self.instance), chosen)
+            loss = loss_of(self.config, self.model(chosen.lists, self.retriever), chosen)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call] # torch has no type for it
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -168,9 +172,9 @@ class RerankerTrainer:
 
 def train_reranker(
     config: PinpointConfig,
-    instance: Instance,
-    train: Ranking,
-    held: Ranking,
+    retriever: SourceRetriever,
+    train: LabelledCandidates,
+    validation: LabelledCandidates,
     seed: int,
     title: str,
     keep: Checkpoints | None = None,
@@ -180,9 +184,9 @@ def train_reranker(
     Best is who places most by argmax; with the loss `radii`, whose probabilities argmax does not see,
     who has the lowest loss.
     """
-    trainer = RerankerTrainer(config, instance, train, seed)
-    retrieval = retrieval_scores(held.lists, config)
-    begun, curve = 0, [{"epoch": 0.0, "loss": math.nan, **_on_c(config, held, retrieval)}]
+    trainer = RerankerTrainer(config, retriever, train, seed)
+    retrieval = retrieval_scores(validation.lists, config)
+    begun, curve = 0, [{"epoch": 0.0, "loss": math.nan, **_on_c(config, validation, retrieval)}]
     best: dict[str, Tensor] = {}
     if keep is not None and (last := keep.last()) and last[2]["title"] == title:
         _, tensors, notes = last
@@ -195,7 +199,7 @@ def train_reranker(
         for number in range(begun, config.reranker_epochs):
             loss = trainer.epoch(number)
             trainer.model.eval()
-            found = _on_c(config, held, score_lists(trainer.model, instance, held.lists))
+            found = _on_c(config, validation, score_lists(trainer.model, retriever, validation.lists))
             if not best or _worth(config, found) > max(_worth(config, row) for row in curve[1:]):
                 best = {name: value.clone().cpu() for name, value in trainer.model.state_dict().items()}
             curve.append({"epoch": number + 1.0, "loss": loss, **found})
@@ -207,8 +211,8 @@ def train_reranker(
     return best, curve
 
 
-def _on_c(config: PinpointConfig, held: Ranking, scores: Tensor) -> Row:
-    return {"held_loss": float(loss_of(config, scores, held)), **accuracy(held, scores)}
+def _on_c(config: PinpointConfig, validation: LabelledCandidates, scores: Tensor) -> Row:
+    return {"held_loss": float(loss_of(config, scores, validation)), **accuracy(validation, scores)}
 
 
 def _worth(config: PinpointConfig, row: Row) -> float:
@@ -216,28 +220,30 @@ def _worth(config: PinpointConfig, row: Row) -> float:
 
 
 def make_reranker(
-    making: Making, config: PinpointConfig, seed: int, stores: Mapping[str, FeatureStore]
+    stage_context: StageContext, config: PinpointConfig, seed: int, stores: Mapping[str, FeatureStore]
 ) -> dict[str, Content]:
     """A reranker for the instance of each source, and the curve of its training."""
     from safetensors.torch import save
 
-    galleries = galleries_of(making.inputs["gallery"], stores, making.context.device)
+    galleries = galleries_of(stage_context.inputs["gallery"], stores, stage_context.context.device)
     files: dict[str, Content] = {}
     outcome: dict[str, Any] = {}
     for number, source in enumerate(stores):
-        instance = open_instance(config, source, galleries, making.inputs["support"])
+        retriever = open_retriever(config, source, galleries, stage_context.inputs["support"])
         of = {
-            name: ranking_of(instance, _asked(making, source, name, stores, config))
+            name: label_candidates(retriever, _queries(stage_context, source, name, stores, config))
             for name in (*training_sets(source, config), "held")
         }
-        held = of.pop("held")
-        train = Ranking(
-            join_lists([one.lists for one in of.values()]), torch.cat([one.km for one in of.values()])
+        validation = of.pop("held")
+        train = LabelledCandidates(
+            join_batches([one.lists for one in of.values()]), torch.cat([one.km for one in of.values()])
         )
         # What is finished of one instance outlives a kill while the next is trained.
-        finished = making.artifact.shard_path(number, ".best")
+        finished = stage_context.artifact.shard_path(number, ".best")
         if not finished.exists():
-            best, curve = train_reranker(config, instance, train, held, seed, source, Checkpoints(making))
+            best, curve = train_reranker(
+                config, retriever, train, validation, seed, source, Checkpoints(stage_context)
+            )
             write_atomic(finished, save(best, {"curve": json.dumps(curve)}))
         weights = finished.read_bytes()
         curve = _curve_of(weights)
@@ -260,37 +266,41 @@ def _curve_of(weights: bytes) -> list[Row]:
 
 
 def make_calibration(
-    making: Making, config: PinpointConfig, stores: Mapping[str, FeatureStore]
+    stage_context: StageContext, config: PinpointConfig, stores: Mapping[str, FeatureStore]
 ) -> dict[str, Content]:
     """Temperature and "none" logit of each instance, with the author filter and without, fitted on C."""
-    galleries = galleries_of(making.inputs["gallery"], stores, making.context.device)
+    galleries = galleries_of(stage_context.inputs["gallery"], stores, stage_context.context.device)
     fitted: dict[str, dict[str, Any]] = {}
-    held: dict[str, dict[str, Any]] = {}
+    validation: dict[str, dict[str, Any]] = {}
     for source in stores:
-        instance = open_instance(config, source, galleries, making.inputs["support"])
-        model = load_reranker(making.inputs.get("reranker"), source, config, making.context.device)
-        fitted[source], held[source] = {}, {}
+        retriever = open_retriever(config, source, galleries, stage_context.inputs["support"])
+        model = load_reranker(
+            stage_context.inputs.get("reranker"), source, config, stage_context.context.device
+        )
+        fitted[source], validation[source] = {}, {}
         for name, state in (("held", FILTERED), ("held-open", OPEN)):
-            ranking = ranking_of(instance, _asked(making, source, name, stores, config))
-            scores = scores_of(model, config, instance, ranking.lists)
+            ranking = label_candidates(retriever, _queries(stage_context, source, name, stores, config))
+            scores = scores_of(model, config, retriever, ranking.lists)
             calibration = fit(ranking.lists, scores, ranking.km)
             fitted[source][state] = asdict(calibration)
-            held[source][state] = {
-                decoding: on_held(ranking, scores, calibration, decoding)
+            validation[source][state] = {
+                decoding: on_validation(ranking, scores, calibration, decoding)
                 for decoding in ("argmax", "expected")
             }
-    return {"config.json": describe(part(config, *OF_RERANKER), fitted=fitted, held=held)}
+    return {"config.json": describe(part(config, *OF_RERANKER), fitted=fitted, held=validation)}
 
 
-def on_held(ranking: Ranking, scores: Tensor, calibration: Calibration, decoding: str) -> Row:
+def on_validation(
+    ranking: LabelledCandidates, scores: Tensor, calibration: TemperatureScaling, decoding: str
+) -> Row:
     """Accuracy on C in percent: of each radius, what the probabilities lead to expect, and the mean of five.
 
     The same photos fitted two numbers a radius and chose a pass: what stands here serves to choose, no more.
     """
     answer = decide(ranking.lists, scores, calibration, decoding)
     slot = answer.slot[:, :1]
-    km = ranking.km.gather(1, slot)[:, 0].masked_fill(~answer.there[:, 0], torch.inf)
-    said = (answer.within[:, 0] * answer.there[:, :1]).mean(dim=0)
+    km = ranking.km.gather(1, slot)[:, 0].masked_fill(~answer.valid[:, 0], torch.inf)
+    said = (answer.within[:, 0] * answer.valid[:, :1]).mean(dim=0)
     row: Row = {}
     for radius, expected in zip(RADII_KM, said.tolist(), strict=True):
         row[f"{radius:g}km"] = round(100 * float((km < radius).double().mean()), 2)
@@ -298,16 +308,16 @@ def on_held(ranking: Ranking, scores: Tensor, calibration: Calibration, decoding
     return {**row, "mean": round(sum(row[f"{radius:g}km"] for radius in RADII_KM) / len(RADII_KM), 2)}
 
 
-def read_calibration(folder: Path, source: str, author_filter: bool) -> Calibration:
+def read_calibration(folder: Path, source: str, author_filter: bool) -> TemperatureScaling:
     """What was fitted for an instance and a state of the author filter."""
     found = read_json(folder / "config.json")["fitted"][source][FILTERED if author_filter else OPEN]
-    return Calibration.of(found)
+    return TemperatureScaling.of(found)
 
 
 def load_reranker(
     folder: Path | None, source: str, config: PinpointConfig, device: str
 ) -> Reranker | FeatureReranker | None:
-    """The trained reranker of an instance, ready to answer; None where the retrieval ranks."""
+    """The trained reranker of a source, ready to answer; None where the retrieval ranks."""
     if folder is None:
         return None
     from safetensors.torch import load_file
@@ -320,13 +330,22 @@ def load_reranker(
 
 
 def scores_of(
-    model: Reranker | FeatureReranker | None, config: PinpointConfig, instance: Instance, lists: Lists
+    model: Reranker | FeatureReranker | None,
+    config: PinpointConfig,
+    retriever: SourceRetriever,
+    lists: CandidateBatch,
 ) -> Tensor:
     """Scores of many lists by the reranker, or by the retrieval where there is none."""
-    return retrieval_scores(lists, config) if model is None else score_lists(model, instance, lists)
+    return retrieval_scores(lists, config) if model is None else score_lists(model, retriever, lists)
 
 
-def _asked(
-    making: Making, source: str, name: str, stores: Mapping[str, FeatureStore], config: PinpointConfig
-) -> Asked:
-    return read_asked(making.inputs["candidates"], source, name, stores[source], list(stores), config)
+def _queries(
+    stage_context: StageContext,
+    source: str,
+    name: str,
+    stores: Mapping[str, FeatureStore],
+    config: PinpointConfig,
+) -> QueryBatch:
+    return read_queries(
+        stage_context.inputs["candidates"], source, name, stores[source], list(stores), config
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pinpoint_harness.search import Exclusion, mask_support, search
 
-from ..common.candidates import CHANNELS, Lists, Slots, hand_features, join_lists
+from ..common.candidates import CHANNELS, CandidateBatch, Slots, hand_features, join_batches
 from .config import PinpointConfig
 from .gallery import SourceGallery
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Found = Mapping[str, "NDArray[np.integer[Any]]"]
+RowsByChannel = Mapping[str, "NDArray[np.integer[Any]]"]
 """Rows of one gallery by channel, `(queries, k)`, best first, -1 where none is left."""
 _CHUNK_QUERIES = 512
 _PIECE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 27}
@@ -45,8 +45,8 @@ def slots_of(config: PinpointConfig, sources: Sequence[str]) -> Slots:
     return Slots(tuple(sources), gallery, channel, rank)
 
 
-class Instance:
-    """The galleries that one instance's candidates and their support come from."""
+class SourceRetriever:
+    """The galleries that the candidates of one source's queries, and their support, come from."""
 
     def __init__(
         self,
@@ -63,27 +63,34 @@ class Instance:
 
     def find(
         self, image: Tensor, raw: Tensor, exclusions: Sequence[Exclusion], k: Mapping[str, int]
-    ) -> list[Found]:
+    ) -> list[RowsByChannel]:
         """The searches of every gallery, all channels of one in a single pass."""
         channels = [channel for channel in CHANNELS if k[channel]]
         queries = {channel: raw if channel == "raw" else image for channel in channels}
         wanted = {channel: k[channel] for channel in channels}
-        found: list[Found] = []
+        found: list[RowsByChannel] = []
         for gallery, exclusion in zip(self.galleries, exclusions, strict=True):
             hits = search(gallery.searchable(CHANNELS), queries, wanted, exclusion)
             found.append({channel: hits[channel].rows.cpu().numpy() for channel in channels})
         return found
 
-    def lists(self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion]) -> Lists:
+    def lists(
+        self, found: Sequence[RowsByChannel], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion]
+    ) -> CandidateBatch:
         """The lists of some queries; `hidden[i]` is what the queries may not see of `support[i]`."""
         parts = [
             self._lists(found, image, raw, hidden, queries) for queries in _slices(len(image), _CHUNK_QUERIES)
         ]
-        return join_lists(parts)
+        return join_batches(parts)
 
     def _lists(
-        self, found: Sequence[Found], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion], queries: slice
-    ) -> Lists:
+        self,
+        found: Sequence[RowsByChannel],
+        image: Tensor,
+        raw: Tensor,
+        hidden: Sequence[Exclusion],
+        queries: slice,
+    ) -> CandidateBatch:
         wanted = quotas(self.config)
         each = [
             np.concatenate([rows[c][queries, : wanted[c]] for c in CHANNELS if wanted[c]], 1)
@@ -93,16 +100,16 @@ class Instance:
         gallery = self.slots.gallery.to(self.device)
         same = (row[:, :, None] == row[:, None]) & (gallery[:, None] == gallery)  # (n, c, c)
         earlier = same.tril(-1).any(dim=2)
-        there = (row >= 0) & ~earlier
+        valid = (row >= 0) & ~earlier
         query = image[queries].to(self.device).float()
         by_channel = {"image": query, "raw": raw[queries].to(self.device).float(), "location": query}
         scores = torch.stack(
             [self._similar(name, vectors, row) for name, vectors in by_channel.items()], dim=2
         )
         xyz = self._gather("xyz", row)
-        support, short = self._support(each, there, hidden, queries)
+        support, short = self._support(each, valid, hidden, queries)
         nothing = torch.empty(*row.shape, 0, device=query.device)
-        lists = Lists(query, row, there, scores, xyz, support, nothing, nothing, short)
+        lists = CandidateBatch(query, row, valid, scores, xyz, support, nothing, nothing, short)
         facts = self._support_facts(lists)
         return replace(lists, support_facts=facts, features=hand_features(lists, self.slots, same))
 
@@ -114,11 +121,11 @@ class Instance:
         return self._taken(self.galleries, what, row)
 
     def _support(
-        self, rows: Sequence[NDArray[Any]], there: Tensor, hidden: Sequence[Exclusion], queries: slice
+        self, rows: Sequence[NDArray[Any]], valid: Tensor, hidden: Sequence[Exclusion], queries: slice
     ) -> tuple[Tensor, int]:
         """Rows of the support's galleries `(n, c, m)` that the queries may see, and how many fell short."""
         if self.config.support == "none":
-            return torch.empty(*there.shape, 0, dtype=torch.int64, device=self.device), 0
+            return torch.empty(*valid.shape, 0, dtype=torch.int64, device=self.device), 0
         parts, short = [], 0
         for own, near, table, exclusion, listed in zip(
             self.galleries, self.support, self.tables, hidden, rows, strict=True
@@ -132,22 +139,22 @@ class Instance:
             short += int(masked.short.sum())
         return torch.cat(parts, dim=1), short
 
-    def _support_facts(self, lists: Lists) -> Tensor:
+    def _support_facts(self, lists: CandidateBatch) -> Tensor:
         """How the support resembles the query, and how much there is of it: what is constant in training."""
-        there = lists.support >= 0
-        if not there.shape[2]:
-            return torch.zeros(*there.shape[:2], 3, device=self.device)
-        step = max(1, _PIECE_ELEMENTS[there.device.type] // (there[0].numel() * lists.query.shape[1]))
+        valid = lists.support >= 0
+        if not valid.shape[2]:
+            return torch.zeros(*valid.shape[:2], 3, device=self.device)
+        step = max(1, _PIECE_ELEMENTS[valid.device.type] // (valid[0].numel() * lists.query.shape[1]))
         pieces = [lists.take(queries) for queries in _slices(len(lists), step)]
         similar = torch.cat(
             [torch.einsum("ne,ncme->ncm", piece.query, self.support_of(piece)) for piece in pieces]
         )
-        count = there.sum(dim=2)
-        highest = similar.masked_fill(~there, -1.0).amax(dim=2)
-        mean = (similar * there).sum(dim=2) / count.clamp(min=1)
+        count = valid.sum(dim=2)
+        highest = similar.masked_fill(~valid, -1.0).amax(dim=2)
+        mean = (similar * valid).sum(dim=2) / count.clamp(min=1)
         return torch.stack([highest, mean, torch.log1p(count)], dim=2)
 
-    def support_of(self, lists: Lists) -> Tensor:
+    def support_of(self, lists: CandidateBatch) -> Tensor:
         """Image embeddings of the support, `(n, c, m, e)`; row 0 stands in for none."""
         return self._taken(self.support, "image", lists.support)
 
@@ -161,7 +168,7 @@ class Instance:
             part.copy_(matrix.index_select(0, rows.flatten()).view(part.shape))
         return taken
 
-    def embeddings(self, channel: str, lists: Lists) -> Tensor:
+    def embeddings(self, channel: str, lists: CandidateBatch) -> Tensor:
         """The candidates' rows in a channel, `(n, c, width)`; a GPU gathers them where the galleries lie."""
         return self._gather(channel, lists.row)
 
@@ -175,10 +182,10 @@ def galleries_of(folder: Path, sources: Iterable[str], device: str) -> dict[str,
     return {source: SourceGallery(source, folder, device) for source in sources}
 
 
-def open_instance(
+def open_retriever(
     config: PinpointConfig, source: str, galleries: Mapping[str, SourceGallery], support: Path
-) -> Instance:
-    """The instance that answers a source, with the support of its candidates from the folder of that stage.
+) -> SourceRetriever:
+    """The retriever of a source, with the support of its candidates from the folder of that stage.
 
     Support is of the other source than the candidate's; where there is but one, of that one.
     """
@@ -187,7 +194,7 @@ def open_instance(
     other = {name: next((n for n in names if n != name), name) for name in names}
     near = [galleries[other[name]] for name in listed]
     tables = [_support_table(config, name, support) for name in listed]
-    return Instance([galleries[name] for name in listed], near, tables, config, near[0].device)
+    return SourceRetriever([galleries[name] for name in listed], near, tables, config, near[0].device)
 
 
 def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArray[np.int32] | None:

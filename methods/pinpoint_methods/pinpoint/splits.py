@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 
 from ..common.splits import md5_number
 from .config import PinpointConfig
@@ -107,8 +107,8 @@ def leave_out(
     from torch.nn.functional import normalize
 
     held = np.flatnonzero((labels == B) | (labels == C))
-    people = tokens(benchmark.table["author"].to_pylist())
-    mine = tokens(store.table["author"].to_pylist())[held]
+    people = hash_ids(benchmark.table["author"].to_pylist())
+    mine = hash_ids(store.table["author"].to_pylist())[held]
     gone = np.isin(mine, people[people != 0])
 
     def unit(rows: NDArray[Any]) -> Any:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.photo_ids import tokens
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Making, Stage, describe
+from pinpoint_harness.training import Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
 from .candidate_search import OF_CANDIDATES, make_candidates
@@ -63,8 +63,8 @@ def pinpoint_stages(params: Any, context: Context, changes: Mapping[str, Any] | 
     tests = [_store(context, name, config) for name in config.benchmarks()]
     seed = params.seed
 
-    def stage(name: str, recipe: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
-        versioned = {"version": VERSIONS.get(name, 1), **recipe}
+    def stage(name: str, spec: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
+        versioned = {"version": VERSIONS.get(name, 1), **spec}
         return Stage(name, f"pinpoint-{name}", versioned, make, tuple(needs), **how)
 
     keys = {source: store.key for source, store in stores.items()}
@@ -105,8 +105,8 @@ def pinpoint_stages(params: Any, context: Context, changes: Mapping[str, Any] | 
         )
         reranked = [*reranked, "reranker"]
     of_calibration = {"config": part(config, *OF_RERANKER)}
-    making = partial(make_calibration, config=config, stores=stores)
-    return [*stages, stage("calibration", of_calibration, making, reranked)]
+    stage_context = partial(make_calibration, config=config, stores=stores)
+    return [*stages, stage("calibration", of_calibration, stage_context, reranked)]
 
 
 def _store(context: Context, dataset: str, config: PinpointConfig) -> FeatureStore:
@@ -116,15 +116,15 @@ def _store(context: Context, dataset: str, config: PinpointConfig) -> FeatureSto
 
 
 def make_splits(
-    making: Making, config: PinpointConfig, stores: Stores, tests: Sequence[FeatureStore]
+    stage_context: StageContext, config: PinpointConfig, stores: Stores, tests: Sequence[FeatureStore]
 ) -> dict[str, Content]:
     """A label for each row of each store."""
     files: dict[str, Content] = {}
     rows: dict[str, dict[str, int]] = {}
     for source, store in stores.items():
-        labels = split_store(store, making.truth(config.dataset_of(source)), source, config)
+        labels = split_store(store, stage_context.truth(config.dataset_of(source)), source, config)
         for test in tests:
-            leave_out(labels, store, test, config.leave_out_cosine, making.context.device)
+            leave_out(labels, store, test, config.leave_out_cosine, stage_context.context.device)
         rows[source] = counts(labels)
         if not rows[source]["A"]:
             raise DataError(f"no row of '{store.dataset}' is in split A", found=str(rows[source]))
@@ -133,11 +133,11 @@ def make_splits(
 
 
 def train_embedder(
-    making: Making, config: PinpointConfig, seed: int, stores: Stores
+    stage_context: StageContext, config: PinpointConfig, seed: int, stores: Stores
 ) -> Mapping[str, Content]:
     """The towers, trained on A and watched on C."""
-    labels = read_labels(making.inputs["splits"], stores)
-    device = making.context.device
+    labels = read_labels(stage_context.inputs["splits"], stores)
+    device = stage_context.context.device
     data, queries, galleries = {}, {}, {}
     for source, store in stores.items():
         rows, held = (np.flatnonzero(labels[source] == label) for label in (A, C))
@@ -148,9 +148,9 @@ def train_embedder(
             queries[source] = _photos(store, chosen)
             galleries[source] = _photos(store, rows[:: -(-len(rows) // config.validation_gallery)])
     exclude_km = {"photos": None, "streetview": config.exclude_km}
-    watched = making.processes.first and queries
+    watched = stage_context.processes.first and queries
     validation = Validation(queries, galleries, exclude_km, device) if watched else None
-    return make_embedder(making, config, seed, data, validation)
+    return make_embedder(stage_context, config, seed, data, validation)
 
 
 def resident(store: FeatureStore, rows: NDArray[np.int64], device: str, chunk: int = 65_536) -> torch.Tensor:
@@ -163,7 +163,7 @@ def resident(store: FeatureStore, rows: NDArray[np.int64], device: str, chunk: i
 
 def _photos(store: FeatureStore, rows: NDArray[np.int64]) -> Photos:
     authors = store.table["author"].take(rows).to_pylist()
-    return Photos(torch.from_numpy(store.matrix[rows]), store.coordinates()[rows], tokens(authors))
+    return Photos(torch.from_numpy(store.matrix[rows]), store.coordinates()[rows], hash_ids(authors))
 
 
 def _first_by_md5(store: FeatureStore, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..common.gallery import Neighbours, PhotoGallery, unseen
+from ..common.gallery import Neighbours, PhotoGallery, build_exclusion
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
@@ -68,7 +68,7 @@ class NearestPhoto:
         found = self._gallery.nearest(
             queries.input,
             self.neighbours,
-            unseen(queries.key, queries.author_token, self.params.author_filter),
+            build_exclusion(queries.key, queries.author_token, self.params.author_filter),
         )
         answer = self.answer(found)
         return replace(answer, notes=self._notes)
@@ -124,10 +124,10 @@ class KNNVote(NearestPhoto):
     def _votes(self, cosine: Floats, coordinates: Floats) -> Floats:
         """What each of one query's k nearest gets, `(k,)`."""
         cosine, coordinates = cosine[: self.params.k], coordinates[: self.params.k]
-        there = np.flatnonzero(~np.isnan(cosine))
-        first, second = np.repeat(there, len(there)), np.tile(there, len(there))
+        valid = np.flatnonzero(~np.isnan(cosine))
+        first, second = np.repeat(valid, len(valid)), np.tile(valid, len(valid))
         near = haversine_km(coordinates[first], coordinates[second]) <= self.params.radius_km
         votes = np.full(len(cosine), np.nan)
         given = np.where(near, np.maximum(cosine[second], 0.0), 0.0)
-        votes[there] = given.reshape(len(there), len(there)).sum(axis=1)
+        votes[valid] = given.reshape(len(valid), len(valid)).sum(axis=1)
         return votes

@@ -56,8 +56,8 @@ class LKNN(NearestPhoto):
 
     def _place(self, cosine: Floats, places: Floats) -> tuple[Floats, float]:
         """The answer to one query, and the share of the weight within its snapping distance."""
-        there = ~np.isnan(cosine)
-        places, squared = places[there], np.maximum(2 - 2 * cosine[there], 1e-6)
+        valid = ~np.isnan(cosine)
+        places, squared = places[valid], np.maximum(2 - 2 * cosine[valid], 1e-6)
         if not len(places):
             return np.full(2, np.nan), np.nan
         weight = (squared[0] / squared) ** self.params.exponent

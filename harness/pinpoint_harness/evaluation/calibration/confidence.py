@@ -77,13 +77,13 @@ def confidence_within(
         return confidence
     answered = on_globe(coordinates)
     answers, places = coordinates[answered], candidates.coordinates[answered]  # (m, 2), (m, k, 2)
-    there = on_globe(places)  # (m, k)
-    probability = np.where(there, candidates.probability[answered], 0.0)
+    valid = on_globe(places)  # (m, k)
+    probability = np.where(valid, candidates.probability[answered], 0.0)
     summed = np.zeros((len(answers), len(radii_km)))
     for slot in range(places.shape[1]):
         within = hits(protocol.distance_km(answers, places[:, slot]), radii_km, protocol.inclusive)
         summed += within * probability[:, slot, None]  # a NaN within no radius is NaN all the same
-    summed[~there.any(axis=1)] = np.nan
+    summed[~valid.any(axis=1)] = np.nan
     # Probabilities may sum to a little more than 1 in their last digits.
     confidence[answered] = np.minimum(summed, 1.0)
     return confidence
