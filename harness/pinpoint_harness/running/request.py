@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..features import StoreLookup, stores_root
 from ..plugins import Entry, Registry
 from ..types import Context, Dataset, MethodInfo
+from .record import VERSION
 from .run import results_root
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def run_spec(
     """Everything that changes an answer, by content and never by name or place."""
     context = request.context
     return {
+        "version": VERSION,
         **method_spec(request.method, request.params, method_content),
         **truth_spec(full_truth, truth, request.subset),
         "inputs": None if content is None else dict(content),
