@@ -152,7 +152,7 @@ class FinishedStores:
             raise DataError(
                 f"method '{self.method.name}' needs the features of '{name}' by '{backbone}'",
                 found=f"none under '{self.store_lookup.root}'",
-                fix=train_command(self.method.name, self.params)
+                fix=train_command(self.method.name, self.params, self.method.preset)
                 if trained
                 else f"pinpoint embed {name} --backbone {backbone}" + (f" --data {data}" if data else ""),
             )

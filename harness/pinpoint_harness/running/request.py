@@ -154,8 +154,21 @@ def params_class(entry: Entry[MethodInfo]) -> type[Any]:
     return declared
 
 
+def preset_of(entry: Entry[MethodInfo]) -> dict[str, Any]:
+    """The values a method is registered with; PluginError for one that its parameters do not take."""
+    return parameters.checked_preset(params_class(entry), entry.preset, entry.name, entry.origin.name)
+
+
+def param_specs(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> list[parameters.ParamSpec]:
+    """A method's parameters, their defaults as they are under its preset and these settings."""
+    listed = parameters.specs(params_class(entry), preset_of(entry), settings)
+    parameters.convert({spec.name: spec for spec in listed}, settings, f"method '{entry.name}'")
+    return listed
+
+
 def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
-    return parameters.build(params_class(entry), settings, f"method '{entry.name}'")
+    """The parameters of a method: the user's settings, over its preset, over the class's defaults."""
+    return parameters.build(params_class(entry), settings, f"method '{entry.name}'", preset_of(entry))
 
 
 def choose_device(entry: Entry[MethodInfo], device: str) -> str:

@@ -17,8 +17,10 @@ import pyarrow.compute as pc
 from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError
+from ..params import train_command
 from ..plugins import Entry
 from ..progress import phase
+from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .inputs import Inputs, QuerySet, TileInput, open_inputs
@@ -82,9 +84,15 @@ def _answer_tiles(
 
 
 def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Method:
-    """The method, ready to be asked; whatever its constructor raises names the method."""
+    """The method, ready to be asked; whatever its constructor raises names the method.
+
+    The command that trains it is added to the refusal of a method whose stages are not there.
+    """
     try:
         method: Method = entry.load()(params, context)
+    except StageMissingError as error:
+        command = train_command(entry.name, params, entry.preset)
+        raise ArtifactError(error.problem, found=error.found, fix=command) from error
     except (HarnessError, UnfinishedError):
         raise
     except Exception as error:
@@ -145,7 +153,7 @@ def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict
         notes.append("every answer is exactly the truth: was the truth file given as the answers?")
     record = run_record(
         label=request.label,
-        shown_parameters=changed_parameters(request.params),
+        shown_parameters=changed_parameters(request.params, request.method.preset),
         oracle=False,
         method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,
