@@ -63,7 +63,7 @@ def places365(path: Path, names: Sequence[str], author: str = "AUTHOR", header: 
 
 
 def plain(path: Path, count: int, name: str = "{}.jpg") -> Path:
-    rows = [[name.format(1000 + number), number / 1000, number / 1000] for number in range(count)]
+    rows = [[name.format(1000 + number), 4 + number / 1000, number / 1000] for number in range(count)]
     return write(path, [["IMG_ID", "LAT", "LON"], *rows])
 
 

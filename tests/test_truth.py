@@ -126,14 +126,15 @@ def test_a_file_without_header_asks_for_the_numbers(tmp_path: Path) -> None:
     error = refused("a.jpg,1,2\n", tmp_path)
     assert "no column for: id, latitude, longitude" in error.asked
     assert error.found == "3 columns without a header; the first row is a.jpg, 1, 2"
-    assert error.fix == "choose the columns: id=NUMBER latitude=NUMBER longitude=NUMBER, counted from 0"
+    options = "--column id=NUMBER --column latitude=NUMBER --column longitude=NUMBER"
+    assert error.fix == f"choose the columns: {options}, counted from 0"
 
 
 def test_a_lacking_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     error = refused("id,lat,y\na,1,2\n", tmp_path)
     assert error.asked.endswith("has no column for: longitude")
     assert error.found == "the columns id, lat, y"
-    assert error.fix == "choose the columns: longitude=NAME"
+    assert error.fix == "choose the columns: --column longitude=NAME"
 
 
 def test_an_unknown_column_or_role_is_an_error(tmp_path: Path) -> None:
@@ -273,9 +274,10 @@ def test_only_the_first_offending_rows_are_listed(tmp_path: Path) -> None:
     assert str(error.found).endswith("and 2,002 more")
 
 
-def test_a_decimal_comma_is_explained(tmp_path: Path) -> None:
-    error = refused("id;lat;lon\na;48,85;2,35\n", tmp_path)
-    assert error.fix == "write decimals with a point"
+def test_a_decimal_comma_is_read_and_noted(tmp_path: Path) -> None:
+    truth = read("id;lat;lon\na;48,85;-2,35\n", tmp_path)
+    assert first(truth.frame, "latitude", "longitude") == [48.85, -2.35]
+    assert truth.notes == ("coordinates are read with decimal commas",)
 
 
 def test_blanks_around_a_number_do_not_matter(tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_exchanged_axes_are_recognised_and_never_scored(tmp_path: Path) -> None:
     error = refused(swapped, tmp_path, FLICKR)
     assert "1 of 3 latitudes lie beyond 90 degrees" in error.asked
     assert "2018-2020" in error.asked
-    assert "latitude=LON longitude=LAT" in str(error.fix)
+    assert "--column latitude=LON --column longitude=LAT" in str(error.fix)
     # Said explicitly, it is read the other way round.
     frame = read(swapped, tmp_path, FLICKR, latitude="LON", longitude="LAT").frame
     assert frame["longitude"].tolist() == [2.35, 151.21, -74.0]

@@ -267,7 +267,7 @@ def _choose_columns(
             columns.setdefault(role, found[0])
     lacking = [role for role in _REQUIRED if role not in columns]
     if lacking:
-        example = " ".join(f"{role}={'NAME' if form.has_header else 'NUMBER'}" for role in lacking)
+        example = " ".join(f"--column {role}={'NAME' if form.has_header else 'NUMBER'}" for role in lacking)
         raise DataError(
             f"'{form.path}' has no column for: {', '.join(lacking)}",
             found=form.describe(),
@@ -309,7 +309,7 @@ def _build_frame(
     spelled = text_of(table, columns["id"]).str.strip()
     flickr = spec.ids == "flickr"
     ids = canonical_ids(table, spelled, flickr=flickr)
-    coordinates = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
+    coordinates, remarks = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
     author, notes = authors_of(table, columns.get("author"), spelled, flickr=flickr)
     series = {
         "id": ids,
@@ -326,7 +326,7 @@ def _build_frame(
             key = f"{name} (file)" if name in series else name
             cells = text_of(table, name)
             series[key] = cells.mask(cells.isin(["", spec.hole]))
-    return pd.DataFrame(series), notes
+    return pd.DataFrame(series), [*remarks, *notes]
 
 
 def _images(
