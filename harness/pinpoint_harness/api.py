@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from . import params as parameters
+from .answers import Answers, answers_of_frame
 from .embedding import default_device
 from .errors import UsageError
 from .features import stores_root
 from .plugins import Entry, Registry, load_registry
 from .predictions import statuses
 from .protocols import get_protocol
+from .readers.answer_values import Order, Units
 from .records import TILE, Request, Share, Subset
 from .runner import run
 from .runs import Run, find_run, results_root
 from .scoring import RESAMPLES, Scores, score_frame, score_run
 from .shelf import Shelf
 from .slicing import BINS
-from .types import RADII_KM, Context, DataLocation, Dataset, MethodInfo, Predictions
+from .truth import checked_truth
+from .types import RADII_KM, Context, DataLocation, Dataset, MethodInfo
 
 if TYPE_CHECKING:
     from .breakdowns import Breakdown
     from .types import Floats
+
+log = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
 
@@ -155,11 +160,17 @@ def score(
     radii_km: Sequence[float] = RADII_KM,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    select: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    units: Units = "auto",
+    order: Order = "latlon",
 ) -> Scores:
-    """Score a stored run, or a table of `id, latitude, longitude` against a truth table.
+    """Score a stored run, or a table of answers such as `id, latitude, longitude` against a truth table.
 
-    Tables are joined by `id`; a truth row without an answer is a miss. A run holds its truth;
-    only administrative accuracy needs the dataset's table, with its place names.
+    Tables go through the checks of `pinpoint score FILE`, and `select`, `columns`, `units` and `order` are
+    its options (see `answers.read_answers`): photos are joined by their names in any spelling, a truth
+    row without an answer is a miss, and what is not understood is refused. A run holds its truth; only
+    administrative accuracy needs the dataset's table, with its place names.
     """
     if isinstance(answers, Run):
         name = protocol or answers.record["dataset"]["default_protocol"]
@@ -167,7 +178,8 @@ def score(
         return score_run(answers, name, radii_km=radii_km, resamples=resamples, seed=seed, truth=given)
     if truth is None:
         raise UsageError("a table of answers needs a truth table to be scored against")
-    frame = _joined(answers, truth)
+    read = answers_of_frame(answers, select=select, columns=columns, units=units, order=order)
+    frame = _joined(read, truth)
     chosen = get_protocol(protocol or "wgs84-lt")
     return score_frame(frame, chosen, radii_km=radii_km, resamples=resamples, seed=seed)
 
@@ -234,22 +246,12 @@ def choose_device(entry: Entry[MethodInfo], device: str) -> str:
     return default_device()
 
 
-def _joined(answers: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    for name, table in (("answers", answers), ("truth", truth)):
-        missing = {"id", "latitude", "longitude"} - set(table.columns)
-        if missing:
-            raise UsageError(f"the {name} table lacks {', '.join(sorted(missing))}")
-        if table["id"].duplicated().any():
-            first = table["id"][table["id"].duplicated()].iloc[0]
-            raise UsageError(f"the {name} table has id '{first}' twice")
-    renamed = {"latitude": "predicted_latitude", "longitude": "predicted_longitude"}
-    given = answers[["id", "latitude", "longitude"]].rename(columns=renamed)
-    frame = truth.merge(given, on="id", how="left", validate="one_to_one", indicator=True)
-    places = frame[["predicted_latitude", "predicted_longitude"]].to_numpy(dtype=np.float64, copy=True)
-    frame["status"] = statuses(Predictions(places))
-    frame.loc[frame.pop("_merge") == "left_only", "status"] = "missing"
-    places[frame["status"] != "ok"] = np.nan
-    frame[["predicted_latitude", "predicted_longitude"]] = places
-    if "author" not in frame:
-        frame["author"] = None
-    return frame
+def _joined(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:
+    """Rows of truth and answers as in a run's table, after the checks that files go through."""
+    rows = checked_truth(truth)
+    predictions = answers.of_photos(rows)
+    for note in predictions.notes:
+        log.warning("%s", note)
+    rows[["predicted_latitude", "predicted_longitude"]] = predictions.coordinates
+    rows["status"] = statuses(predictions)
+    return rows

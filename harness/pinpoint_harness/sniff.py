@@ -60,7 +60,7 @@ class TableForm:
     """
 
     path: Path
-    kind: Literal["text", "parquet", "json"]
+    kind: Literal["text", "parquet", "json", "frame"]
     names: tuple[str, ...]
     has_header: bool = True
     sample: tuple[tuple[str, ...], ...] = ()

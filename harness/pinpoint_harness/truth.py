@@ -22,6 +22,7 @@ import pandas as pd
 
 from .containers import ImageStore, dataset_roots
 from .errors import DataError
+from .readers.frames import table_of_frame
 from .sniff import ALIASES, Table, TableForm, pick_column, read_table, sniff
 from .truth_columns import TEXT, authors_of, canonical_ids, coordinates_of, text_of
 from .types import DataLocation, DatasetInfo
@@ -166,6 +167,31 @@ def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
     for note in notes:
         log.warning("%s: %s", path.name, note)
     return Truth(frame, path, sha256.result(), tuple(notes))
+
+
+def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns `id, image, latitude, longitude, author` of a table made in Python, held to the same rules.
+
+    Ids of any type become text; `image`, where there is one, is another spelling of the photo's name.
+    """
+    lacking = [name for name in _REQUIRED if name not in frame]
+    if lacking:
+        raise DataError(
+            f"the truth table has no column for: {', '.join(lacking)}",
+            found=f"the columns {', '.join(map(str, frame.columns))}",
+            fix="rename its columns to id, latitude and longitude",
+        )
+    names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
+    table = table_of_frame(frame[names], "the truth table")
+    spelled = text_of(table, "id").str.strip()
+    ids = canonical_ids(table, spelled, flickr=False)
+    coordinates, notes = coordinates_of(table, "latitude", "longitude", spelled, exchange="")
+    author, remarks = authors_of(table, "author" if "author" in names else None, spelled, flickr=False)
+    for note in (*notes, *remarks):
+        log.warning("%s", note)
+    image = text_of(table, "image") if "image" in names else spelled
+    columns = {"id": ids, "image": image, "latitude": coordinates[:, 0], "longitude": coordinates[:, 1]}
+    return pd.DataFrame({**columns, "author": author})
 
 
 def _sha256(path: Path) -> str:

@@ -187,7 +187,12 @@ def _refuse(
     places = zip(table.where(shown), shown, strict=True)
     names = [f"{place}: '{spelled.iloc[row]}'{cells(row)}" for place, row in places]
     raise DataError(
-        f"'{table.form.path}': {len(rows):,} of {len(table):,} {what}",
+        f"{_called(table)}: {len(rows):,} of {len(table):,} {what}",
         found=listed(names, len(rows)),
         fix=fix,
     )
+
+
+def _called(table: Table) -> str:
+    """A file in quotes, a table made in Python by its title."""
+    return str(table.form.path) if table.form.kind == "frame" else f"'{table.form.path}'"

@@ -21,7 +21,7 @@ def table_of_frame(frame: pd.DataFrame, title: str) -> Table:
         str(name): pa.array([_cell(value) for value in frame[name].tolist()], pa.large_string())
         for name in frame
     }
-    return Table(TableForm(Path(title), "json", tuple(columns)), pa.table(columns))
+    return Table(TableForm(Path(title), "frame", tuple(columns)), pa.table(columns))
 
 
 def _cell(value: Any) -> str:
