@@ -657,16 +657,16 @@ def test_what_fp16_cannot_hold_is_refused_by_id(value: float, photos: Path, tmp_
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ([0, 0, 0, 0], "are zero"),
-        ([-0.0, 0, -0.0, 0], "are zero"),
-        ([1e-9, 2e-9, 0, 3e-9], "are too small for fp16"),  # zero in fp16
-        ([3e-5, 2e-5, 1e-5, 1.0], "are too small for fp16"),  # three of four subnormal
+        ([0, 0, 0], "are zero"),
+        ([-0.0, 0, -0.0], "are zero"),
+        ([1e-9, 0, 3e-9], "are too small for fp16"),  # zero in fp16
+        ([3e-5, 2e-5, 1.0], "are too small for fp16"),  # two of three subnormal
     ],
 )
 def test_features_that_carry_nothing_are_refused_by_id(
     row: list[float], words: str, photos: Path, tmp_path: Path
 ) -> None:
-    features = np.ones((COUNT, 4), np.float32)
+    features = np.ones((COUNT, 3), np.float32)
     features[3:5] = row
     np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
     with pytest.raises(DataError, match=rf"{words}[\s\S]*'p3'"):
@@ -675,10 +675,8 @@ def test_features_that_carry_nothing_are_refused_by_id(
 
 
 def test_features_that_are_mostly_zero_by_design_are_kept(photos: Path, tmp_path: Path) -> None:
-    features = np.zeros((COUNT, 8), np.float32)
-    features[:, 2] = 0.5  # as after a ReLU
-    features[:, 3] = 1e-6
-    features[:, 4] = 0.25
+    features = np.zeros((COUNT, 3), np.float32)
+    features[:, 1] = 0.5  # as after a ReLU
     np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
     assert len(imported(photos, tmp_path / "stores", tmp_path / "x.npz")) == COUNT
 

@@ -410,7 +410,8 @@ def test_an_unexpected_count_is_a_warning_with_its_known_cause(
     assert truth.notes == ("2 rows where toy has 3: one has vanished",)
     assert caplog.messages == [f"toy.csv: {truth.notes[0]}"]
     assert read(PLAIN + "c,1,2\n", tmp_path, spec).notes == ()
-    assert "published results" in read(PLAIN + "c,1,2\nd,1,2\n", tmp_path, spec).notes[0]
+    assert "published results" in read("id,lat,lon\nd,1,2\n", tmp_path, spec).notes[0]
+    assert "4 rows, more than the 3" in str(refused(PLAIN + "c,1,2\nd,1,2\n", tmp_path, spec).found)
 
 
 def test_a_table_without_rows_is_an_error(tmp_path: Path) -> None:

@@ -385,6 +385,13 @@ def _refuse_row_count(spec: TruthSpec, table: Table) -> None:
                 found=f"{len(table):,} rows: {refusal.found}",
                 fix=refusal.fix,
             )
+    expected = spec.info.expected_rows or len(table)
+    if len(table) > expected and len(table) not in (spec.row_counts or {}):
+        raise DataError(
+            f"'{table.form.path}' is not the truth of {spec.name}",
+            found=f"{len(table):,} rows, more than the {expected:,} of the published set",
+            fix="give the published table, or evaluate your own with the dataset table",
+        )
 
 
 def _explain_row_count(spec: TruthSpec, rows: int) -> list[str]:
