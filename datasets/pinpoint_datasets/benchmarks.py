@@ -154,7 +154,7 @@ _SETS: Mapping[str, tuple[str, int | None, tuple[str, ...]]] = {
         "MP-16",
         None,
         ("mp16_places365.csv", "mp16_pro_places365.csv", "mp16_pro_filtered.csv"),
-    ),  # fmt: skip
+    ),
 }
 
 _TRANSLOCATOR_IM2GPS = "213c4d27f805c616948d582f20fe2bd4ab0c7a1ab5af08bee05f6481b0c7077f"

@@ -16,7 +16,7 @@ from . import predictions as answers
 from .artifacts import Artifact, canonical_json
 from .errors import DataError
 from .geo import EARTH_RADIUS_KM, chord_from_km, geodesic_km, km_from_chord, unit_xyz
-from .records import Subset, run_record, truth_recipe
+from .records import Subset, clusters_recipe, run_record, truth_recipe
 from .runs import Run, run_parent
 from .sessions import Session
 from .types import Candidates, Context, Dataset, Predictions
@@ -59,6 +59,7 @@ def ceiling(
         "oracle": LABEL,
         "gallery_sha256": hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
         **truth_recipe(full_truth, truth, subset),
+        **clusters_recipe(truth, dataset.info),
     }
     artifact = Artifact.begin(run_parent(out, dataset_name, LABEL), "run", recipe, fresh=fresh)
     if artifact.complete:
@@ -66,7 +67,7 @@ def ceiling(
     with Session(artifact.folder, Context()):
         best = nearest_places(truth[["latitude", "longitude"]].to_numpy(), places)
         answer = Predictions(best[:, 0], candidates=Candidates(best))
-        table = answers.build(truth, answer, answers.statuses(answer))
+        table = answers.build(truth, answer, answers.statuses(answer), dataset.info.cluster_column)
         record = run_record(
             label=LABEL,
             shown_parameters={"gallery": gallery_name},

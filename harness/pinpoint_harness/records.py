@@ -17,6 +17,7 @@ from .artifacts import file_sha256
 from .errors import DataError, UsageError
 from .ids import match, truth_hash
 from .plugins import Entry
+from .predictions import cluster_keys
 from .types import STATUS, Context, Dataset, DatasetInfo, MethodInfo
 
 if TYPE_CHECKING:
@@ -120,6 +121,13 @@ def truth_recipe(full_truth: pd.DataFrame, truth: pd.DataFrame, subset: Subset) 
     }
 
 
+def clusters_recipe(truth: pd.DataFrame, info: DatasetInfo) -> dict[str, Any]:
+    """What stands or falls together, where the dataset declares that it is not the photographer."""
+    keys = cluster_keys(truth, info.cluster_column)
+    pairs = [f"{name}\t{key}" for name, key in zip(truth["id"], keys, strict=True) if key is not None]
+    return {"clusters_sha256": id_list_sha256(pairs)} if pairs else {}
+
+
 def run_recipe(
     request: Request,
     full_truth: pd.DataFrame,
@@ -133,6 +141,7 @@ def run_recipe(
     return {
         **method_recipe(request.method, request.params, method_content),
         **truth_recipe(full_truth, truth, request.subset),
+        **clusters_recipe(truth, request.dataset.info),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],

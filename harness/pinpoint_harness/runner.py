@@ -6,11 +6,13 @@ one tile's number of queries, so an answer cannot depend on how many were left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from . import predictions as answers
@@ -70,6 +72,7 @@ def _answer_tiles(
 ) -> None:
     """Ask about every tile of this process's share that no shard stands for yet."""
     queries = QuerySet.of(truth)
+    cluster_column = request.dataset.info.cluster_column
     done = artifact.finished_shards(_SHARD)
     mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
     todo = [tile for tile in mine if tile.index not in done]
@@ -78,7 +81,8 @@ def _answer_tiles(
     with phase(title, rows, done=rows - left) as advance:
         for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
             answer = ask(method, queries.take(padded(tile, size), given.values), given)
-            _commit(artifact, tile, truth.iloc[padded(tile, size)], answer, given)
+            table = _table(tile, truth.iloc[padded(tile, size)], answer, given, cluster_column)
+            _commit(artifact, tile, table, answer.notes)
             advance(len(tile))
 
 
@@ -113,16 +117,20 @@ def ask(method: Method, queries: Queries, given: TileInput) -> Predictions:
     return answer
 
 
-def _commit(
-    artifact: Artifact, tile: Tile, truth: pd.DataFrame, answer: Predictions, given: TileInput
-) -> None:
-    """Store one tile's answers without the padding; the shard stands whole or not at all."""
+def _table(
+    tile: Tile, truth: pd.DataFrame, answer: Predictions, given: TileInput, cluster_column: str
+) -> pa.Table:
+    """One tile's answers without the padding."""
     status = answers.statuses(answer)
     for position, failure in given.failures.items():
         status[position] = failure
-    table = answers.build(truth, answer, status).slice(0, len(tile))
-    if answer.notes:  # before the shard itself, which stands for "this tile is done"
-        write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(answer.notes)}))
+    return answers.build(truth, answer, status, cluster_column).slice(0, len(tile))
+
+
+def _commit(artifact: Artifact, tile: Tile, table: pa.Table, notes: Sequence[str]) -> None:
+    """Store one tile's answers; the shard stands whole or not at all."""
+    if notes:  # before the shard itself, which stands for "this tile is done"
+        write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(notes)}))
     answers.write(table, artifact.shard_path(tile.index, _SHARD))
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from . import predictions as answers
 from .artifacts import canonical_json, read_json, write_atomic
 from .errors import DataError, UsageError
-from .intervals import Clusters, Estimate, cluster, estimate_all
+from .intervals import Clusters, Estimate, cluster_rows, estimate_all
 from .places import ADMIN_PRESETS, admin_estimates
 from .protocols import Protocol, get_protocol
 from .records import id_list_sha256
@@ -168,7 +168,7 @@ def score_places(
     seed: int = 0,
 ) -> Scores:
     """Administrative accuracy of a run's rows, in the form of any other score."""
-    clusters = cluster(frame["author"].tolist(), cluster_column or "author", len(frame))
+    clusters = cluster_rows(frame, cluster_column)
     return Scores(
         protocol=preset,
         counts=_counts(frame),
@@ -199,7 +199,7 @@ def score_frame(
     present = (~status.isin(_ABSENT)).to_numpy()
 
     def estimates(rows: NDArray[np.bool_]) -> tuple[dict[str, Estimate], Clusters]:
-        clusters = cluster(frame["author"][rows].tolist(), cluster_column or "author", int(rows.sum()))
+        clusters = cluster_rows(frame[rows], cluster_column)
         return (
             estimate_all(
                 error_km[rows],

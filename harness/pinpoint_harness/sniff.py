@@ -24,6 +24,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from .errors import DataError
+from .readers.cells import AUTHOR_NAMES
 from .readers.nested import LONGEST_LIST, holds_lists, leaf, leaf_names
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -33,7 +34,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     ),
     "latitude": ("lat", "latitude", "gt_lat"),
     "longitude": ("lon", "lng", "long", "longitude", "gt_long"),
-    "author": ("author", "ownernsid", "creator_id", "user"),
+    "author": AUTHOR_NAMES,
     "source": ("source",),
 }  # fmt: skip
 """Column names in use for each role, in lower case; the first one found wins."""

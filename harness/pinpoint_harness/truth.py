@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -119,8 +119,18 @@ class TableDataset:
         self.info = self.spec.info
 
     def read(self) -> Truth:
-        """The truth with its path, hash and notes."""
-        return read_truth(self.spec, self.location)
+        """The truth with its path, hash and notes; `info` then names what intervals of this file are by."""
+        found = read_truth(self.spec, self.location)
+        declared = self.spec.info.cluster_column
+        if (
+            declared.lower() not in {"", *ALIASES["author"], *self.spec.author_names}
+            and declared not in found.frame
+        ):
+            log.warning(
+                "%s: no column '%s' to form clusters by: intervals are by author", found.path.name, declared
+            )
+            self.info = replace(self.spec.info, cluster_column="author")
+        return found
 
     def truth(self) -> pd.DataFrame:
         return self.read().frame
@@ -275,9 +285,16 @@ def _columns_to_read(
     spec: TruthSpec, form: TableForm, columns: Mapping[str, str], layout: Layout
 ) -> list[str]:
     named = [name for name in form.names if name]
+    declared = spec.info.cluster_column
+    cluster = [declared] if _declares_clusters(spec) and declared in named else []
     extras = named if spec.extras is None else [name for name in spec.extras if name in named]
     image = [layout.image[0]] if layout.image else []
-    return list(dict.fromkeys([*columns.values(), *image, *extras]))
+    return list(dict.fromkeys([*columns.values(), *image, *extras, *cluster]))
+
+
+def _declares_clusters(spec: TruthSpec) -> bool:
+    """Whether intervals are meant to be by a column that is not the photographer's."""
+    return spec.info.cluster_column.lower() not in {"", *ALIASES["author"], *spec.author_names}
 
 
 def _choose_columns(

@@ -11,7 +11,7 @@ import pandas as pd
 
 from .. import predictions as answers
 from ..errors import DataError
-from ..intervals import Clusters, cluster
+from ..intervals import Clusters, cluster_rows
 from ..metrics import hits
 from ..protocols import Protocol, get_protocol
 from ..runs import Run
@@ -93,7 +93,7 @@ def calibrate_answers(
 
     `within`, `(n, 5)`, is what the method states of `RADII_KM`; see `stated_within` for what is used.
     """
-    clusters = cluster(frame["author"].tolist(), cluster_column or "author", len(frame))
+    clusters = cluster_rows(frame, cluster_column)
     error_km = errors_km(frame, protocol)
     hit = hits(error_km, radii_km, protocol.inclusive)  # (n, radii)
     answered = np.isfinite(error_km)

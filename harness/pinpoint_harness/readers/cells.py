@@ -31,6 +31,9 @@ NULL_WORDS = (
 )  # fmt: skip
 """What people write where they have nothing, in lower case. Not for place names: NA is Namibia."""
 
+AUTHOR_NAMES = ("author", "ownernsid", "creator_id", "user")
+"""Columns of photographers, in lower case."""
+
 LATITUDE_NAMES = ("latitude", "lat")
 LONGITUDE_NAMES = ("longitude", "lon", "lng", "long")
 
