@@ -124,8 +124,13 @@ def coordinates_of(
     unusable = np.flatnonzero(~np.isfinite(values).all(axis=1))
     odd = {row: str(text[int(np.isfinite(values[row, 0]))][row]) for row in unusable.tolist()}
     trouble = trouble_of(np.empty((0, 2)), odd)
-    fix = "every row is scored: complete these or remove them in a copy" if trouble is None else trouble.fix
-    _refuse(table, unusable, spelled, "rows have no usable coordinate", fix, cells)
+    what, fix = (
+        "rows have no usable coordinate",
+        "every row is scored: complete these or remove them in a copy",
+    )
+    if trouble is not None:
+        what, fix = f"{what}: {trouble.words}", trouble.fix
+    _refuse(table, unusable, spelled, what, fix, cells)
     what, fix = _out_of_range(values, latitude_column, longitude_column, exchange)
     _refuse(table, np.flatnonzero(~on_globe(values)), spelled, what, fix, cells)
     if look_like_radians(values):

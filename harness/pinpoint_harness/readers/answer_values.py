@@ -58,7 +58,7 @@ def judge(
         text = rows["answer"]
     else:
         values, absent, remarks = _read_pairs(rows["latitude"], rows["longitude"])
-        text = rows["latitude"].str.cat(rows["longitude"], sep=", ")
+        text = rows["latitude"].str.cat(rows["longitude"], sep="; ")
     if options.units == "radians":
         values = np.degrees(values)
     elif options.units == "auto" and look_like_radians(values):
@@ -125,7 +125,7 @@ def _understood(
     if not len(bad):
         return values, []
     odd = [] if prose else bad[np.isnan(values[bad]).any(axis=1)].tolist()
-    odd_cells = {row: text.iloc[row] for row in odd}
+    odd_cells = {row: _odd_cell(text.iloc[row], values[row]) for row in odd}
     trouble = trouble_of(values, odd_cells)
     if trouble is not None and trouble.kind == "0 to 360" and not (values[:, 1] < 0).any():
         values = np.where([False, True] & (values > 180), values - 360, values)
@@ -148,10 +148,16 @@ def _understood(
     return values, []
 
 
+def _odd_cell(text: str, values: Floats) -> str:
+    """Of a pair of cells the one that is no number; a single cell itself."""
+    cells = text.split("; ")
+    return cells[int(np.isfinite(values[0]))] if len(cells) == 2 else text
+
+
 def _not_understood(
     source: Source, rows: NDArray[np.int64], text: pd.Series[str], what: str, fix: str
 ) -> UsageError:
-    shown = "; ".join(text.iloc[row] for row in rows[:_SHOWN].tolist())
+    shown = " | ".join(text.iloc[row] for row in rows[:_SHOWN].tolist())
     return UsageError(f"the answers in {source.name} are not understood: {what}", found=shown[:400], fix=fix)
 
 
