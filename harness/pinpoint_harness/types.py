@@ -41,7 +41,8 @@ class DatasetInfo:
     expected_rows: int | None = None
     default_protocol: str = "wgs84-lt"
     cluster_column: str = ""
-    """Name of the photographer column in the field's files; empty where no author is known."""
+    """What intervals are by: the name of the photographer column in the field's files, or any column of
+    the truth whose rows stand or fall together; empty where no author is known."""
     notes: tuple[str, ...] = ()
     """Footnotes every table of this dataset carries."""
     procedural: bool = False

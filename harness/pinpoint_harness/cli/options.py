@@ -52,8 +52,12 @@ protocol_option = click.option(
 )
 
 
-def location_options(images: bool = False) -> Callable[[Command], Command]:
-    """`--data`, `--column` and, where pictures are looked at, `--images`, as one `location`."""
+def location_options(images: bool = False, answers: bool = False) -> Callable[[Command], Command]:
+    """`--data`, `--column` and, where pictures are looked at, `--images`, as one `location`.
+
+    With `answers`, `--column answer=NAME` names a column of the file of answers.
+    """
+    roles = (*ROLES, "answer") if answers else ROLES
     options = [
         click.option(
             "--data",
@@ -65,7 +69,8 @@ def location_options(images: bool = False) -> Callable[[Command], Command]:
             "columns",
             multiple=True,
             metavar="ROLE=NAME",
-            help=f"Use this column of the truth file as {', '.join(ROLES[:-1])} or {ROLES[-1]}.",
+            help=f"Use this column of the truth file as {', '.join(ROLES[:-1])} or {ROLES[-1]}"
+            + ("; of the file of answers as answer." if answers else "."),
         ),
         click.option(
             "--images",
@@ -76,7 +81,7 @@ def location_options(images: bool = False) -> Callable[[Command], Command]:
     ]
 
     def gather(data: Path | None, columns: Sequence[str], images: Sequence[Path] = ()) -> dict[str, Any]:
-        return {"location": DataLocation(data, parse_columns(columns), tuple(images))}
+        return {"location": DataLocation(data, parse_columns(columns, roles), tuple(images))}
 
     return gathered(options if images else options[:-1], gather)
 
@@ -141,14 +146,14 @@ def read_id_list(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def parse_columns(pairs: Iterable[str]) -> dict[str, str]:
+def parse_columns(pairs: Iterable[str], roles: Sequence[str] = ROLES) -> dict[str, str]:
     """`ROLE=NAME` pairs as a dictionary."""
     columns: dict[str, str] = {}
     for pair in pairs:
         role, equals, name = pair.partition("=")
-        if not equals or role not in ROLES or not name:
+        if not equals or role not in roles or not name:
             raise UsageError(
-                f"--column {pair!r} is not of the form ROLE=NAME", fix=f"roles: {', '.join(ROLES)}"
+                f"--column {pair!r} is not of the form ROLE=NAME", fix=f"roles: {', '.join(roles)}"
             )
         columns[role] = name
     return columns

@@ -107,10 +107,13 @@ class NoInput:
 
 
 class IdInput(NoInput):
-    """For stored answers: ids and spellings of the whole set at once, so that all are joined together."""
+    """For stored answers: ids and spellings of the whole set at once, so that all are joined together.
+
+    The truth goes with them, so that a file of it is not taken for answers.
+    """
 
     def __init__(self, truth: pd.DataFrame) -> None:
-        self._names = truth[["id", "image"]]
+        self._names = truth[["id", "image", "latitude", "longitude"]]
 
     def tile_size(self, default: int) -> int:
         return len(self._names)
