@@ -11,7 +11,7 @@ import pandas as pd
 
 from pinpoint_harness.containers import Failure, ImageStore
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.images import exif_gps
+from pinpoint_harness.photo_positions import Position, position_of
 from pinpoint_harness.types import DataLocation
 
 from . import DATASETS
@@ -65,4 +65,5 @@ class Photos:
 
 def _position(store: ImageStore, ref: int) -> tuple[float, float] | None:
     data = store.read(ref)
-    return None if isinstance(data, Failure) else exif_gps(data)
+    found = None if isinstance(data, Failure) else position_of(data)
+    return (found.latitude, found.longitude) if isinstance(found, Position) else None
