@@ -7,6 +7,7 @@ process went on.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -19,7 +20,7 @@ import numpy as np
 
 from .artifacts import Artifact, Content, UnfinishedError, canonical_json, read_json, write_atomic
 from .backbones import BackboneSource
-from .containers import Failure
+from .containers import Failure, find_any
 from .errors import DataError, HarnessError, PluginError
 from .features import NOT_FINITE, FeatureStore, store_files, store_parent, write_matrix_header
 from .images import decoder_name
@@ -43,6 +44,8 @@ SHARD_TILES = 16
 
 _FEATURES = ".npy"
 _FAILURES = ".failures.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,13 +90,7 @@ def complete(request: EmbedRequest) -> FeatureStore:
     truth = request.subset.of(full_truth).sort_values("id", ignore_index=True)
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
-        refs = images.find(truth["image"])
-        if not (refs >= 0).any():
-            raise DataError(
-                f"none of the {len(truth)} photos of '{request.dataset_name}' was found",
-                found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                fix="give the folder or archive that holds them with --images",
-            )
+        refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
         recipe = _recipe(request, backbone, full_truth, truth, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         artifact = Artifact.begin(parent, "features", recipe, fresh=request.fresh)
@@ -158,6 +155,7 @@ def _embed(
         threads=os.cpu_count() or 1,
         depth=2 * backbone.tile,  # one tile with the network, one being decoded
         transform=backbone.prepare,
+        remark=lambda index, text: images.remark(refs[rows[index]], text),
     )
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
@@ -171,6 +169,8 @@ def _embed(
             )
             write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
             advance(len(shard))
+    for remark in images.remarks:
+        log.warning("%s", remark)
 
 
 def features_of(
