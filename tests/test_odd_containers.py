@@ -12,6 +12,7 @@ import os
 import stat
 import struct
 import tarfile
+import time
 import tracemalloc
 import unicodedata
 import zipfile
@@ -312,6 +313,17 @@ def test_a_hard_link_keeps_what_it_led_to_before_an_update(tmp_path: Path) -> No
     assert skipped == ["a.tar: replaced by a later member of the same name: 1"]
 
 
+def test_links_that_multiply_do_not_take_long(tmp_path: Path) -> None:
+    # Looking through all members of a name for each link to it would take minutes.
+    members = [tarfile.TarInfo("1.jpg")] * 6000 + [link("1.jpg", "1.jpg"), link("2.jpg", "2.jpg")] * 6000
+    (tmp_path / "a.tar").write_bytes(tar_of({}, members))
+    started = time.perf_counter()
+    results, skipped = read_all([tmp_path / "a.tar"], ["1.jpg", "2.jpg"])
+    assert results == [b"", "missing"]
+    assert time.perf_counter() - started < 10
+    assert "link to what the tar does not hold: 6000" in skipped[0]
+
+
 def test_more_links_than_are_followed_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tar, "MAX_LINKS", 3)
     links = [link(f"{number}.jpg", "x.jpg") for number in range(5)]
@@ -582,6 +594,31 @@ def test_the_rows_own_id_joins_where_its_picture_is_called_otherwise(tmp_path: P
     with dataset.images() as store:
         refs = store.find(dataset.truth()["image"])
         assert [store.read(ref) for ref in refs] == [b"0", b"1", b"2"]
+
+
+def test_a_table_that_only_names_its_pictures_leaves_them_to_the_folder(tmp_path: Path) -> None:
+    parquet_of(tmp_path / "set.parquet", {"0.png": None, "1.png": None})
+    write(tmp_path, {f"{number}.png": encode(photo(8, 8, number), "PNG") for number in range(2)})
+    assert "2 of 2" in pinpoint("datasets", "verify", "table", tmp_path / "set.parquet").stdout
+
+
+@pytest.mark.parametrize("room", [0, 5_000, 10**9])
+def test_rows_come_right_in_any_order_and_from_many_files_at_once(
+    tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "MAX_KEPT_BYTES", room)
+    files = {f"{number}.jpg": os.urandom(400) for number in range(120)}
+    names = list(files)
+    for shard in range(6):
+        chosen = {name: files[name] for name in names[shard * 20 : shard * 20 + 20]}
+        parquet_of(tmp_path / f"{shard}.parquet", chosen, row_group_size=9)
+    with ImageStore.open([tmp_path]) as store:
+        refs = store.find(pd.Series(names))
+        for seed in range(3):
+            for index in np.random.default_rng(seed).permutation(len(names)):
+                assert store.read(refs[index]) == files[names[index]]
+        rows = store._rows
+        assert rows._kept_bytes == sum(map(len, rows._kept.values())) <= room
 
 
 def test_folders_of_shards_are_read_beside_their_metadata(tmp_path: Path) -> None:

@@ -138,16 +138,12 @@ def decode(
             refusal, half = _refusal(image, data, max_pixels, max_side)
             if refusal:
                 return Failure("unreadable", refusal)
-            pixels = None if half else _fast_jpeg(image, data)
-            if pixels is None:
-                pixels = _by_pillow(image, data, half)
-            # After the pixels: Pillow turns TIFFs by itself while it loads them.
-            upright = _UPRIGHT.get(_orientation(image))
+            pixels = _upright(image, data, half)
             if half:
                 remark(HALVED.format(limit=max_pixels))
             if image.format in ("JPEG", "MPO") and data.rfind(b"\xff\xd9") < 0:
                 remark(NO_END_MARK)
-            return pixels if upright is None else np.ascontiguousarray(upright(pixels))
+            return pixels
     except PIL.UnidentifiedImageError:
         return Failure("unreadable", what_it_is(data))
     except Exception as error:  # noqa: BLE001
@@ -282,6 +278,15 @@ def _fast_jpeg(image: PIL.Image.Image, data: bytes) -> Pixels | None:
         # Also raised for harmless oddities, such as stray bytes between two markers.
         return None
     return pixels if pixels.shape == (image.height, image.width, 3) else None
+
+
+def _upright(image: PIL.ImageFile.ImageFile, data: bytes, half: bool) -> Pixels:
+    pixels = None if half else _fast_jpeg(image, data)
+    if pixels is None:
+        pixels = _by_pillow(image, data, half)
+    # After the pixels: Pillow turns TIFFs by itself while it loads them.
+    turned = _UPRIGHT.get(_orientation(image))
+    return pixels if turned is None else np.ascontiguousarray(turned(pixels))
 
 
 def _by_pillow(image: PIL.ImageFile.ImageFile, data: bytes, half: bool) -> Pixels:

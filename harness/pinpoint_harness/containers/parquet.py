@@ -67,7 +67,7 @@ class ParquetRows:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[Path, int], bytes | None] = OrderedDict()
+        self._kept: OrderedDict[tuple[Path, int], bytes] = OrderedDict()
         self._kept_bytes = 0
         self._cursors: OrderedDict[Path, _Cursor] = OrderedDict()
 
@@ -90,11 +90,13 @@ class ParquetRows:
             return value
 
     def _keep(self, key: tuple[Path, int], value: bytes | None) -> None:
+        if value is None or key in self._kept:
+            return
         self._kept[key] = value
-        self._kept_bytes += len(value or b"")
+        self._kept_bytes += len(value)
         while self._kept_bytes > MAX_KEPT_BYTES:
             _, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= len(dropped or b"")
+            self._kept_bytes -= len(dropped)
 
 
 class _Cursor:
@@ -186,13 +188,23 @@ def picture_columns(path: Path, name_column: str = "") -> Columns | None:
 
 
 def holds_pictures(path: Path) -> bool:
-    """Whether a file is a Parquet file with a column of pictures; damage is left to whoever reads it."""
+    """Whether a file is a Parquet file with pictures in it; damage is left to whoever reads it."""
     try:
         with path.open("rb") as file:
-            is_parquet = file.read(4) == b"PAR1"
-        return is_parquet and picture_columns(path) is not None
+            if file.read(4) != b"PAR1":
+                return False
+        columns = picture_columns(path)
+        return columns is not None and not _is_empty(path, columns.picture)
     except BROKEN_PARQUET:
         return False
+
+
+def _is_empty(path: Path, column: str) -> bool:
+    """Whether a column has no value at all, as where a table names pictures that lie beside it."""
+    with _open(path) as file:
+        groups = range(file.num_row_groups)
+        known = [_chunk(file, column, group).statistics for group in groups]
+        return all(one is not None and one.null_count and not one.num_values for one in known)
 
 
 def _holds_pictures(name: str, kind: pa.DataType) -> bool:

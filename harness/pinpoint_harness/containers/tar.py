@@ -76,12 +76,10 @@ class TarContainer:
             for member in _members(file, notes, label):
                 if not _is_wanted(member, parts.size, notes, label, choice):
                     continue
+                if (member.issym() or member.islnk()) and len(links) == MAX_LINKS:
+                    notes.add(label, f"more than {MAX_LINKS} links, others are left out", member.name)
+                    continue
                 if member.issym() or member.islnk():
-                    if len(links) == MAX_LINKS:
-                        notes.add(
-                            label, f"more than {MAX_LINKS} links, the rest is not followed", member.name
-                        )
-                        continue
                     links[len(names)] = _target(member), member.islnk()
                 names.append(tidy(member.name))
                 offsets.append(member.offset_data)
@@ -107,20 +105,28 @@ class TarContainer:
         A hard link stands for the member of that name before it, a symbolic one for the last.
         """
         targets = pa.array({target for target, _ in links.values()}, pa.large_string())
-        rows_of: dict[str, list[int]] = {}
-        for row in np.flatnonzero(pc.is_in(names, targets).to_numpy()).tolist():
-            rows_of.setdefault(names[row].as_py(), []).append(row)
+        concerned = pc.is_in(names, targets).to_numpy()
+        concerned[list(links)] = True
         there = np.ones(len(names), bool)
         there[list(links)] = False
-        # Hard links in their order, since one may lead to another; then symbolic ones, twice for the same.
-        hard = [row for row, (_, is_hard) in links.items() if is_hard]
+        latest: dict[str, int] = {}
+
+        def visit(row: int) -> None:
+            name = names[row].as_py()
+            led_to = latest.get(links[row][0], -1) if row in links else row
+            if led_to < 0:
+                return
+            there[row] = True
+            self._offsets[row], self._sizes[row] = self._offsets[led_to], self._sizes[led_to]
+            latest[name] = max(row, latest.get(name, -1))
+
         soft = [row for row, (_, is_hard) in links.items() if not is_hard]
-        for row in (*hard, *soft, *soft):
-            target, is_hard = links[row]
-            found = [at for at in rows_of.get(target, ()) if there[at] and (at < row or not is_hard)]
-            if found and not there[row]:
-                there[row] = True
-                self._offsets[row], self._sizes[row] = self._offsets[found[-1]], self._sizes[found[-1]]
+        waiting = set(soft)
+        for row in np.flatnonzero(concerned).tolist():
+            if row not in waiting:
+                visit(row)
+        for row in (*soft, *soft):  # twice, since one may lead to another
+            visit(row)
         for row in np.flatnonzero(~there).tolist():
             notes.add(self.label, "link to what the tar does not hold", names[row].as_py())
         return there
