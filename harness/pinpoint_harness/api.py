@@ -53,6 +53,7 @@ def evaluate(
     data: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     images: Sequence[str | Path] = (),
+    follow_links: bool = False,
     parameters: Mapping[str, Any] | None = None,
     out: str | Path | None = None,
     label: str | None = None,
@@ -68,6 +69,7 @@ def evaluate(
 ) -> Run:
     """Run a method over a dataset, or reuse the run if it is stored already.
 
+    `follow_links` opens pictures that links outside of their folder lead to.
     Features are taken from, or put, below `stores` (default `$PINPOINT_STORES`, then
     `results/stores`); `weights` is a folder or id instead of the weights the backbone names.
     The answers lie in `run.folder`; `run.predictions()` gives them as a DataFrame and
@@ -75,7 +77,10 @@ def evaluate(
     """
     registry = registry or load_registry()
     location = DataLocation(
-        None if data is None else Path(data), dict(columns or {}), tuple(Path(place) for place in images)
+        None if data is None else Path(data),
+        dict(columns or {}),
+        tuple(Path(place) for place in images),
+        follow_links,
     )
     request = build_request(
         registry.method(method),

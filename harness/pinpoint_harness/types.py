@@ -227,12 +227,14 @@ class DataLocation:
 
     `path` is a file or folder. `columns` maps a role (`id`, `latitude`, `longitude`, `author`,
     `source`) to a column's name, or its number from 0 where the file has no header. `images` are
-    folders or archives of pictures, where they do not lie in the dataset's usual places.
+    folders or archives of pictures, where they do not lie in the dataset's usual places. `follow_links`
+    opens pictures that symbolic links outside of those places lead to.
     """
 
     path: Path | None = None
     columns: dict[str, str] = field(default_factory=dict)
     images: tuple[Path, ...] = ()
+    follow_links: bool = False
 
 
 class Dataset(Protocol):

@@ -47,13 +47,18 @@ gallery_data_option = click.option(
     type=click.Path(path_type=Path),
     help="Where the gallery's truth lies, if it is a dataset.",
 )
+follow_links_option = click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Also open pictures that symbolic links outside of their folder lead to.",
+)
 protocol_option = click.option(
     "--protocol", metavar="NAME", help="How to measure [default: the dataset's own]."
 )
 
 
 def location_options(images: bool = False, answers: bool = False) -> Callable[[Command], Command]:
-    """`--data`, `--column` and, where pictures are looked at, `--images`, as one `location`.
+    """`--data`, `--column` and, for pictures, `--images` and `--follow-links`, as one `location`.
 
     With `answers`, `--column answer=NAME` names a column of the file of answers.
     """
@@ -78,12 +83,15 @@ def location_options(images: bool = False, answers: bool = False) -> Callable[[C
             type=click.Path(path_type=Path, exists=True),
             help="Folder or archive of the pictures, if not in the usual places; may be given again.",
         ),
+        follow_links_option,
     ]
 
-    def gather(data: Path | None, columns: Sequence[str], images: Sequence[Path] = ()) -> dict[str, Any]:
-        return {"location": DataLocation(data, parse_columns(columns, roles), tuple(images))}
+    def gather(
+        data: Path | None, columns: Sequence[str], images: Sequence[Path] = (), follow_links: bool = False
+    ) -> dict[str, Any]:
+        return {"location": DataLocation(data, parse_columns(columns, roles), tuple(images), follow_links)}
 
-    return gathered(options if images else options[:-1], gather)
+    return gathered(options if images else options[:-2], gather)
 
 
 def subset_options() -> Callable[[Command], Command]:

@@ -7,6 +7,7 @@ on its place among them, nor on where a killed process went on.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -31,7 +32,7 @@ from ..artifacts import (
 )
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..errors import DataError, HarnessError, PluginError
-from ..images import Failure, decoder_name
+from ..images import Failure, decoder_name, find_any
 from ..images.prefetch import prefetch
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
@@ -51,6 +52,8 @@ SHARD_TILES = 16
 
 _FEATURES = ".npy"
 _FAILURES = ".failures.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,7 @@ def complete(request: EmbedRequest) -> FeatureStore:
     truth = request.subset.of(full_truth).sort_values("id", ignore_index=True)
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
-        refs = images.find(truth["image"])
-        if not (refs >= 0).any():
-            raise DataError(
-                f"none of the {len(truth)} photos of '{request.dataset_name}' was found",
-                found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                fix="give the folder or archive that holds them with --images",
-            )
+        refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
         spec = _spec(request, backbone, full_truth, truth, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
@@ -150,6 +147,7 @@ def _embed(
         threads=os.cpu_count() or 1,
         depth=2 * tile_of(backbone),  # one tile with the network, one being decoded
         transform=backbone.prepare,
+        remark=lambda index, text: images.remark(refs[rows[index]], text),
     )
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
@@ -165,6 +163,8 @@ def _embed(
             )
             write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
             advance(len(shard))
+    for remark in images.remarks:
+        log.warning("%s", remark)
 
 
 def tile_of(backbone: Backbone) -> int:

@@ -21,7 +21,7 @@ from typing import ClassVar, Literal
 import pandas as pd
 
 from ..errors import DataError
-from ..images import ImageStore, dataset_roots
+from ..images import ImageStore, dataset_roots, holds_pictures
 from ..types import DataLocation, DatasetInfo
 from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
 from .frames import table_of_frame
@@ -136,10 +136,17 @@ class TableDataset:
         return self.read().frame
 
     def images(self) -> ImageStore:
-        """The pictures where the user said they are, else where this benchmark keeps them."""
+        """The pictures where the user said they are, else where this benchmark keeps them.
+
+        A Parquet file that holds its own pictures is the place of those of its rows.
+        """
+        follow_links = self.location.follow_links
         if self.location.images:
-            return ImageStore.open(self.location.images)
+            return ImageStore.open(self.location.images, follow_links=follow_links)
         with _locate(self.spec, self.location) as truth_file:
+            if holds_pictures(truth_file):
+                columns = _choose_columns(self.spec, sniff(truth_file), Layout(), self.location.columns)
+                return ImageStore.open([truth_file], name_column=columns.get("image", columns["id"]))
             given = self.location.path
             bases = dict.fromkeys(
                 [given if given and given.is_dir() else truth_file.parent, truth_file.parent]
@@ -153,7 +160,7 @@ class TableDataset:
                 found=f"none of {', '.join(self.spec.images)} in {', '.join(map(repr, map(str, bases)))}",
                 fix="name their folder or archive with --images",
             )
-        return ImageStore.open(places)
+        return ImageStore.open(places, follow_links=follow_links)
 
 
 def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:

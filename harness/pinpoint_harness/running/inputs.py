@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..artifacts import id_list_sha256
 from ..batching import Tile, padded
-from ..errors import DataError, PluginError, UsageError
+from ..errors import PluginError, UsageError
 from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ..images import Failure, ImageStore
 
     Pixels = NDArray[np.uint8]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,16 +130,12 @@ class ImageInput:
     """Pictures, decoded ahead of the method; it sees pixels and never a name, a path or EXIF."""
 
     def __init__(self, dataset: Dataset, truth: pd.DataFrame) -> None:
+        from ..images import find_any
+
         self._ids = truth["id"]
         self._store: ImageStore = dataset.images()
         try:
-            self._refs = self._store.find(truth["image"])
-            if not (self._refs >= 0).any():
-                raise DataError(
-                    f"none of the {len(truth)} photos was found",
-                    found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                    fix="give the folder or archive that holds them with --images",
-                )
+            self._refs = find_any(self._store, truth["image"], "")
         except BaseException:
             self._store.close()
             raise
@@ -161,12 +161,15 @@ class ImageInput:
             len(rows),
             threads=threads,
             depth=2 * size,
+            remark=lambda index, text: self._store.remark(self._refs[rows[index]], text),
         )
         with closing(decoded):
             for tile in tiles:
                 yield tile_of_images([next(decoded)[1] for _ in range(len(tile))], size)
 
     def close(self) -> None:
+        for remark in self._store.remarks:
+            log.warning("%s", remark)
         self._store.close()
 
 
