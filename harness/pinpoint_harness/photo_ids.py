@@ -107,7 +107,9 @@ def truth_hash(frame: pd.DataFrame) -> str:
 
 def _path(names: pa.Array) -> pa.Array:
     """The whole name with `/` between folders and the extension in lower case."""
-    slashed = pc.utf8_normalize(pc.replace_substring(names, "\\", "/"), form="NFC")
+    slashed = pc.replace_substring(names, "\\", "/")
+    if not pc.all(pc.string_is_ascii(slashed)).as_py():  # ASCII has one form only
+        slashed = pc.utf8_normalize(slashed, form="NFC")
     parts = pc.extract_regex(slashed, _ANY_SUFFIX)
     suffix = pc.utf8_lower(pc.struct_field(parts, "suffix"))
     return _null_if_empty(pc.binary_join_element_wise(pc.struct_field(parts, "stem"), suffix, _NOTHING))
