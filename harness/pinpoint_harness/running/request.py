@@ -6,10 +6,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import params as parameters
-from ..artifacts import Subset, file_sha256, truth_spec
+from ..artifacts import Selection, Subset, file_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
@@ -17,9 +17,6 @@ from ..features import StoreLookup, stores_root
 from ..plugins import Entry, Registry
 from ..types import Context, Dataset, MethodInfo
 from .run import results_root
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +45,7 @@ class Request:
 
 def run_spec(
     request: Request,
-    full_truth: pd.DataFrame,
-    truth: pd.DataFrame,
+    selection: Selection,
     tile: int,
     content: Mapping[str, Any] | None,
     method_content: Mapping[str, Any] | None = None,
@@ -58,7 +54,7 @@ def run_spec(
     context = request.context
     return {
         **method_spec(request.method, request.params, method_content),
-        **truth_spec(full_truth, truth, request.subset),
+        **selection.spec(),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],
