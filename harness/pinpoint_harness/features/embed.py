@@ -21,13 +21,13 @@ import numpy as np
 from ..artifacts import (
     Artifact,
     Content,
+    Selection,
     Session,
     Subset,
     UnfinishedError,
     canonical_json,
     id_list_sha256,
     read_json,
-    truth_spec,
     write_atomic,
 )
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
@@ -77,13 +77,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
     With a `share`, only that part is embedded; whoever is last puts the store together, for the
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
     """
-    full_truth = request.dataset.truth()
     # In the order of the ids, so that the store does not depend on that of the truth file.
-    truth = request.subset.of(full_truth).sort_values("id", ignore_index=True)
+    selection = Selection.of(request.dataset.truth(), request.subset).by_id()
+    truth = selection.truth
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
         refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
-        spec = _spec(request, backbone, full_truth, truth, refs)
+        spec = _spec(request, backbone, selection, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
         if artifact.complete:
@@ -102,16 +102,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
 
 
 def _spec(
-    request: EmbedRequest,
-    backbone: Backbone,
-    full_truth: pd.DataFrame,
-    truth: pd.DataFrame,
-    refs: NDArray[np.int64],
+    request: EmbedRequest, backbone: Backbone, selection: Selection, refs: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Everything that changes a feature or a row, by content and never by name or place."""
+    truth = selection.truth
     rows = zip(truth["id"], truth["source"], strict=True)
     return {
-        **truth_spec(full_truth, truth, request.subset),
+        **selection.spec(),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in rows),
         "images": {
             "present_ids_sha256": id_list_sha256(truth["id"][refs >= 0]),

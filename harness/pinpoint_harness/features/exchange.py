@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..artifacts import Artifact, Subset, file_sha256, id_list_sha256, truth_spec, write_atomic
+from ..artifacts import Artifact, Selection, Subset, file_sha256, id_list_sha256, write_atomic
 from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..readers import ALIASES, pick_column, read_table, sniff
@@ -71,8 +71,8 @@ def import_store(request: ImportRequest) -> FeatureStore:
     that are zero or no numbers, and a normalisation other than the one declared.
     """
     external = read_external(request.file, request.ids, request.width)
-    full_truth = request.dataset.truth()
-    truth = full_truth.sort_values("id", ignore_index=True)
+    selection = Selection.of(request.dataset.truth()).by_id()
+    truth = selection.truth
     rows = _joined(truth, external.ids, request.file)
     if request.width is not None and external.matrix.shape[1] != request.width:
         raise DataError(
@@ -81,7 +81,7 @@ def import_store(request: ImportRequest) -> FeatureStore:
         )
     spelled = zip(truth["id"], truth["source"], strict=True)
     spec = {
-        **truth_spec(full_truth, truth, Subset()),
+        **selection.spec(),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in spelled),
         "backbone": {"declared": request.backbone},
         "imported": {

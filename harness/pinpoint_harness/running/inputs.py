@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..artifacts import id_list_sha256
+from ..artifacts import Selection, id_list_sha256
 from ..batching import Tile, padded
 from ..errors import PluginError, UsageError
 from ..photo_ids import hash_ids
@@ -62,13 +62,13 @@ class Inputs(Protocol):
     def close(self) -> None: ...
 
 
-def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd.DataFrame) -> Inputs:
-    """The inputs a method declares with its `input` attribute, for the photos of `truth`."""
+def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
+    """The inputs a method declares with its `input` attribute, for the selected photos."""
     method = request.method
     if kind == "none":
         return NoInput()
     if kind == "image":
-        return ImageInput(request.dataset, truth)
+        return ImageInput(request.dataset, selection.truth)
     if kind == "id":
         if method.origin.trust != "built-in":
             raise PluginError(
@@ -76,7 +76,7 @@ def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd
                 found="file names and ids of the benchmarks give the answer away",
                 fix="use input = 'none' or 'image'; stored answers go through `pinpoint score FILE`",
             )
-        return IdInput(truth)
+        return IdInput(selection.truth)
     if not isinstance(kind, str) or not kind:
         raise PluginError(
             f"method '{method.name}' asks for input {kind!r}",
@@ -88,10 +88,8 @@ def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd
             found="a request without feature stores",
             fix="make the request with api.build_request(..., registry=...)",
         )
-    store = request.store_lookup.queries(
-        request.dataset_name, request.dataset, kind, full_truth, request.subset
-    )
-    return FeatureInput(store, truth, request.context.device)
+    store = request.store_lookup.queries(request.dataset_name, request.dataset, kind, selection)
+    return FeatureInput(store, selection.truth, request.context.device)
 
 
 class NoInput:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import params as parameters
-from ..artifacts import Subset, file_sha256, id_list_sha256, truth_spec
+from ..artifacts import Selection, Subset, file_sha256, id_list_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
@@ -49,8 +49,7 @@ class Request:
 
 def run_spec(
     request: Request,
-    full_truth: pd.DataFrame,
-    truth: pd.DataFrame,
+    selection: Selection,
     tile: int,
     content: Mapping[str, Any] | None,
     method_content: Mapping[str, Any] | None = None,
@@ -59,8 +58,8 @@ def run_spec(
     context = request.context
     return {
         **method_spec(request.method, request.params, method_content),
-        **truth_spec(full_truth, truth, request.subset),
-        **clusters_spec(truth, request.dataset.info),
+        **selection.spec(),
+        **clusters_spec(selection.truth, request.dataset.info),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],

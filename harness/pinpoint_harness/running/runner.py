@@ -16,7 +16,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
+from ..artifacts import (
+    Artifact,
+    Content,
+    Selection,
+    Session,
+    UnfinishedError,
+    canonical_json,
+    read_json,
+    write_atomic,
+)
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError
 from ..plugins import Entry
@@ -46,13 +55,12 @@ def run(request: Request) -> Run:
     answered; whoever answers the last one puts the run together, and for all others
     UnfinishedRunError is raised.
     """
-    full_truth = request.dataset.truth()
-    truth = request.subset.of(full_truth)
+    selection = Selection.of(request.dataset.truth(), request.subset)
     method = build_method(request.method, request.params, request.context)
-    with closing(open_inputs(method.input, request, full_truth, truth)) as inputs:
+    with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
         own = method.content() if hasattr(method, "content") else None
-        spec = run_spec(request, full_truth, truth, size, inputs.content(), own)
+        spec = run_spec(request, selection, size, inputs.content(), own)
         parent = run_parent(request.out, request.dataset_name, request.label)
         artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
         if artifact.complete:
@@ -60,9 +68,9 @@ def run(request: Request) -> Run:
         with Session(artifact.folder, request.context) as session:
             with artifact.work():
                 session.phase("prepare")
-                _answer_tiles(artifact, request, method, inputs, truth, size)
+                _answer_tiles(artifact, request, method, inputs, selection.truth, size)
                 session.phase("predict")
-                files = _assemble(artifact, request, truth)
+                files = _assemble(artifact, request, selection.truth)
             artifact.finish(files)
             session.phase("store")
     return Run(artifact.folder)
