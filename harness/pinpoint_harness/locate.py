@@ -107,6 +107,7 @@ def locate_photos(
     device: str = "auto",
     stores: str | Path | None = None,
     weights: str | None = None,
+    follow_links: bool = False,
     registry: Registry | None = None,
 ) -> list[Answer]:
     """Ask a method where photos were taken: files, folders or archives of them.
@@ -123,7 +124,7 @@ def locate_photos(
         stores=None if stores is None else Path(stores),
         weights=weights,
     )
-    with open_photos([Path(path) for path in paths]) as photos:
+    with open_photos([Path(path) for path in paths], follow_links) as photos:
         answers = list(locator.answers(photos))
     for note in locator.notes():
         log.warning("%s", note)
@@ -131,10 +132,11 @@ def locate_photos(
 
 
 @contextmanager
-def open_photos(paths: Sequence[Path]) -> Iterator[list[Photo]]:
+def open_photos(paths: Sequence[Path], follow_links: bool = False) -> Iterator[list[Photo]]:
     """The pictures at these paths: files as given, those in folders and archives ordered by name.
 
-    What turns out to be no picture is found when it is read. UsageError for a path that leads
+    What turns out to be no picture is found when it is read. `follow_links` opens what links in
+    folders lead to. UsageError for a path that leads
     nowhere, DataError for a folder without pictures.
     """
     absent = [path for path in paths if not path.exists()]
@@ -148,7 +150,9 @@ def open_photos(paths: Sequence[Path]) -> Iterator[list[Photo]]:
         photos: list[Photo] = []
         for path in paths:
             if path.is_dir() or path.name.lower().endswith(ARCHIVE_SUFFIXES):
-                photos += _listed(path, resources.enter_context(ImageStore.open([path])))
+                photos += _listed(
+                    path, resources.enter_context(ImageStore.open([path], follow_links=follow_links))
+                )
             else:
                 photos.append(Photo(_shown(path), partial(read_file, str(path))))
         yield photos
@@ -280,6 +284,7 @@ def _see(
         threads=os.cpu_count() or 1,
         depth=depth,
         transform=partial(_Seen.of, prepare=prepare),
+        remark=lambda index, text: log.warning("%s: %s", photos[index].name, text),
     )
 
 
