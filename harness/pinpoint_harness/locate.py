@@ -71,7 +71,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place the method thought of; `row` counts through the gallery it calls `source`."""
+    """A place the method thought of; that of the photo `photo_id` in the dataset `source`, if it is one."""
 
     latitude: float
     longitude: float
@@ -79,7 +79,7 @@ class Candidate:
     """From the answer, by great circle."""
     probability: float | None
     source: str | None
-    row: int | None
+    photo_id: str | None
 
 
 @dataclass(frozen=True)
@@ -385,7 +385,7 @@ def _candidates(predictions: Predictions) -> list[Candidate]:
             distance_km=float(distance_km[slot]),
             probability=None if given.probability is None else _number(given.probability[0, slot]),
             source=None if given.source is None else str(given.source[0, slot]) or None,
-            row=None if given.row is None or given.row[0, slot] < 0 else int(given.row[0, slot]),
+            photo_id=None if given.photo_id is None else str(given.photo_id[0, slot]) or None,
         )
         for slot in range(count)
     ]

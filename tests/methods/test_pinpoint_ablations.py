@@ -387,7 +387,8 @@ def trained(pinpoint_world: World) -> World:
 
 def galleries_by(world: World, method: str) -> dict[str, pd.DataFrame]:
     folder = world.train(method)["gallery"].folder
-    return {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    tables = {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    return {f"toy/{source}": table.set_index("id", drop=False) for source, table in tables.items()}
 
 
 def listed(answers: pd.DataFrame) -> list[tuple[Any, Sequence[Mapping[str, Any]]]]:
@@ -401,14 +402,14 @@ def test_answers_are_coordinates_of_the_galleries_a_method_may_use(trained: Worl
     for name, candidates in listed(answers):
         assert 0 < len(candidates) <= 64
         for one in candidates:
-            row = galleries[one["source"]].iloc[one["row"]]
+            row = galleries[one["source"]].loc[one["photo_id"]]
             assert (one["latitude"], one["longitude"]) == (row["latitude"], row["longitude"])
             used[name[:2]].add(one["source"])
         places = [(one["latitude"], one["longitude"]) for one in candidates]
         assert len(set(places)) == len(places)
-    own = {"qp": {"photos"}, "qs": {"streetview"}}
-    both = {query: set(SOURCES) for query in own}
-    only = {query: {"photos"} for query in own}
+    own = {"qp": {"toy/photos"}, "qs": {"toy/streetview"}}
+    both = {query: {f"toy/{source}" for source in SOURCES} for query in own}
+    only = {query: {"toy/photos"} for query in own}
     assert used == (both if "plus" in method else only if "only" in method else own)
     first = pd.DataFrame([candidates[0] for candidates in answers["candidates"]])
     for name in ("latitude", "longitude"):
@@ -431,8 +432,8 @@ def test_the_confidence_is_the_share_of_the_radii_to_expect(trained: World, meth
 def test_decoding_changes_the_order_and_not_the_probabilities(trained: World) -> None:
     plain, expected = (trained.answers(name, candidates=100) for name in ("pinpoint", "pinpoint-expected"))
     for a, b in zip(plain["candidates"], expected["candidates"], strict=True):
-        assert {(one["row"], one["probability"]) for one in a} == {
-            (one["row"], one["probability"]) for one in b
+        assert {(one["photo_id"], one["probability"]) for one in a} == {
+            (one["photo_id"], one["probability"]) for one in b
         }
     assert (expected["confidence"] >= plain["confidence"]).all()
 
@@ -453,7 +454,7 @@ def test_the_author_filter_hides_the_photographer_s_rows(trained: World, method:
     def by_their_own(filtered: bool) -> int:
         answers = trained.answers(method, author_filter=filtered, candidates=100)
         return sum(
-            galleries[one["source"]]["author"].iloc[one["row"]] == author
+            galleries[one["source"]]["author"].loc[one["photo_id"]] == author
             for candidates, author in zip(answers["candidates"], answers["author"], strict=True)
             for one in candidates
         )
@@ -468,13 +469,9 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(trained: World, method: 
         trained.answers(method, "toy/photos", limit=COPIES, candidates=100),
         galleries_by(trained, method),
     )
-    found = [
-        galleries[one["source"]]["id"].iloc[one["row"]] == name
-        for name, candidates in listed(answers)
-        for one in candidates
-    ]
-    assert np.isin(answers["id"], galleries["photos"]["id"]).any()
-    assert np.isin(answers["id"], galleries["streetview"]["id"]).any()
+    found = [one["photo_id"] == name for name, candidates in listed(answers) for one in candidates]
+    assert np.isin(answers["id"], galleries["toy/photos"]["id"]).any()
+    assert np.isin(answers["id"], galleries["toy/streetview"]["id"]).any()
     assert not any(found)
 
 
