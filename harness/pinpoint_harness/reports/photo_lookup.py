@@ -98,8 +98,7 @@ class PhotoLookup:
             params = build_params(entry, record["shown_parameters"])
             stores = FinishedStores(StoreLookup(self.registry, self.stores), entry, params)
             method: Any = build_method(entry, params, Context(stores=stores))
-            own = method.content() if hasattr(method, "content") else None
-            spec = json.loads(canonical_json(method_spec(entry, params, own)))
+            spec = json.loads(canonical_json(method_spec(entry, params, method)))
         except HarnessError as error:
             return f"{name} cannot be asked for them: {error.problem}"
         same = all(record["recipe"][part] == value for part, value in spec.items())

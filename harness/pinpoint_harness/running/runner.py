@@ -7,6 +7,7 @@ nor on its place among them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -14,16 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
-from ..artifacts import (
-    Artifact,
-    Content,
-    Selection,
-    Session,
-    UnfinishedError,
-    canonical_json,
-    read_json,
-    write_atomic,
-)
+from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError
 from ..plugins import Entry
@@ -51,12 +43,11 @@ def run(request: Request) -> Run:
     answered; whoever answers the last one puts the run together, and for all others
     UnfinishedRunError is raised.
     """
-    selection = Selection.of(request.dataset.truth(), request.subset)
+    selection = request.selection()
     method = build_method(request.method, request.params, request.context)
     with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
-        own = method.content() if hasattr(method, "content") else None
-        spec = run_spec(request, selection, size, inputs.content(), own)
+        spec = run_spec(request, method, selection, size, inputs.content())
         parent = run_parent(request.out, request.dataset_name, request.label)
         artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
         if artifact.complete:
@@ -76,15 +67,13 @@ def _answer_tiles(
     artifact: Artifact, request: Request, method: Method, inputs: Inputs, truth: pd.DataFrame, size: int
 ) -> None:
     """Ask about every tile of this process's share that no shard stands for yet."""
-    queries = QuerySet.of(truth)
     done = artifact.finished_shards(_SHARD)
     mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
     todo = [tile for tile in mine if tile.index not in done]
     title = f"{request.label} on {request.dataset_name}"
     rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
     with phase(title, rows, done=rows - left) as advance:
-        for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
-            answer = predict_tile(method, queries.take(padded(tile, size), given.values), given)
+        for tile, given, answer in predict_tiles(method, inputs, truth, todo, size):
             _commit(artifact, tile, truth.iloc[padded(tile, size)], answer, given)
             advance(len(tile))
 
@@ -100,6 +89,16 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
             f"method '{entry.name}' cannot be set up", found=f"{type(error).__name__}: {error}"
         ) from error
     return method
+
+
+def predict_tiles(
+    method: Method, inputs: Inputs, truth: pd.DataFrame, todo: Sequence[Tile], size: int
+) -> Iterator[tuple[Tile, TileInput, Predictions]]:
+    """Each tile with its input and what the method answers, padded to `size` queries."""
+    queries = QuerySet.of(truth)
+    for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
+        asked = queries.take(padded(tile, size), given.values, given.keys)
+        yield tile, given, predict_tile(method, asked, given)
 
 
 def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predictions:
