@@ -88,6 +88,7 @@ def locate_photos(
     device: str = "auto",
     stores: str | Path | None = None,
     weights: str | None = None,
+    follow_links: bool = False,
     registry: Registry | None = None,
 ) -> list[Answer]:
     """Ask a method where photos were taken: files, folders or archives of them.
@@ -104,7 +105,7 @@ def locate_photos(
         stores=None if stores is None else Path(stores),
         weights=weights,
     )
-    with open_photos([Path(path) for path in paths]) as photos:
+    with open_photos([Path(path) for path in paths], follow_links) as photos:
         answers = list(locator.answers(photos))
     for note in locator.notes():
         log.warning("%s", note)

@@ -95,6 +95,7 @@ def test_the_schema_is_the_documented_one() -> None:
         "author string",
         f"candidates list<element: {candidate}source: string, row: int64> not null>",
         "within list<element: double not null>",
+        "cluster string",
     ]
 
 
@@ -110,7 +111,7 @@ def test_without_an_answer_coordinate_and_error_are_null_not_nan() -> None:
     table = stored.build(truth_of(1), one_row((NAN, NAN), confidence=np.array([NAN])), ["no prediction"])
     nulls = [
         *["predicted_latitude", "predicted_longitude", "error_km", "confidence", "author", "candidates"],
-        "within",
+        *["within", "cluster"],
     ]
     assert [name for name in table.column_names if table.column(name).null_count] == nulls
 
@@ -285,12 +286,13 @@ def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     assert stored.read(folder / "predictions.parquet").equals(table)
 
 
-def test_a_file_from_before_methods_could_state_probabilities_is_read_with_none(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lacking", [["within", "cluster"], ["cluster"], ["within"]])
+def test_a_file_from_before_a_column_was_added_is_read_with_none(lacking: list[str], tmp_path: Path) -> None:
     predictions = Predictions(
         np.array([PARIS, (NAN, NAN)]), candidates=Candidates(np.array([[PARIS], [LONDON]]))
     )
     table = stored.build(truth_of(2), predictions, stored.statuses(predictions))
-    pq.write_table(table.drop_columns(["within"]), tmp_path / "predictions.parquet")
+    pq.write_table(table.drop_columns(lacking), tmp_path / "predictions.parquet")
     found = stored.read(tmp_path / "predictions.parquet")
     assert found.equals(table)
     assert stored.within_of(found) is None
@@ -302,6 +304,7 @@ def test_a_file_from_before_methods_could_state_probabilities_is_read_with_none(
     [
         (lambda table: table.drop_columns(["status"]), "without status"),
         (lambda table: table.drop_columns(["status", "within"]), "without status, within"),
+        (lambda table: table.drop_columns(["author"]), "without author"),
         (lambda table: table.append_column("extra", pa.array([1, 2])), "with extra"),
         (lambda table: table.select(table.column_names[::-1]), "another order"),
         (

@@ -17,6 +17,7 @@ from ..errors import DataError
 from ..geo import EARTH_RADIUS_KM, chord_from_km, geodesic_km, km_from_chord, unit_xyz
 from ..running import Run, run_parent, run_record
 from ..running import predictions as answers
+from ..running.request import clusters_spec
 from ..types import Candidates, Context, Dataset, Predictions
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def ceiling(
         "oracle": LABEL,
         "gallery_sha256": hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
         **selection.spec(),
+        **clusters_spec(selection.truth, dataset.info),
     }
     artifact = Artifact.begin(run_parent(out, dataset_name, LABEL), "run", spec, fresh=fresh)
     if artifact.complete:
@@ -63,7 +65,7 @@ def ceiling(
     with Session(artifact.folder, Context()):
         best = nearest_places(truth[["latitude", "longitude"]].to_numpy(), places)
         answer = Predictions(best[:, 0], candidates=Candidates(best))
-        table = answers.build(truth, answer, answers.statuses(answer))
+        table = answers.build(truth, answer, answers.statuses(answer), dataset.info.cluster_column)
         record = run_record(
             label=LABEL,
             shown_parameters={"gallery": gallery_name},

@@ -7,6 +7,7 @@ on its place among them, nor on where a killed process went on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ from ..artifacts import (
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..devices import embedding_context
 from ..errors import DataError, HarnessError, PluginError
-from ..images import Failure, decoder_name
+from ..images import Failure, decoder_name, find_any
 from ..images.prefetch import prefetch_tiles
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
@@ -51,6 +52,8 @@ SHARD_TILES = 16
 
 _FEATURES = ".npy"
 _FAILURES = ".failures.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,7 @@ def complete(request: EmbedRequest) -> FeatureStore:
     truth = selection.truth
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
-        refs = images.find(truth["image"])
-        if not (refs >= 0).any():
-            raise DataError(
-                f"none of the {len(truth)} photos of '{request.dataset_name}' was found",
-                found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                fix="give the folder or archive that holds them with --images",
-            )
+        refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
         spec = _spec(request, backbone, selection, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
@@ -156,6 +153,8 @@ def _embed(
             )
             write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
             advance(len(shard))
+    for remark in images.remarks:
+        log.warning("%s", remark)
 
 
 def tile_of(backbone: Backbone) -> int:

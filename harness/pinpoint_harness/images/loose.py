@@ -32,11 +32,11 @@ class Photo:
 
 
 @contextmanager
-def open_photos(paths: Sequence[Path]) -> Iterator[list[Photo]]:
+def open_photos(paths: Sequence[Path], follow_links: bool = False) -> Iterator[list[Photo]]:
     """The pictures at these paths: files as given, those in folders and archives ordered by name.
 
-    What turns out to be no picture is found when it is read. UsageError for a path that leads
-    nowhere, DataError for a folder without pictures.
+    What turns out to be no picture is found when it is read. `follow_links` opens what links in
+    folders lead to. UsageError for a path that leads nowhere, DataError for a folder without pictures.
     """
     absent = [path for path in paths if not path.exists()]
     if absent:
@@ -49,7 +49,8 @@ def open_photos(paths: Sequence[Path]) -> Iterator[list[Photo]]:
         photos: list[Photo] = []
         for path in paths:
             if path.is_dir() or path.name.lower().endswith(ARCHIVE_SUFFIXES):
-                photos += _listed(path, resources.enter_context(ImageStore.open([path])))
+                store = resources.enter_context(ImageStore.open([path], follow_links=follow_links))
+                photos += _listed(path, store)
             else:
                 photos.append(Photo(_shown(path), partial(read_file, str(path))))
         yield photos
@@ -96,3 +97,6 @@ class PhotoDataset(ImageStore):
 
     def read(self, ref: int, max_bytes: int = MAX_MEMBER_BYTES) -> bytes | Failure:
         return self._photos[ref].read()
+
+    def remark(self, ref: int, text: str) -> None:
+        log.warning("%s: %s", self._photos[ref].name, text)

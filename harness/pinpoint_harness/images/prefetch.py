@@ -10,6 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     Pixels = NDArray[np.uint8]
 
+Remark = Callable[[int, str], None]
+
 
 def _as_it_is(pixels: Pixels) -> Pixels:
     return pixels
@@ -35,11 +38,13 @@ def prefetch(
     threads: int = 2,
     depth: int = 16,
     transform: Callable[[Pixels], Any] = _as_it_is,
+    remark: Remark | None = None,
 ) -> Generator[tuple[int, Any], None, None]:
     """`(index, picture or failure)` for 0..count-1 in that order, decoded by a few threads.
 
     `read` gives the bytes of a picture and is called from the threads; `transform`, such as a
-    resize, is applied there to each decoded picture. No more than `depth` pictures exist at a
+    resize, is applied there to each decoded picture; `remark` is told there, with the index, what
+    `decode` remarks. No more than `depth` pictures exist at a
     time, the one in the consumer's hands included. An exception in `read` or `transform` is
     raised to the consumer at its picture. Closing the iterator stops the threads, each after the
     picture it is at.
@@ -49,7 +54,9 @@ def prefetch(
 
     def prepare(index: int) -> Any:
         data = read(index)
-        image = data if isinstance(data, Failure) else decode(data)
+        if isinstance(data, Failure):
+            return data
+        image = decode(data) if remark is None else decode(data, remark=partial(remark, index))
         return image if isinstance(image, Failure) else transform(image)
 
     return _in_order(prepare, count, threads, depth)
@@ -70,6 +77,7 @@ def prefetch_tiles(
         threads=os.cpu_count() or 1,
         depth=depth,
         transform=transform,
+        remark=lambda index, text: images.remark(refs[rows[index]], text),
     )
 
 

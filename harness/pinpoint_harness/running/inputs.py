@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import numpy as np
 
 from ..artifacts import Selection, id_list_sha256
 from ..batching import Tile, padded
-from ..errors import DataError, PluginError, UsageError
+from ..errors import PluginError, UsageError
 from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ..images import Failure, ImageStore
 
     Pixels = NDArray[np.uint8]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,13 @@ def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
 
 
 class IdInput(Inputs):
-    """For stored answers: ids and spellings of the whole set at once, so that all are joined together."""
+    """For stored answers: ids and spellings of the whole set at once, so that all are joined together.
+
+    The truth goes with them, so that a file of it is not taken for answers.
+    """
 
     def __init__(self, truth: pd.DataFrame) -> None:
-        self._names = truth[["id", "image"]]
+        self._names = truth[["id", "image", "latitude", "longitude"]]
 
     def tile_size(self, default: int) -> int:
         return len(self._names)
@@ -107,16 +114,12 @@ class ImageInput(Inputs):
     """Pictures, decoded ahead of the method; it sees pixels and never a name, a path or EXIF."""
 
     def __init__(self, dataset: Dataset, truth: pd.DataFrame) -> None:
+        from ..images import find_any
+
         self._ids = truth["id"]
         self._store: ImageStore = dataset.images()
         try:
-            self._refs = self._store.find(truth["image"])
-            if not (self._refs >= 0).any():
-                raise DataError(
-                    f"none of the {len(truth)} photos was found",
-                    found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                    fix="give the folder or archive that holds them with --images",
-                )
+            self._refs = find_any(self._store, truth["image"], "")
         except BaseException:
             self._store.close()
             raise
@@ -137,6 +140,8 @@ class ImageInput(Inputs):
                 yield _full_tile([next(decoded)[1] for _ in range(len(tile))], size)
 
     def close(self) -> None:
+        for remark in self._store.remarks:
+            log.warning("%s", remark)
         self._store.close()
 
 

@@ -6,17 +6,21 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import params as parameters
-from ..artifacts import Selection, Subset, file_sha256
+from ..artifacts import Selection, Subset, file_sha256, id_list_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
 from ..features import StoreLookup, stores_root
 from ..plugins import Entry, Registry
-from ..types import Context, Dataset, Method, MethodInfo
+from ..types import Context, Dataset, DatasetInfo, Method, MethodInfo
+from .predictions import cluster_keys
 from .run import results_root
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +58,20 @@ def run_spec(
     return {
         **method_spec(request.method, request.params, method),
         **selection.spec(),
+        **clusters_spec(selection.truth, request.dataset.info),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],
         "dtype": context.dtype,
         "tile": tile,
     }
+
+
+def clusters_spec(truth: pd.DataFrame, info: DatasetInfo) -> dict[str, Any]:
+    """What stands or falls together, where the dataset declares that it is not the photographer."""
+    keys = cluster_keys(truth, info.cluster_column)
+    pairs = [f"{name}\t{key}" for name, key in zip(truth["id"], keys, strict=True) if key is not None]
+    return {"clusters_sha256": id_list_sha256(pairs)} if pairs else {}
 
 
 def method_spec(entry: Entry[MethodInfo], params: Any, method: Method) -> dict[str, Any]:
