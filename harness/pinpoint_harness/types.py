@@ -41,7 +41,8 @@ class DatasetInfo:
     expected_rows: int | None = None
     default_protocol: str = "wgs84-lt"
     cluster_column: str = ""
-    """Name of the photographer column in the field's files; empty where no author is known."""
+    """What intervals are by: the name of the photographer column in the field's files, or any column of
+    the truth whose rows stand or fall together; empty where no author is known."""
     notes: tuple[str, ...] = ()
     """Footnotes every table of this dataset carries."""
     procedural: bool = False
@@ -225,12 +226,14 @@ class DataLocation:
 
     `path` is a file or folder. `columns` maps a role (`id`, `latitude`, `longitude`, `author`,
     `source`) to a column's name, or its number from 0 where the file has no header. `images` are
-    folders or archives of pictures, where they do not lie in the dataset's usual places.
+    folders or archives of pictures, where they do not lie in the dataset's usual places. `follow_links`
+    opens pictures that symbolic links outside of those places lead to.
     """
 
     path: Path | None = None
     columns: dict[str, str] = field(default_factory=dict)
     images: tuple[Path, ...] = ()
+    follow_links: bool = False
 
 
 class Dataset(Protocol):

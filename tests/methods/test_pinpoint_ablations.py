@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.support.pinpoint_world import COPIES, SETTINGS, World, one_thread
+from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness.artifacts import read_json, spec_key
 from pinpoint_harness.cli.main import cli
@@ -28,18 +29,18 @@ from pinpoint_harness.running import build_params
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Queries
-from pinpoint_methods import METHODS as REGISTERED
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch
 from pinpoint_methods.common.decoding import TemperatureScaling
-from pinpoint_methods.pinpoint import method as module
 from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, QueryBatch, read_queries, training_sets
-from pinpoint_methods.pinpoint.config import CONFIGS, METHODS, SOURCES, PinpointConfig, class_name, config_of
+from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
 from pinpoint_methods.pinpoint.gallery import SourceGallery
-from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, label_candidates
+from pinpoint_methods.pinpoint.method import Pinpoint, PinpointTop1
+from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, label_candidates
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
+from pinpoint_methods.pinpoint.variants import RERANKED, TOP1, Variants
 
-NAMES = sorted(METHODS)
+NAMES = sorted(RERANKED)
 RUN = [
     "pinpoint",
     "pinpoint-plus",
@@ -55,23 +56,19 @@ TO_CANDIDATES = {"splits", "embedder", "gallery", "support", "candidates"}
 # What the table of methods declares.
 
 
-def params_of(method: str = "pinpoint", **given: Any) -> Any:
-    return build_params(load_registry().method(method), given)
-
-
 def config_for(method: str, **given: Any) -> PinpointConfig:
-    return config_of(params_of(method, **given), METHODS[method][1])
+    params = build_params(load_registry().method(method), given)
+    return PinpointConfig(**{item.name: getattr(params, item.name) for item in fields(PinpointConfig)})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_method_is_registered_under_its_name_and_loads(name: str) -> None:
-    target, info = REGISTERED[name]
-    words, changes = METHODS[name]
-    assert target == f"pinpoint_methods.pinpoint.method:{class_name(name)}"
-    assert words in info.title
-    loaded = load_registry().method(name).load()
-    assert issubclass(loaded, module.PinpointReranked)
-    assert (loaded.name, loaded.changes, loaded.__doc__) == (name, changes, words)
+@pytest.mark.parametrize(("variants", "kind"), [(RERANKED, Pinpoint), (TOP1, PinpointTop1)])
+def test_a_variant_is_one_class_under_its_preset(variants: Variants, kind: type[Any]) -> None:
+    registry = load_registry()
+    for name, (words, preset) in variants.items():
+        entry = registry.method(name)
+        assert entry.load() is kind
+        assert words in entry.info.title
+        assert entry.preset == preset
 
 
 def test_every_method_has_a_line_of_its_own_in_the_list() -> None:
@@ -84,7 +81,7 @@ def test_every_method_has_a_line_of_its_own_in_the_list() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_differs_from_pinpoint_s_in_what_is_declared(name: str) -> None:
-    declared = METHODS[name][1]
+    declared = RERANKED[name][1]
     for config in ("full", "mini"):
         plain, changed = config_for("pinpoint", config=config), config_for(name, config=config)
         differing = {
@@ -97,12 +94,12 @@ def test_a_configuration_differs_from_pinpoint_s_in_what_is_declared(name: str) 
             assert differing == dict(declared), "a change that changes nothing"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name][1]])
+@pytest.mark.parametrize("name", [name for name in NAMES if RERANKED[name][1]])
 def test_what_a_user_sets_wins_over_the_method_s_change(name: str) -> None:
     plain = config_for("pinpoint")
-    back = {change: getattr(plain, change) for change in METHODS[name][1]}
+    back = {change: getattr(plain, change) for change in RERANKED[name][1]}
     assert config_for(name, **back) == plain
-    for change in METHODS[name][1]:
+    for change in RERANKED[name][1]:
         together = next((names for names in TOGETHER if change in names), (change,))
         one = {name: getattr(plain, name) for name in together}
         assert getattr(config_for(name, **one), change) == back[change]
@@ -198,7 +195,7 @@ class Found:
         done = world.train(stage="candidates", **changes)
         store_lookup = world.context().stores
         assert store_lookup is not None
-        self.config = config_of(world.request(**changes).params)
+        self.config = world.request(**changes).params
         self.source, self.folder = source, done["candidates"].folder
         self.store: FeatureStore = store_lookup.gallery(f"toy/{source}", "colours")
         self.labels = np.load(done["splits"].folder / f"{source}.npy")
@@ -327,7 +324,7 @@ class Supported:
     """The support of every query's candidates, of both galleries, beside what the mask took."""
 
     def __init__(self, world: World, found: Found, name: str) -> None:
-        config = config_of(world.request(galleries="both").params)
+        config = world.request(galleries="both").params
         support = world.train(stage="support")["support"].folder
         self.retriever = open_retriever(config, found.source, found.galleries, support)
         asked = found.asked(name)
@@ -579,10 +576,6 @@ def test_a_curve_begins_with_the_retrieval_and_ends_with_the_last_pass(trained: 
 # What a kill leaves.
 
 
-class Killed(BaseException):
-    """What a signal would do: nothing is caught, nothing is tidied."""
-
-
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
@@ -591,53 +584,33 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(
-    trained: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(trained: World, tmp_path: Path) -> None:
     whole = bytes_of(trained.train("pinpoint")["reranker"].folder)
     done = {"pinpoint-reranker", "pinpoint-calibration"}
     models = trained.folder / "models"
     shutil.copytree(models, tmp_path / "models", ignore=lambda folder, names: done & {*names})
-    epoch = RerankerTrainer.epoch
-    passes: list[int] = []
-
-    def until(count: int) -> None:
-        passes.clear()
-
-        def killed(self: RerankerTrainer, number: int) -> float:
-            if len(passes) == count:
-                raise Killed
-            passes.append(number)
-            return epoch(self, number)
-
-        monkeypatch.setattr(RerankerTrainer, "epoch", killed)
-
-    until(1)  # of the photos' two
-    with pytest.raises(Killed):
+    with killed_after(1) as photos:  # the first of two passes
         trained.train("pinpoint", root=tmp_path / "models")
-    until(2)  # the photos' second, then the first of street view
-    with pytest.raises(Killed):
+    with killed_after(1) as both:  # the second, then the first for street view
         trained.train("pinpoint", root=tmp_path / "models")
-    assert passes == [1, 0]
-    until(9)
-    resumed = trained.train("pinpoint", root=tmp_path / "models")["reranker"]
-    assert passes == [1]
+    street = len(both) - len(photos)
+    assert both == [*range(len(photos), 2 * len(photos)), *range(street)]
+    with watched_steps() as steps:
+        resumed = trained.train("pinpoint", root=tmp_path / "models")["reranker"]
+    assert steps == list(range(street, 2 * street))
     assert resumed.made
     assert bytes_of(resumed.folder) == whole
     assert not (resumed.folder / "shards").exists()
 
 
 def test_both_galleries_of_one_source_are_refused_before_anything_is_trained() -> None:
-    entry = load_registry([]).method("pinpoint-photos-only")
-    params = build_params(entry, {"galleries": "both"})
     with pytest.raises(UsageError, match="two sources"):
-        config_of(params, entry.load().changes)
+        config_for("pinpoint-photos-only", galleries="both")
 
 
 def test_all_candidates_of_the_largest_list_are_reported_unless_fewer_are_asked_for() -> None:
     registry = load_registry([])
-    for name in METHODS:
-        entry = registry.method(name)
-        slots = sum(config_of(build_params(entry, {}), METHODS[name][1]).quota(c) for c in CHANNELS)
-        galleries = 2 if METHODS[name][1].get("galleries") == "both" else 1
-        assert build_params(entry, {}).candidates >= slots * galleries
+    for name in NAMES:
+        params = build_params(registry.method(name), {})
+        slots = sum(params.quota(channel) for channel in CHANNELS)
+        assert params.candidates >= slots * (2 if params.galleries == "both" else 1)

@@ -216,14 +216,14 @@ def test_stages_made_on_another_machine_are_found_by_what_they_are(world: World)
     request = world.request(TOP1)
     there = Context("cuda", "bfloat16", stores=request.context.stores)
     stages = stages_of(request.method, request.params, there)
-    found = open_stages(stages, request.root, there, "-")
+    found = open_stages(stages, request.root, there)
     assert [stage.key for stage in found.values()] == [stage.key for stage in train(request)]
 
 
 def test_the_command_names_what_was_changed(world: World) -> None:
     request = world.request(seed=2)
-    command = train_command("pinpoint-top1-image", request.params, but=("models",))
-    assert command.startswith("pinpoint train pinpoint-top1-image --set seed=2")
+    command = train_command("pinpoint", request.params, request.method.preset)
+    assert command.startswith("pinpoint train pinpoint --set seed=2 --set backbone=colours")
     assert "author_filter" not in command
 
 

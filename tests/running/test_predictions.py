@@ -96,6 +96,7 @@ def test_the_schema_is_the_documented_one() -> None:
         "author string",
         f"candidates list<element: {candidate}source: string, photo_id: string> not null>",
         "within list<element: double not null>",
+        "cluster string",
     ]
 
 
@@ -111,7 +112,7 @@ def test_without_an_answer_coordinate_and_error_are_null_not_nan() -> None:
     table = stored.build(truth_of(1), one_row((NAN, NAN), confidence=np.array([NAN])), ["no prediction"])
     nulls = [
         *["predicted_latitude", "predicted_longitude", "error_km", "confidence", "author", "candidates"],
-        "within",
+        *["within", "cluster"],
     ]
     assert [name for name in table.column_names if table.column(name).null_count] == nulls
 
@@ -301,6 +302,7 @@ def test_a_file_whose_candidates_are_rows_of_a_gallery_is_refused(tmp_path: Path
     [
         (lambda table: table.drop_columns(["status"]), "without status"),
         (lambda table: table.drop_columns(["status", "within"]), "without status, within"),
+        (lambda table: table.drop_columns(["author"]), "without author"),
         (lambda table: table.append_column("extra", pa.array([1, 2])), "with extra"),
         (lambda table: table.select(table.column_names[::-1]), "another order"),
         (

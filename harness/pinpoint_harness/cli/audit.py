@@ -136,7 +136,7 @@ def audit(
     registry = registry_of(ctx)
     store_lookup = StoreLookup(registry, stores_root(stores), default_device(device), weights)
     measured = [read_run(run, out) for run in runs]
-    place = DataLocation(gallery_data, images=tuple(gallery_images))
+    place = DataLocation(gallery_data, images=tuple(gallery_images), follow_links=location.follow_links)
     galleries = [(name.strip(), place) for name in gallery.split(",") if name.strip()]
     if gallery in registry.methods:
         measured.insert(0, read_run(f"{gallery}@{dataset}", out))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .embed import EmbedRequest, complete, features_of, tile_of
+from .embed import EmbedRequest, LiveBackbone, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
 from .lookup import FinishedStores, OpenedGallery, StoreLookup
 from .store import (
@@ -20,6 +20,7 @@ __all__ = [
     "FeatureStore",
     "FinishedStores",
     "ImportRequest",
+    "LiveBackbone",
     "Normalisation",
     "OpenedGallery",
     "StoreLookup",

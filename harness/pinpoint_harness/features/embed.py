@@ -7,11 +7,11 @@ on its place among them, nor on where a killed process went on.
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -20,19 +20,20 @@ import numpy as np
 from ..artifacts import (
     Artifact,
     Content,
+    Selection,
     Session,
     Subset,
     UnfinishedError,
     canonical_json,
     id_list_sha256,
     read_json,
-    truth_spec,
     write_atomic,
 )
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
+from ..devices import embedding_context
 from ..errors import DataError, HarnessError, PluginError
-from ..images import Failure, decoder_name
-from ..images.prefetch import prefetch
+from ..images import Failure, decoder_name, find_any
+from ..images.prefetch import prefetch_tiles
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
@@ -51,6 +52,8 @@ SHARD_TILES = 16
 
 _FEATURES = ".npy"
 _FAILURES = ".failures.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
     With a `share`, only that part is embedded; whoever is last puts the store together, for the
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
     """
-    full_truth = request.dataset.truth()
     # In the order of the ids, so that the store does not depend on that of the truth file.
-    truth = request.subset.of(full_truth).sort_values("id", ignore_index=True)
+    selection = Selection.of(request.dataset.truth(), request.subset).by_id()
+    truth = selection.truth
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
-        refs = images.find(truth["image"])
-        if not (refs >= 0).any():
-            raise DataError(
-                f"none of the {len(truth)} photos of '{request.dataset_name}' was found",
-                found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                fix="give the folder or archive that holds them with --images",
-            )
-        spec = _spec(request, backbone, full_truth, truth, refs)
+        refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
+        spec = _spec(request, backbone, selection, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
         if artifact.complete:
@@ -105,16 +102,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
 
 
 def _spec(
-    request: EmbedRequest,
-    backbone: Backbone,
-    full_truth: pd.DataFrame,
-    truth: pd.DataFrame,
-    refs: NDArray[np.int64],
+    request: EmbedRequest, backbone: Backbone, selection: Selection, refs: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Everything that changes a feature or a row, by content and never by name or place."""
+    truth = selection.truth
     rows = zip(truth["id"], truth["source"], strict=True)
     return {
-        **truth_spec(full_truth, truth, request.subset),
+        **selection.spec(),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in rows),
         "images": {
             "present_ids_sha256": id_list_sha256(truth["id"][refs >= 0]),
@@ -143,14 +137,8 @@ def _embed(
     done = artifact.finished_shards(_FEATURES)
     mine = [shard for shard in _shards(truth, backbone) if request.share.has(shard.index)]
     todo = [shard for shard in mine if shard.index not in done]
-    rows = np.concatenate([np.arange(shard.start, shard.stop) for shard in todo] or [np.empty(0, np.int64)])
-    prepared = prefetch(
-        lambda index: images.read(refs[rows[index]]),
-        len(rows),
-        threads=os.cpu_count() or 1,
-        depth=2 * tile_of(backbone),  # one tile with the network, one being decoded
-        transform=backbone.prepare,
-    )
+    depth = 2 * tile_of(backbone)  # one tile with the network, one being decoded
+    prepared = prefetch_tiles(images, refs, todo, depth, backbone.prepare)
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
     with closing(prepared), phase(title, total, done=total - left) as advance:
@@ -165,6 +153,8 @@ def _embed(
             )
             write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
             advance(len(shard))
+    for remark in images.remarks:
+        log.warning("%s", remark)
 
 
 def tile_of(backbone: Backbone) -> int:
@@ -214,6 +204,39 @@ def features_of(
             fix="mend it and give the same command again to resume",
         ) from error
     return np.concatenate(parts), failures
+
+
+@dataclass(frozen=True)
+class LiveBackbone:
+    """A backbone for photos that are in no store; it is opened when first needed, its weights fetched.
+
+    It gets its own tile of pictures, padded, so its features equal those of a store bit by bit. One that
+    takes any tile gets one picture, and its features differ from a store's in last digits.
+    """
+
+    source: BackboneSource
+    device: str
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return self.source.open(embedding_context(self.device), fetch=True)
+
+    @property
+    def tile(self) -> int:
+        return 1 if getattr(self.backbone, "takes_any_tile", False) else tile_of(self.backbone)
+
+    def content(self) -> dict[str, Any]:
+        """What the features depend on beside the pictures."""
+        return {
+            "backbone": dict(self.source.content(self.backbone)),
+            "dtype": embedding_context(self.device).dtype,
+            "tile": self.tile,
+        }
+
+    def features(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float16], dict[int, str]]:
+        """`features_of` the prepared pictures and failures."""
+        whole = Tile(0, 0, len(prepared))
+        return features_of(whole, self.backbone, enumerate(prepared), self.source.name, self.tile)
 
 
 def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]:

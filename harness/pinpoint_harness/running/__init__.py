@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from .inputs import QuerySet, TileInput, tile_of_images
+from .inputs import QuerySet, SingleInput, TileInput
 from .predictions import candidates_of, check_predictions, statuses
 from .record import run_record
-from .request import TILE, NoParams, build_params, build_request, choose_device, method_spec, params_class
+from .request import (
+    TILE,
+    NoParams,
+    build_params,
+    build_request,
+    choose_device,
+    method_spec,
+    param_specs,
+    preset_of,
+)
 from .run import Run, find_run, iter_runs, results_root, run_parent
-from .runner import build_method, predict_tile
+from .runner import build_method, predict_tiles
 
 __all__ = [
     "TILE",
     "NoParams",
     "QuerySet",
     "Run",
+    "SingleInput",
     "TileInput",
     "build_method",
     "build_params",
@@ -24,11 +34,11 @@ __all__ = [
     "find_run",
     "iter_runs",
     "method_spec",
-    "params_class",
-    "predict_tile",
+    "param_specs",
+    "predict_tiles",
+    "preset_of",
     "results_root",
     "run_parent",
     "run_record",
     "statuses",
-    "tile_of_images",
 ]

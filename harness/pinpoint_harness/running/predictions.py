@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..artifacts import write_atomic
 from ..errors import ArtifactError, PluginError
 from ..geo import geodesic_km, on_globe
+from ..readers.cells import AUTHOR_NAMES, NULL_WORDS
 from ..types import RADII_KM, STATUS, Candidates, Predictions
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ SCHEMA = pa.schema(
         pa.field("candidates", pa.list_(pa.field("element", _CANDIDATE, nullable=False))),
         # Five each, yet no list of fixed size: Arrow 21 cannot write one that is null to Parquet.
         pa.field("within", pa.list_(pa.field("element", pa.float64(), nullable=False))),
+        # What stands or falls together, where the dataset says that this is not the photographer.
+        pa.field("cluster", pa.string()),
     ]
 )
 """Degrees and WGS84 kilometres; null stands for "none", NaN is never stored."""
@@ -59,8 +62,12 @@ _ROW_GROUP_ROWS = 1 << 16
 _PROBABILITY_TOLERANCE = 1e-6
 
 
-def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) -> pa.Table:
+def build(
+    truth: pd.DataFrame, predictions: Predictions, status: Sequence[str], cluster_column: str = ""
+) -> pa.Table:
     """The run's table: truth, answers and the WGS84 distance between them, in kilometres.
+
+    `cluster_column` is what the dataset declares, see `cluster_keys`.
 
     Where `status` is not `ok` the answer, its error and its probabilities `within` are null, whatever
     the method said: a photo that could not be read has no answer.
@@ -86,8 +93,21 @@ def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) 
         "author": _strings(truth["author"].to_numpy(dtype=object)),
         "candidates": _encode_candidates(predictions.candidates, len(truth)),
         "within": _encode_within(predictions.within, answered),
+        "cluster": _strings(cluster_keys(truth, cluster_column)),
     }
     return pa.table(columns, schema=SCHEMA)
+
+
+def cluster_keys(truth: pd.DataFrame, cluster_column: str) -> NDArray[np.object_]:
+    """What each row stands or falls with, `(n,)`, None where that is its author, or unknown.
+
+    A declared column that is a photographer's by its name, or that the truth has not, means the author.
+    """
+    if cluster_column.lower() in ("", *AUTHOR_NAMES) or cluster_column not in truth:
+        return np.full(len(truth), None, dtype=object)
+    keys = truth[cluster_column]
+    known = keys.notna() & ~keys.astype(str).str.strip().str.lower().isin(NULL_WORDS)
+    return keys.astype(str).where(known, None).to_numpy(dtype=object)
 
 
 def concatenate(tables: Sequence[pa.Table]) -> pa.Table:

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from .checkpoints import Checkpoints
 from .processes import Processes
-from .stages import Stage, StageContext, TrainRequest, describe, models_root, open_stages, train, with_needs
+from .stages import (
+    Stage,
+    StageContext,
+    StageMissingError,
+    TrainRequest,
+    describe,
+    models_root,
+    open_stages,
+    train,
+    with_needs,
+)
 
 __all__ = [
     "Checkpoints",
     "Processes",
     "Stage",
     "StageContext",
+    "StageMissingError",
     "TrainRequest",
     "describe",
     "models_root",
