@@ -13,8 +13,9 @@ from .artifacts import Subset
 from .errors import UsageError
 from .evaluation import BINS, Scores, get_protocol, score_frame, score_run
 from .evaluation.scoring import RESAMPLES
+from .home import Home, find_home
 from .plugins import Registry, load_registry
-from .running import TILE, Run, build_request, find_run, results_root, statuses
+from .running import TILE, Run, build_request, find_run, statuses
 from .running.runner import run
 from .types import RADII_KM, DataLocation, Predictions
 
@@ -49,7 +50,7 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     images: Sequence[str | Path] = (),
     parameters: Mapping[str, Any] | None = None,
-    out: str | Path | None = None,
+    home: Home | str | Path | None = None,
     label: str | None = None,
     limit: int | None = None,
     ids: Sequence[str] | None = None,
@@ -57,14 +58,16 @@ def evaluate(
     device: str = "auto",
     tile: int = TILE,
     fresh: bool = False,
-    stores: str | Path | None = None,
     weights: str | None = None,
     registry: Registry | None = None,
+    out: str | Path | None = None,
+    stores: str | Path | None = None,
 ) -> Run:
     """Run a method over a dataset, or reuse the run if it is stored already.
 
-    Features are taken from, or put, below `stores` (default `$PINPOINT_STORES`, then
-    `results/stores`); `weights` is a folder or id instead of the weights the backbone names.
+    Runs, features and trained stages lie below `home` (default `$PINPOINT_HOME`, then `results`; `out`
+    and `stores` are the old way to move runs and features alone). `weights` is a folder or id instead of
+    the weights the backbone names.
     The answers lie in `run.folder`; `run.predictions()` gives them as a DataFrame and
     `score(run)` what they are worth.
     """
@@ -81,10 +84,9 @@ def evaluate(
         seed=seed,
         device=device,
         label=label,
-        out=None if out is None else Path(out),
+        home=find_home(home, runs=out, stores=stores),
         tile=tile,
         fresh=fresh,
-        stores=None if stores is None else Path(stores),
         weights=weights,
         registry=registry,
     )
@@ -154,9 +156,9 @@ def _needed(given: Given | None, by: str, what: str) -> Given:
     return given
 
 
-def read_run(run: str | Path, out: str | Path | None = None) -> Run:
-    """A finished run by path, key prefix or `METHOD@DATASET`."""
-    return find_run(str(run), results_root(None if out is None else Path(out)))
+def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str | Path | None = None) -> Run:
+    """A finished run below `home` by path, key prefix or `METHOD@DATASET`; `out` is the old way."""
+    return find_run(str(run), find_home(home, runs=out).runs)
 
 
 def _joined(answers: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:

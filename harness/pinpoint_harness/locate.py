@@ -25,9 +25,10 @@ from .batching import Tile, tiles
 from .devices import embedding_context
 from .errors import DataError, UsageError
 from .evaluation.calibration import stated_within
-from .features import FinishedStores, StoreLookup, features_of, stores_root, tile_of
+from .features import FinishedStores, StoreLookup, features_of, tile_of
 from .features.backbones import BackboneSource, find_backbone
 from .geo import haversine_km
+from .home import Home, find_home
 from .images import Failure, ImageStore, decoder_name
 from .images.containers.folder import ARCHIVE_SUFFIXES, read_file
 from .images.prefetch import prefetch
@@ -105,9 +106,10 @@ def locate_photos(
     *,
     source: str = "photos",
     device: str = "auto",
-    stores: str | Path | None = None,
+    home: Home | str | Path | None = None,
     weights: str | None = None,
     registry: Registry | None = None,
+    stores: str | Path | None = None,
 ) -> list[Answer]:
     """Ask a method where photos were taken: files, folders or archives of them.
 
@@ -120,7 +122,7 @@ def locate_photos(
         parameters or {},
         source=source,
         device=device,
-        stores=None if stores is None else Path(stores),
+        home=find_home(home, stores=stores),
         weights=weights,
     )
     with open_photos([Path(path) for path in paths]) as photos:
@@ -187,7 +189,7 @@ class Locator:
         *,
         source: str = "photos",
         device: str = "auto",
-        stores: Path | None = None,
+        home: Home | None = None,
         weights: str | None = None,
     ) -> None:
         self._registry, self._entry = registry, registry.method(method)
@@ -195,9 +197,10 @@ class Locator:
         self._params = build_params(self._entry, settings)
         self._source = source
         device = choose_device(self._entry, device)
-        store_lookup = StoreLookup(registry, stores_root(stores), device, weights)
+        home = home or find_home()
+        store_lookup = StoreLookup(registry, home.stores, device, weights)
         self._stores = FinishedStores(store_lookup, self._entry, self._params)
-        self._context = Context(device=device, stores=self._stores)
+        self._context = Context(device=device, stores=self._stores, models=home.models)
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
         _check_looks(self._entry, kind)

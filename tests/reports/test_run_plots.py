@@ -22,6 +22,7 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
+from pinpoint_harness.home import find_home
 from pinpoint_harness.images import Failure
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.plugins import load_registry
@@ -165,7 +166,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         monkeypatch.setenv("PINPOINT_DATA", str(root / "data"))
-        monkeypatch.setenv("PINPOINT_RESULTS", str(root / "runs"))
+        monkeypatch.setenv("PINPOINT_HOME", str(root))
         self.queries = dataset(root / "queries", QUERIES, (QUERY_RED, 0, 0))
         self.gallery = dataset(root / "data" / "shelf", GALLERY, (0, SHELF_GREEN, 0))
         self.plugin = root / "shelf_plugin.py"
@@ -181,7 +182,7 @@ class World:
         )
 
     def photo_lookup(self, run: Run) -> PhotoLookup:
-        return PhotoLookup(run, self.registry, self.root / "stores", self.location)
+        return PhotoLookup(run, self.registry, find_home(self.root), self.location)
 
     def cells(self, run: Run, rows: tuple[int, ...] = (0, 1, 2)) -> list[list[Cell]]:
         figure = candidate_sheet(self.photo_lookup(run), np.array(rows))
@@ -336,7 +337,7 @@ def test_no_photo_is_decoded_outside_the_harness(world: World) -> None:
 
 def test_a_gallery_without_its_store_is_shown_as_maps_and_says_so(world: World) -> None:
     run = world.run()
-    photo_lookup = PhotoLookup(run, world.registry, world.root / "elsewhere", world.location)
+    photo_lookup = PhotoLookup(run, world.registry, find_home(world.root / "elsewhere"), world.location)
     figure = candidate_sheet(photo_lookup, np.array([0]))
     assert [Cell(axes).is_map for axes in figure.axes] == [False, True, True, True]
     assert "the run's recipe names no feature store of 'shelf'" in figure.texts[-1].get_text()
@@ -397,8 +398,8 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
     run = world.run()
     where = ["--data", str(world.location.path), "--images", str(world.queries / "images")]
     out = tmp_path / "pictures" / "deep"
-    words = ["results", "plot", run.key[:8], "--out-dir", str(out), "--worst", "--rows", "2", *where]
-    result = world.pinpoint(*words, "--stores", str(tmp_path / "stores"))
+    words = ["results", "plot", run.key[:8], "--out", str(out), "--worst", "--rows", "2", *where]
+    result = world.pinpoint(*words)
     names = [f"table-{name}.png" for name in ("cdf", f"rows-{run.key[:8]}-map", f"rows-{run.key[:8]}-sheet")]
     assert result.stdout.split() == [str(out / name) for name in names]
     assert sorted(path.name for path in out.iterdir()) == names
@@ -411,20 +412,20 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
 def test_several_runs_share_one_picture_of_curves(world: World, tmp_path: Path) -> None:
     world.run()
     world.run("constant", latitude=10, longitude=20)
-    words = ["results", "plot", "rows@table", "constant@table", "--kind", "cdf", "--out-dir", str(tmp_path)]
+    words = ["results", "plot", "rows@table", "constant@table", "--kind", "cdf", "--out", str(tmp_path)]
     assert world.pinpoint(*words).stdout.split() == [str(tmp_path / "table-cdf.png")]
     words[-1] = str(tmp_path / "table-cdf.png" / "below")
-    assert "choose another --out-dir" in world.pinpoint(*words, code=2).stderr
+    assert "choose another --out" in world.pinpoint(*words, code=2).stderr
 
 
 def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, tmp_path: Path) -> None:
     run = world.run()
-    sheet = ["results", "plot", str(run.folder), "--kind", "sheet", "--out-dir", str(tmp_path / "o")]
+    sheet = ["results", "plot", str(run.folder), "--kind", "sheet", "--out", str(tmp_path / "o")]
     missing = world.pinpoint(*sheet, "--data", str(tmp_path / "nowhere.csv"), code=2)
     assert "nowhere.csv" in missing.stderr
     assert world.pinpoint(*sheet).stdout.endswith("sheet.png\n")
     with pytest.raises(DataError):
-        PhotoLookup(run, world.registry, world.root, DataLocation(tmp_path / "nowhere.csv")).queries(
+        PhotoLookup(run, world.registry, find_home(), DataLocation(tmp_path / "nowhere.csv")).queries(
             ["q0.jpg"], np.array([[10.0, 20.0]])
         )
 
@@ -432,7 +433,7 @@ def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, 
 def test_runs_of_two_datasets_are_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
     world.run()
     evaluate("constant", "capitals", parameters={"latitude": 1, "longitude": 1})
-    words = ["results", "plot", "rows@table", "constant@capitals", "--out-dir", str(tmp_path / "o")]
+    words = ["results", "plot", "rows@table", "constant@capitals", "--out", str(tmp_path / "o")]
     assert "do not share one dataset" in world.pinpoint(*words, code=2).stderr
     assert not (tmp_path / "o").exists()
 

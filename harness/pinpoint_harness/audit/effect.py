@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -135,7 +136,9 @@ def _named_rows(
     return found
 
 
-def galleries_behind(run: Run, registry: Registry, store_lookup: StoreLookup) -> tuple[list[str], str]:
+def galleries_behind(
+    run: Run, registry: Registry, store_lookup: StoreLookup, models: Path
+) -> tuple[list[str], str]:
     """The galleries that a run's method opens, and the backbone whose features it compares.
 
     The method is set up again from the run's record; UsageError if it opens none, or takes no features.
@@ -143,7 +146,7 @@ def galleries_behind(run: Run, registry: Registry, store_lookup: StoreLookup) ->
     entry = registry.method(run.record["method"]["name"])
     params = build_params(entry, run.record["shown_parameters"])
     stores = FinishedStores(store_lookup, entry, params)
-    method = build_method(entry, params, Context(stores=stores))
+    method = build_method(entry, params, Context(stores=stores, models=models))
     if not stores.opened or method.input in RESERVED_INPUTS:
         raise UsageError(
             f"method '{entry.name}' opens no gallery",

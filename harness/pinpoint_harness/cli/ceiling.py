@@ -11,8 +11,8 @@ from ..types import DataLocation
 from .options import (
     fresh_option,
     gallery_data_option,
+    home_options,
     location_options,
-    out_option,
     registry_of,
     subset_options,
 )
@@ -20,6 +20,7 @@ from .scoring_options import Measure, measure_options
 
 if TYPE_CHECKING:
     from ..artifacts import Subset
+    from ..home import Home
 
 
 @click.command()
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @gallery_data_option
 @location_options()
 @subset_options()
-@out_option
+@home_options(runs="--out")
 @fresh_option
 @measure_options()
 @click.pass_context
@@ -44,7 +45,7 @@ def ceiling(
     gallery_data: Path | None,
     location: DataLocation,
     subset: Subset,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     measure: Measure,
 ) -> None:
@@ -56,11 +57,10 @@ def ceiling(
     """
     from ..evaluation.ceiling import ceiling as best_of
     from ..readers import open_gallery
-    from ..running import results_root
 
     registry = registry_of(ctx)
     name = Path(gallery).name if Path(gallery).is_file() else gallery
     places = open_gallery(registry, gallery, gallery_data)
     opened = registry.open_dataset(dataset, location)
-    done = best_of(dataset, opened, name, places, results_root(out), subset=subset, fresh=fresh)
+    done = best_of(dataset, opened, name, places, home.runs, subset=subset, fresh=fresh)
     measure.report(done, lambda: opened)

@@ -13,15 +13,16 @@ import click
 from ..errors import UsageError
 from .options import (
     device_option,
+    home_options,
     json_option,
     print_json,
     registry_of,
     settings_option,
-    stores_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..locate import Answer, Candidate
 
 _ZOOM = 10
@@ -50,7 +51,7 @@ _ZOOM = 10
 )
 @device_option
 @weights_option
-@stores_option
+@home_options(stores="--stores")
 @json_option
 @click.pass_context
 def locate(
@@ -63,7 +64,7 @@ def locate(
     map_file: Path | None,
     device: str,
     weights: str | None,
-    stores: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Say where each PHOTO was taken: files, folders or archives of them.
@@ -87,7 +88,7 @@ def locate(
             parse_settings(settings),
             source=source,
             device=device,
-            stores=stores,
+            home=home,
             weights=weights,
         )
         answers: list[Answer] = []

@@ -7,12 +7,14 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import click
 
 from .. import __version__
 from ..errors import HarnessError
+from .options import home_option
 
 
 class Command(NamedTuple):
@@ -41,7 +43,7 @@ COMMANDS = {
     "reproduce": Command(
         "reproduce:reproduce", "Run a recipe and compare its scores with the expected ones."
     ),
-    "doctor": Command("doctor:doctor", "Say what works on this machine."),
+    "doctor": Command("doctor:doctor", "Say what works on this machine, and where things lie."),
 }
 
 
@@ -89,9 +91,10 @@ class LazyGroup(click.Group):
     metavar="FILE|MODULE",
     help="Load a plugin for this command; may be given again. Also $PINPOINT_PLUGINS.",
 )
+@home_option
 @click.option("-v", "--verbose", is_flag=True, help="Say more about what happens, on stderr.")
 @click.pass_context
-def cli(ctx: click.Context, plugins: Sequence[str], verbose: bool) -> None:
+def cli(ctx: click.Context, plugins: Sequence[str], home: Path | None, verbose: bool) -> None:
     """Measure and do worldwide image geolocation.
 
     \b

@@ -14,17 +14,18 @@ from .options import (
     device_option,
     dtype_option,
     fresh_store_option,
+    home_options,
     json_option,
     location_options,
     print_facts,
     print_listing,
     registry_of,
-    store_out_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
     from ..features import Normalisation
+    from ..home import Home
 
 
 @click.group()
@@ -33,19 +34,19 @@ def store() -> None:
 
 
 @store.command("list")
-@store_out_option
+@home_options(stores="--out")
 @json_option
-def list_stores(out: Path | None, as_json: bool) -> None:
+def list_stores(home: Home, as_json: bool) -> None:
     """List every feature store.
 
     \b
     Example:
       pinpoint store list
     """
-    from ..features import iter_stores, stores_root
+    from ..features import iter_stores
 
-    rows = [store_facts(store) for store in iter_stores(stores_root(out))]
-    print_listing(rows, as_json, f"no stores under '{stores_root(out)}'")
+    rows = [store_facts(store) for store in iter_stores(home.stores)]
+    print_listing(rows, as_json, f"no stores under '{home.stores}'")
 
 
 @store.command("import")
@@ -72,7 +73,7 @@ def list_stores(out: Path | None, as_json: bool) -> None:
 @weights_option
 @device_option
 @dtype_option
-@store_out_option
+@home_options(stores="--out")
 @fresh_store_option
 @json_option
 @click.pass_context
@@ -90,7 +91,7 @@ def import_(
     weights: str | None,
     device: str,
     dtype: str | None,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -103,7 +104,7 @@ def import_(
     Example:
       pinpoint store import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
     """
-    from ..features import ImportRequest, import_store, stores_root
+    from ..features import ImportRequest, import_store
     from ..features.backbones import find_backbone
     from ..features.exchange import compare as compare_stores
 
@@ -115,7 +116,7 @@ def import_(
             dataset=registry.open_dataset(dataset, location),
             backbone=source.name,
             width=width or source.entry.info.width or None,
-            root=stores_root(out),
+            root=home.stores,
             file=file,
             ids=id_table,
             normalisation=cast("Normalisation", normalisation),
@@ -124,7 +125,7 @@ def import_(
     )
     facts = store_facts(imported)
     if compare:
-        request = embed_request(ctx, dataset, backbone, location, weights, device, dtype, out)
+        request = embed_request(ctx, dataset, backbone, location, weights, device, dtype, home)
         agreement = compare_stores(imported, request, limit)
         facts |= {
             "compared": agreement.photos,
@@ -137,15 +138,15 @@ def import_(
 @store.command("export")
 @click.argument("store")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@store_out_option
-def export(store: str, file: Path, out: Path | None) -> None:
+@home_options(stores="--out")
+def export(store: str, file: Path, home: Home) -> None:
     """Write STORE, a folder or the beginning of a key, to FILE: .npy, .npz, .parquet or .f16.
 
     \b
     Example:
       pinpoint store export 1d9fb86c features.npz
     """
-    from ..features import export_store, find_store, stores_root
+    from ..features import export_store, find_store
 
-    for written in export_store(find_store(store, stores_root(out)), file):
+    for written in export_store(find_store(store, home.stores), file):
         click.echo(written)

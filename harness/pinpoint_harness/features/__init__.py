@@ -5,7 +5,7 @@ from __future__ import annotations
 from .embed import EmbedRequest, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
 from .lookup import FinishedStores, StoreLookup
-from .store import FeatureStore, find_store, iter_stores, store_parent, stores_root, write_matrix_header
+from .store import FeatureStore, find_store, iter_stores, store_parent, write_matrix_header
 
 __all__ = [
     "EmbedRequest",
@@ -21,7 +21,6 @@ __all__ = [
     "import_store",
     "iter_stores",
     "store_parent",
-    "stores_root",
     "tile_of",
     "write_matrix_header",
 ]

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import pandas as pd
 from ..artifacts import canonical_json
 from ..errors import HarnessError
 from ..features import FeatureStore, FinishedStores, StoreLookup, iter_stores
+from ..home import Home
 from ..images import Failure
 from ..images.decode import decode
 from ..running import build_method, build_params, method_spec
@@ -45,12 +45,12 @@ class PhotoLookup:
     """Where the photos of one run are looked for.
 
     `location` is where the files of the run's dataset lie, as for `--data`; galleries are datasets
-    in their usual places, and `stores` holds the feature stores that give their rows an id.
+    in their usual places, and `home` holds the feature stores that give their rows an id.
     """
 
     run: Run
     registry: Registry
-    stores: Path
+    home: Home
     location: DataLocation = field(default_factory=DataLocation)
 
     def queries(self, ids: Sequence[str], places: Floats) -> list[Photo]:
@@ -75,7 +75,8 @@ class PhotoLookup:
         if store is not None:
             return self._photos(name, DataLocation(), store.table["id"].take(row).to_pylist(), places)
         if self._method is None:
-            return [f"the run's recipe names no feature store of '{name}' under '{self.stores}'"] * len(row)
+            why = f"the run's recipe names no feature store of '{name}' under '{self.home.stores}'"
+            return [why] * len(row)
         if isinstance(self._method, str):
             return [self._method] * len(row)
         dataset, ids = self._method.candidate_photos(name, row)
@@ -84,7 +85,7 @@ class PhotoLookup:
     @cached_property
     def _run_stores(self) -> dict[str, FeatureStore]:
         named = set(_texts(self.run.record["recipe"]))
-        return {store.dataset: store for store in iter_stores(self.stores) if store.key in named}
+        return {store.dataset: store for store in iter_stores(self.home.stores) if store.key in named}
 
     @cached_property
     def _method(self) -> Any:
@@ -96,8 +97,8 @@ class PhotoLookup:
             if not hasattr(entry.load(), "candidate_photos"):
                 return None
             params = build_params(entry, record["shown_parameters"])
-            stores = FinishedStores(StoreLookup(self.registry, self.stores), entry, params)
-            method: Any = build_method(entry, params, Context(stores=stores))
+            stores = FinishedStores(StoreLookup(self.registry, self.home.stores), entry, params)
+            method: Any = build_method(entry, params, Context(stores=stores, models=self.home.models))
             own = method.content() if hasattr(method, "content") else None
             spec = json.loads(canonical_json(method_spec(entry, params, own)))
         except HarnessError as error:

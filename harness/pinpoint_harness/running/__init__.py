@@ -6,7 +6,7 @@ from .inputs import QuerySet, TileInput, tile_of_images
 from .predictions import candidates_of, check_predictions, statuses
 from .record import run_record
 from .request import TILE, NoParams, build_params, build_request, choose_device, method_spec, params_class
-from .run import Run, find_run, iter_runs, results_root, run_parent
+from .run import Run, find_run, iter_runs, run_parent
 from .runner import build_method, predict_tile
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "method_spec",
     "params_class",
     "predict_tile",
-    "results_root",
     "run_parent",
     "run_record",
     "statuses",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,11 +15,6 @@ from ..errors import ArtifactError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-
-def results_root(given: Path | None = None) -> Path:
-    """The folder of runs: `--out`, then `$PINPOINT_RESULTS`, then `results/runs`."""
-    return given or Path(os.environ.get("PINPOINT_RESULTS") or Path("results", "runs"))
 
 
 def run_parent(root: Path, dataset: str, label: str) -> Path:

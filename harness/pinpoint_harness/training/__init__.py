@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .checkpoints import Checkpoints
 from .processes import Processes
-from .stages import Stage, StageContext, TrainRequest, describe, models_root, open_stages, train, with_needs
+from .stages import Stage, StageContext, TrainRequest, describe, open_stages, train, with_needs
 
 __all__ = [
     "Checkpoints",
@@ -13,7 +13,6 @@ __all__ = [
     "StageContext",
     "TrainRequest",
     "describe",
-    "models_root",
     "open_stages",
     "train",
     "with_needs",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.params import train_command
-from pinpoint_harness.training import Stage, models_root, open_stages
+from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.head import load_head, made_by
@@ -42,7 +42,7 @@ class Cells:
         command = train_command("cells", params, but=("models", *_OF_THE_ANSWER))
         needed = ["head"] if params.refine == "none" else ["temperature"]
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, models_root(params.models), context, command, needed)
+        self._stages = open_stages(stages, params.models or context.models, context, command, needed)
         self._cells = CellTable.read(self._stages["partition"].folder)
         self._hierarchy = self._cells.hierarchy(context.device)
         self._head = load_head(self._stages["head"].folder, context.device)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.params import train_command
-from pinpoint_harness.training import Stage, models_root, open_stages
+from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.decoding import Answer, TemperatureScaling, decide
@@ -43,7 +43,9 @@ class FeatureReranker:
         self.input = params.backbone
         self.params, self._device = params, context.device
         command = train_command("feature-reranker", params, but=("models", *_OF_THE_ANSWER))
-        self._stages = open_stages(self.stages(params, context), models_root(params.models), context, command)
+        self._stages = open_stages(
+            self.stages(params, context), params.models or context.models, context, command
+        )
         self._galleries = [PlacedGallery(store, context.device) for store in gallery_stores(params, context)]
         folder, state = self._stages["reranker"].folder, state_of(params.author_filter)
         fitted = read_json(folder / "config.json")["calibration"]

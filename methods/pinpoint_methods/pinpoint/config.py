@@ -295,7 +295,7 @@ def settings_class(name: str, own: Sequence[tuple[str, Any, Any]] = ()) -> type[
         (
             "models",
             Path | None,
-            param(None, "folder of trained stages [default: $PINPOINT_MODELS]", in_title=False),
+            param(None, "folder of trained stages [default: models in --home]", in_title=False),
         ),
     ]
     return dataclasses.make_dataclass(name, [*shared, *own, *changes], frozen=True)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.params import param, train_command
 from pinpoint_harness.search import Exclusion, search
-from pinpoint_harness.training import Stage, models_root, open_stages, with_needs
+from pinpoint_harness.training import Stage, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
 from ..common.candidates import CandidateBatch
@@ -72,7 +72,7 @@ class _Pinpoint:
         self._sources = tuple(self.config.sources.split(","))
         command = train_command(self.name, params, but=_OF_THE_ANSWER)
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, models_root(params.models), context, command, self.needs)
+        self._stages = open_stages(stages, params.models or context.models, context, command, self.needs)
         self._galleries = galleries_of(self._folder("gallery"), self._sources, self._device)
 
     @classmethod
