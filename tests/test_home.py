@@ -83,6 +83,13 @@ def test_old_options_still_move_one_folder_with_a_warning(tmp_path: Path) -> Non
     assert "--out" not in pinpoint("run", "--help")
 
 
+@pytest.mark.parametrize("command", [["demo"], ["reproduce", "demo"]])
+def test_recipes_refuse_the_old_option_and_name_the_new_one(command: list[str]) -> None:
+    result = CliRunner().invoke(cli, [*command, "--out", "somewhere"])
+    assert result.exit_code == 2
+    assert "fix:   --home somewhere" in result.stderr
+
+
 def test_from_python_a_root_or_the_old_keywords(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run = evaluate("constant", "capitals", parameters=LONDON, home=tmp_path)
     assert run.folder.is_relative_to(tmp_path / "runs")

@@ -30,12 +30,12 @@ COMMANDS = {
     "methods": Command("methods:methods", "List, describe, check and begin methods."),
     "backbones": Command("backbones:backbones", "List backbones."),
     "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
-    "store": Command("store:store", "List feature stores, import and export them."),
+    "store": Command("store:store", "List feature stores, import, export and remove them."),
     "run": Command("run:run", "Run a method over a dataset and score it."),
     "locate": Command("locate:locate", "Say where photos were taken."),
     "score": Command("score:score", "Score a file of answers, or score a run again."),
     "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
-    "results": Command("results:results", "List runs, show one, its worst answers, pictures, calibration."),
+    "results": Command("results:results", "List, show, draw and remove runs; worst answers, calibration."),
     "table": Command("results:table", "Print a paper-style table of runs and published rows."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
@@ -44,6 +44,7 @@ COMMANDS = {
         "reproduce:reproduce", "Run a recipe and compare its scores with the expected ones."
     ),
     "doctor": Command("doctor:doctor", "Say what works on this machine, and where things lie."),
+    "clean": Command("clean:clean", "Remove runs, feature stores, trained stages, audits or caches."),
 }
 
 

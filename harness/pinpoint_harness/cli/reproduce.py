@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from ..reproduce import Cell, Recipe
 
 
+def _refuse_out(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise UsageError("a recipe has no --out: it keeps all below one folder", fix=f"--home {value}")
+
+
+old_out_option = click.option("--out", hidden=True, expose_value=False, callback=_refuse_out)
+
+
 @click.command()
 @home_options()
+@old_out_option
 @click.pass_context
 def demo(ctx: click.Context, home: Home) -> None:
     """Draw mini-Earth, embed its pictures, train Pinpoint, run it and baselines, and print the tables.
@@ -60,6 +69,7 @@ def demo(ctx: click.Context, home: Home) -> None:
     "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=5; compare nothing."
 )
 @home_options()
+@old_out_option
 @json_option
 @click.pass_context
 def reproduce(

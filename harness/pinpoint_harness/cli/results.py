@@ -11,6 +11,7 @@ import click
 from ..errors import UsageError
 from .breakdown import breakdown
 from .calibration import calibration
+from .clean import removal_options, remove_named
 from .options import home_options, json_option, print_listing, radii_option, registry_of
 from .plot import plot
 from .print_scores import print_report
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def results() -> None:
-    """List runs, show one, its worst answers, pictures, calibration and breakdowns."""
+    """List runs, show one, its worst answers, pictures, calibration and breakdowns; remove some."""
 
 
 results.add_command(plot)
@@ -109,6 +110,24 @@ def worst_answers(run: str, count: int, home: Home, as_json: bool) -> None:
         for row in ranked.to_dict("records")
     ]
     print_listing(rows, as_json, "the run has no rows")
+
+
+@results.command("rm")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@removal_options
+@home_options()
+def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
+    """Remove RUNs, finished or not, after showing how big they are and asking.
+
+    \b
+    Example:
+      pinpoint results rm constant@yfcc4k --dry-run
+    """
+    from ..running import find_run
+
+    remove_named(
+        runs, home.runs, lambda name: find_run(name, home.runs).folder, kind="run", yes=yes, dry_run=dry_run
+    )
 
 
 @click.command()

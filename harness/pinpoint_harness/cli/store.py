@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from ..types import DataLocation
+from .clean import removal_options, remove_named
 from .embed import embed_request, store_facts
 from .options import (
     backbone_option,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def store() -> None:
-    """List feature stores, and exchange them with other programs."""
+    """List feature stores, exchange them with other programs, remove some."""
 
 
 @store.command("list")
@@ -150,3 +152,26 @@ def export(store: str, file: Path, home: Home) -> None:
 
     for written in export_store(find_store(store, home.stores), file):
         click.echo(written)
+
+
+@store.command("rm")
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...")
+@removal_options
+@home_options()
+def remove_stores(stores: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
+    """Remove STOREs, each a folder or the beginning of a key, after showing how big they are and asking.
+
+    \b
+    Example:
+      pinpoint store rm 1d9fb86c --dry-run
+    """
+    from ..features import find_store
+
+    remove_named(
+        stores,
+        home.stores,
+        lambda name: find_store(name, home.stores).folder,
+        kind="features",
+        yes=yes,
+        dry_run=dry_run,
+    )
