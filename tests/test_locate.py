@@ -98,7 +98,7 @@ class Looker:
             np.stack([places, north, far, none], axis=1),
             np.tile([0.5, 0.25, 0.125, np.nan], (n, 1)),
             np.tile(["a", "b", "a", ""], (n, 1)),
-            np.tile([3, 5, 7, -1], (n, 1)),
+            np.tile(["3.jpg", "5.jpg", "", ""], (n, 1)),
         ))
 
 class Stating(Looker):
@@ -223,8 +223,9 @@ def assert_as_in_the_run(answers: list[Answer], run: Any) -> None:
         assert [(c.latitude, c.longitude) for c in answer.candidates] == [
             tuple(place) for place in stored.tolist() if not np.isnan(place[0])
         ]
-        assert candidates.row is not None
-        assert [c.row for c in answer.candidates] == candidates.row[row][: len(answer.candidates)].tolist()
+        assert candidates.photo_id is not None
+        names = candidates.photo_id[row][: len(answer.candidates)].tolist()
+        assert [c.photo_id or "" for c in answer.candidates] == names
 
 
 def test_a_method_that_sees_pictures_answers_as_in_a_stored_run_at_tile_1(world: World) -> None:
@@ -382,10 +383,10 @@ def test_confidence_and_distances_are_those_of_the_candidates(world: World, tmp_
     # A tenth of a degree of latitude is 11.1 km; 60 degrees of longitude near the equator are 6,672 km.
     assert answer.within == {1.0: 0.5, 25.0: 0.75, 200.0: 0.75, 750.0: 0.75, 2500.0: 0.75}
     assert [round(candidate.distance_km, 1) for candidate in answer.candidates] == [0.0, 11.1, 6671.6]
-    assert [(c.source, c.row, c.probability) for c in answer.candidates] == [
-        ("a", 3, 0.5),
-        ("b", 5, 0.25),
-        ("a", 7, 0.125),
+    assert [(c.source, c.photo_id, c.probability) for c in answer.candidates] == [
+        ("a", "3.jpg", 0.5),
+        ("b", "5.jpg", 0.25),
+        ("a", None, 0.125),
     ]
 
 
@@ -421,7 +422,7 @@ def test_json_holds_every_photo_and_what_the_answers_depend_on(world: World) -> 
     assert first["confidence_within_km"] == {"1": 0.5, "25": 0.75, "200": 0.75, "750": 0.75, "2500": 0.75}
     assert len(first["candidates"]) == 2
     assert set(first["candidates"][0]) == {
-        "latitude", "longitude", "distance_km", "probability", "source", "row",
+        "latitude", "longitude", "distance_km", "probability", "source", "photo_id",
     }  # fmt: skip
 
 

@@ -141,7 +141,15 @@ def test_the_tutorial_leads_from_nothing_to_rows_in_two_tables(walker: Walker) -
             take_photos(walker.place / "pinpoint-my-places" / "photos")
     assert walker.code == 0
     runs = sorted(path.parent.name for path in walker.place.rglob("results/runs/*/*/*"))
-    assert runs == ["brightness", "north-belt", "north-belt", "north-belt", "random-prior"]
+    assert runs == [
+        "brightness",
+        "equator",
+        "equator",
+        "north-belt",
+        "north-belt",
+        "north-belt",
+        "random-prior",
+    ]
     status = read_run("brightness@my-places").predictions()["status"]
     assert status.str.partition(":")[0].tolist() == ["ok", "ok", "unreadable"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pinpoint_harness.readers import TableDataset, TruthSpec
 
 from . import DATASETS
+from .flickr import of_other_sets
 
 
 class Capitals(TableDataset):
@@ -18,4 +19,5 @@ class Capitals(TableDataset):
         extras=None,
         source="gazetteer",
         packaged=("pinpoint_datasets", "capitals.csv"),
+        refusals=of_other_sets("capitals"),
     )

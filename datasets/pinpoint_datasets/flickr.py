@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,49 @@ _CANDIDATES = Refusal(
 _YFCC25600 = "this is YFCC25600 (yfcc26k), which two well-known README files link as the metadata of YFCC4k"
 _GET_YFCC4K = "get yfcc4k_places365.csv; to evaluate the 25,600 photos, use the dataset yfcc26k"
 
+_OTHER_PHOTOS = re.compile(r"(?:.*/)?[0-9]{14,}(\.[a-z]+)?", re.IGNORECASE)
+
+
+def has_mapillary_ids(form: TableForm) -> bool:
+    """Every row holds an id of 14 or more digits, as OSV-5M's do; Flickr's have at most 11."""
+    return bool(form.sample) and all(any(map(_OTHER_PHOTOS.fullmatch, row)) for row in form.sample)
+
+
+_STREETVIEW = Refusal(
+    recognises=has_mapillary_ids,
+    found="ids of Mapillary pictures, as in OSV-5M",
+    fix="use the dataset osv5m or osv5m-train",
+)
+
+
+def of_other_sets(name: str) -> tuple[Refusal, ...]:
+    """What tells any other benchmark's truth from that of `name`: its file's name, its number of rows."""
+    return tuple(
+        Refusal(
+            found=f"this is {title}", fix=f"use the dataset {other}", rows=rows, recognises=_is_called(files)
+        )
+        for other, (title, rows, files) in _SETS.items()
+        if other != name
+    )
+
+
+def _is_called(files: tuple[str, ...]) -> Callable[[TableForm], bool]:
+    return lambda form: form.path.name.lower() in files
+
+
+_SETS: Mapping[str, tuple[str, int | None, tuple[str, ...]]] = {
+    # Title, rows, and those of its files' names that no other set has.
+    "im2gps": ("Im2GPS", 237, ("im2gps_places365.csv",)),
+    "im2gps3k": ("IM2GPS3k", 2997, ("im2gps3k_places365.csv",)),
+    "yfcc4k": ("YFCC4k", 4536, ("yfcc4k_places365.csv", "yfcc4k.csv")),
+    "yfcc26k": ("YFCC25600 (yfcc26k)", 25_600, ("yfcc25600_places365.csv",)),
+    "osv5m": ("OSV-5M's test set", 210_122, ()),
+    "mp16": (
+        "MP-16",
+        None,
+        ("mp16_places365.csv", "mp16_pro_places365.csv", "mp16_pro_filtered.csv"),
+    ),
+}
 
 _TRANSLOCATOR_IM2GPS = "213c4d27f805c616948d582f20fe2bd4ab0c7a1ab5af08bee05f6481b0c7077f"
 _VISLOC_YFCC4K = "9643d48fd18e1c3f5090f2092fe03ee5fc0f1b7e5306817e748554eb32264f75"
@@ -127,10 +171,7 @@ class Im2GPS(TableDataset):
         files=("im2gps_places365.csv", "info.json"),
         folders=("im2gps",),
         layouts=(_COMMENTS,),
-        refusals=(
-            _URL_LIST,
-            Refusal(rows=2997, found="this is IM2GPS3k", fix="use the dataset im2gps3k"),
-        ),
+        refusals=(_URL_LIST, _STREETVIEW, *of_other_sets("im2gps")),
     )
 
 
@@ -154,11 +195,7 @@ class Im2GPS3k(TableDataset):
         folders=("im2gps3k", "im2gps3ktest"),
         layouts=(_COMMENTS,),
         row_counts={3000: "the zip holds 3,000 files, of which published results score 2,997"},
-        refusals=(
-            _URL_LIST,
-            _CANDIDATES,
-            Refusal(rows=237, found="this is Im2GPS", fix="use the dataset im2gps"),
-        ),
+        refusals=(_URL_LIST, _CANDIDATES, _STREETVIEW, *of_other_sets("im2gps3k")),
     )
 
 
@@ -182,6 +219,8 @@ class YFCC4k(TableDataset):
                 fix=_GET_YFCC4K,
             ),
             Refusal(rows=25_600, found=_YFCC25600, fix=_GET_YFCC4K),
+            _STREETVIEW,
+            *of_other_sets("yfcc4k"),
         ),
     )
 
@@ -199,7 +238,7 @@ class YFCC26k(TableDataset):
             23_035: "the photos that can still be downloaded; those that are gone count as misses, so "
             "give the full table"
         },
-        refusals=(_URL_LIST, Refusal(rows=4536, found="this is YFCC4k", fix="use the dataset yfcc4k")),
+        refusals=(_URL_LIST, _STREETVIEW, *of_other_sets("yfcc26k")),
     )
 
 
@@ -212,7 +251,7 @@ class MP16(TableDataset):
         images=("mp16", "mp16.tar", "mp-16-images00", "mp-16-images", "images"),
         files=("mp16_places365.csv",),
         folders=("mp16",),
-        refusals=(_URL_LIST,),
+        refusals=(_URL_LIST, _STREETVIEW, *of_other_sets("mp16")),
     )
 
 
@@ -226,7 +265,7 @@ class MP16Pro(TableDataset):
         files=("MP16_Pro_places365.csv", "MP16_Pro_filtered.csv"),
         folders=("mp16-pro", "metadata"),
         extras=("neighbourhood", "city", "county", "state", "region", "country", "continent"),
-        refusals=(_URL_LIST,),
+        refusals=(_URL_LIST, _STREETVIEW, *of_other_sets("mp16")),
     )
 
 

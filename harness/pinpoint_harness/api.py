@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import pandas as pd
 
 from .artifacts import Subset
@@ -15,13 +15,18 @@ from .evaluation import BINS, Scores, get_protocol, score_frame, score_run
 from .evaluation.scoring import RESAMPLES
 from .home import Home, find_home
 from .plugins import Registry, load_registry
+from .readers.answer_values import Order, Units
+from .readers.prediction_files import Answers, answers_of_frame
+from .readers.truth import checked_truth
 from .running import TILE, Run, build_request, find_run, statuses
 from .running.runner import run
-from .types import RADII_KM, DataLocation, Predictions
+from .types import RADII_KM, DataLocation
 
 if TYPE_CHECKING:
     from .evaluation.breakdown import Breakdown
     from .types import Floats
+
+log = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
 
@@ -49,6 +54,7 @@ def evaluate(
     data: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
     images: Sequence[str | Path] = (),
+    follow_links: bool = False,
     parameters: Mapping[str, Any] | None = None,
     home: Home | str | Path | None = None,
     label: str | None = None,
@@ -65,6 +71,7 @@ def evaluate(
 ) -> Run:
     """Run a method over a dataset, or reuse the run if it is stored already.
 
+    `follow_links` opens pictures that links outside of their folder lead to.
     Runs, features and trained stages lie below `home` (default `$PINPOINT_HOME`, then `results`; `out`
     and `stores` are the old way to move runs and features alone). `weights` is a folder or id instead of
     the weights the backbone names.
@@ -73,7 +80,10 @@ def evaluate(
     """
     registry = registry or load_registry()
     location = DataLocation(
-        None if data is None else Path(data), dict(columns or {}), tuple(Path(place) for place in images)
+        None if data is None else Path(data),
+        dict(columns or {}),
+        tuple(Path(place) for place in images),
+        follow_links,
     )
     request = build_request(
         registry.method(method),
@@ -101,11 +111,17 @@ def score(
     radii_km: Sequence[float] = RADII_KM,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    select: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    units: Units = "auto",
+    order: Order = "latlon",
 ) -> Scores:
-    """Score a stored run, or a table of `id, latitude, longitude` against a truth table.
+    """Score a stored run, or a table of answers such as `id, latitude, longitude` against a truth table.
 
-    Tables are joined by `id`; a truth row without an answer is a miss. A run holds its truth;
-    only administrative accuracy needs the dataset's table, with its place names.
+    Tables go through the checks of `pinpoint score FILE`, and `select`, `columns`, `units` and `order` are
+    its options (see `answers.read_answers`): photos are joined by their names in any spelling, a truth
+    row without an answer is a miss, and what is not understood is refused. A run holds its truth; only
+    administrative accuracy needs the dataset's table, with its place names.
     """
     if isinstance(answers, Run):
         name = protocol or answers.record["dataset"]["default_protocol"]
@@ -113,7 +129,8 @@ def score(
         return score_run(answers, name, radii_km=radii_km, resamples=resamples, seed=seed, truth=given)
     if truth is None:
         raise UsageError("a table of answers needs a truth table to be scored against")
-    frame = _joined(answers, truth)
+    read = answers_of_frame(answers, select=select, columns=columns, units=units, order=order)
+    frame = _joined(read, truth)
     chosen = get_protocol(protocol or "wgs84-lt")
     return score_frame(frame, chosen, radii_km=radii_km, resamples=resamples, seed=seed)
 
@@ -161,22 +178,12 @@ def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str
     return find_run(str(run), find_home(home, runs=out).runs)
 
 
-def _joined(answers: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    for name, table in (("answers", answers), ("truth", truth)):
-        missing = {"id", "latitude", "longitude"} - set(table.columns)
-        if missing:
-            raise UsageError(f"the {name} table lacks {', '.join(sorted(missing))}")
-        if table["id"].duplicated().any():
-            first = table["id"][table["id"].duplicated()].iloc[0]
-            raise UsageError(f"the {name} table has id '{first}' twice")
-    renamed = {"latitude": "predicted_latitude", "longitude": "predicted_longitude"}
-    given = answers[["id", "latitude", "longitude"]].rename(columns=renamed)
-    frame = truth.merge(given, on="id", how="left", validate="one_to_one", indicator=True)
-    places = frame[["predicted_latitude", "predicted_longitude"]].to_numpy(dtype=np.float64, copy=True)
-    frame["status"] = statuses(Predictions(places))
-    frame.loc[frame.pop("_merge") == "left_only", "status"] = "missing"
-    places[frame["status"] != "ok"] = np.nan
-    frame[["predicted_latitude", "predicted_longitude"]] = places
-    if "author" not in frame:
-        frame["author"] = None
-    return frame
+def _joined(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:
+    """Rows of truth and answers as in a run's table, after the checks that files go through."""
+    rows = checked_truth(truth)
+    predictions = answers.of_photos(rows)
+    for note in predictions.notes:
+        log.warning("%s", note)
+    rows[["predicted_latitude", "predicted_longitude"]] = predictions.coordinates
+    rows["status"] = statuses(predictions)
+    return rows

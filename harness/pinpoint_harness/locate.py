@@ -72,7 +72,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A place the method thought of; `row` counts through the gallery it calls `source`."""
+    """A place the method thought of; that of the photo `photo_id` in the dataset `source`, if it is one."""
 
     latitude: float
     longitude: float
@@ -80,7 +80,7 @@ class Candidate:
     """From the answer, by great circle."""
     probability: float | None
     source: str | None
-    row: int | None
+    photo_id: str | None
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ def locate_photos(
     device: str = "auto",
     home: Home | str | Path | None = None,
     weights: str | None = None,
+    follow_links: bool = False,
     registry: Registry | None = None,
     stores: str | Path | None = None,
 ) -> list[Answer]:
@@ -125,7 +126,7 @@ def locate_photos(
         home=find_home(home, stores=stores),
         weights=weights,
     )
-    with open_photos([Path(path) for path in paths]) as photos:
+    with open_photos([Path(path) for path in paths], follow_links) as photos:
         answers = list(locator.answers(photos))
     for note in locator.notes():
         log.warning("%s", note)
@@ -133,10 +134,11 @@ def locate_photos(
 
 
 @contextmanager
-def open_photos(paths: Sequence[Path]) -> Iterator[list[Photo]]:
+def open_photos(paths: Sequence[Path], follow_links: bool = False) -> Iterator[list[Photo]]:
     """The pictures at these paths: files as given, those in folders and archives ordered by name.
 
-    What turns out to be no picture is found when it is read. UsageError for a path that leads
+    What turns out to be no picture is found when it is read. `follow_links` opens what links in
+    folders lead to. UsageError for a path that leads
     nowhere, DataError for a folder without pictures.
     """
     absent = [path for path in paths if not path.exists()]
@@ -150,7 +152,9 @@ def open_photos(paths: Sequence[Path]) -> Iterator[list[Photo]]:
         photos: list[Photo] = []
         for path in paths:
             if path.is_dir() or path.name.lower().endswith(ARCHIVE_SUFFIXES):
-                photos += _listed(path, resources.enter_context(ImageStore.open([path])))
+                photos += _listed(
+                    path, resources.enter_context(ImageStore.open([path], follow_links=follow_links))
+                )
             else:
                 photos.append(Photo(_shown(path), partial(read_file, str(path))))
         yield photos
@@ -283,6 +287,7 @@ def _see(
         threads=os.cpu_count() or 1,
         depth=depth,
         transform=partial(_Seen.of, prepare=prepare),
+        remark=lambda index, text: log.warning("%s: %s", photos[index].name, text),
     )
 
 
@@ -383,7 +388,7 @@ def _candidates(predictions: Predictions) -> list[Candidate]:
             distance_km=float(distance_km[slot]),
             probability=None if given.probability is None else _number(given.probability[0, slot]),
             source=None if given.source is None else str(given.source[0, slot]) or None,
-            row=None if given.row is None or given.row[0, slot] < 0 else int(given.row[0, slot]),
+            photo_id=None if given.photo_id is None else str(given.photo_id[0, slot]) or None,
         )
         for slot in range(count)
     ]

@@ -6,7 +6,9 @@ A method declares
     class Params:
         neighbours: int = param(10, "gallery photos that vote", minimum=1)
 
-and gets an instance whose values are of the right type and within range.
+and gets an instance whose values are of the right type and within range. A parameter's default is the value
+in the preset the method is registered with, else the one that another parameter's choice gives it
+(`sets`), else the declared one.
 """
 
 from __future__ import annotations
@@ -14,15 +16,16 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Iterable, Mapping
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import PluginError, UsageError
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
 
 
 def param(
@@ -33,18 +36,21 @@ def param(
     maximum: float | None = None,
     choices: tuple[Any, ...] | None = None,
     in_title: bool = True,
+    sets: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Any:
     """Declare one field of a parameter dataclass; without a default the user must set it.
 
     A value other than the default stands in the title of a row, unless `in_title` says that it
-    tells a reader nothing.
+    tells a reader nothing. `sets` holds the choices of a `str` parameter that give other parameters
+    other defaults, as `{choice: {name: default}}`.
     """
     metadata = {
         "help": help,
         "minimum": minimum,
         "maximum": maximum,
-        "choices": choices,
+        "choices": tuple(sets) if sets and choices is None else choices,
         "in_title": in_title,
+        "sets": sets or {},
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -61,6 +67,7 @@ class ParamSpec:
     maximum: float | None
     choices: tuple[Any, ...] | None
     optional: bool
+    sets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def required(self) -> bool:
@@ -80,39 +87,102 @@ class ParamSpec:
             return f"{name}, {self.maximum:g} or less"
         return name
 
+    def has_type(self, value: Any) -> bool:
+        """Whether a value is of the declared type; a whole number may stand for a float."""
+        if value is None:
+            return self.optional
+        if self.type is not bool and isinstance(value, bool):
+            return False
+        return isinstance(value, (int, float) if self.type is float else self.type)
+
     def describe(self) -> str:
-        default = "required" if self.required else f"default {self.default}"
+        if self.required:
+            return f"{self.name} ({self.allowed}; required)"
+        shown = "''" if self.default == "" else self.default
+        default = "optional" if shown is None else f"default {shown}"
         return f"{self.name} ({self.allowed}; {default})"
 
 
-def specs(cls: type[Any]) -> list[ParamSpec]:
-    """The parameters of a dataclass, in declaration order."""
+def specs(
+    cls: type[Any], preset: Mapping[str, Any] = _NONE, settings: Mapping[str, Any] = _NONE
+) -> list[ParamSpec]:
+    """The parameters of a dataclass in declaration order, with their defaults under a preset and settings."""
     if not dataclasses.is_dataclass(cls):
         raise TypeError(f"{cls.__qualname__} must be a dataclass")
     hints = typing.get_type_hints(cls)
-    return [_spec(item, hints[item.name]) for item in dataclasses.fields(cls)]
+    declared = [_spec(item, hints[item.name]) for item in dataclasses.fields(cls)]
+    defaults: dict[str, Any] = {}
+    for spec in declared:
+        _refuse_unknown_names(spec, hints)
+        choice = settings.get(spec.name, preset.get(spec.name, spec.default))
+        defaults |= spec.sets.get(str(choice), {})
+    defaults |= preset
+    return [replace(spec, default=defaults.get(spec.name, spec.default)) for spec in declared]
 
 
-def build(cls: type[Any], settings: Mapping[str, Any], owner: str) -> Any:
-    """An instance of `cls` from named values; strings are converted to the declared type.
+def _refuse_unknown_names(spec: ParamSpec, known: Mapping[str, Any]) -> None:
+    for choice, defaults in spec.sets.items():
+        if unknown := sorted(set(defaults) - set(known)):
+            raise TypeError(f"{spec.name}={choice} sets '{unknown[0]}', which is no parameter")
 
-    Raises UsageError that lists every parameter when a name is unknown, a required one is
-    missing, or a value has the wrong type or lies out of range.
+
+def checked_preset(cls: type[Any], preset: Mapping[str, Any], method: str, plugin: str) -> dict[str, Any]:
+    """A preset's values as the parameters of `cls` hold them.
+
+    Raises PluginError for a name that is no parameter, and for a value of another type than declared
+    or out of range: text is not converted, a whole number may stand for a float.
     """
     known = {spec.name: spec for spec in specs(cls)}
-    values = {}
-    for name, given in settings.items():
+    checked = {}
+    for name, value in preset.items():
+        problem = f"plugin {plugin} presets {name}={value!r} for method '{method}'"
         if name not in known:
-            listing = ", ".join(spec.describe() for spec in known.values()) or "it has none"
-            raise UsageError(f"{owner} has no parameter '{name}'", fix=f"parameters of {owner}: {listing}")
-        values[name] = _convert(known[name], given, owner)
+            listing = ", ".join(known) or "none"
+            raise PluginError(problem, found=f"the method has no parameter '{name}'", fix=f"it has {listing}")
+        if not known[name].has_type(value):
+            raise PluginError(problem, found=type(value).__name__, fix=f"give {known[name].allowed}")
+        try:
+            checked[name] = _convert(known[name], value, f"method '{method}'")
+        except UsageError as error:
+            raise PluginError(problem, found="out of range", fix=error.fix) from error
+    return checked
+
+
+def build(cls: type[Any], settings: Mapping[str, Any], owner: str, preset: Mapping[str, Any] = _NONE) -> Any:
+    """An instance of `cls` from named values, over its defaults under a preset.
+
+    Strings are converted to the declared type. Raises UsageError that lists every parameter when a
+    name is unknown, a required one is missing, or a value has the wrong type or lies out of range.
+    """
+    known = {spec.name: spec for spec in specs(cls, preset, settings)}
+    values = convert(known, settings, owner)
     for spec in known.values():
         if spec.required and spec.name not in values:
             raise UsageError(
                 f"{owner} needs a value for '{spec.name}'",
                 fix=f"--set {spec.name}=...  ({spec.allowed}) {spec.help}",
             )
+        values.setdefault(spec.name, spec.default)
     return cls(**values)
+
+
+def convert(known: Mapping[str, ParamSpec], settings: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The values of some parameters, of their declared types; UsageError for one that does not fit."""
+    values = {}
+    for name, given in settings.items():
+        if name not in known:
+            listing = ", ".join(spec.describe() for spec in known.values()) or "it has none"
+            raise UsageError(f"{owner} has no parameter '{name}'", fix=f"parameters of {owner}: {listing}")
+        values[name] = _convert(known[name], given, owner)
+    return values
+
+
+def changed(params: Any, preset: Mapping[str, Any] = _NONE) -> dict[str, Any]:
+    """The parameters that differ from their defaults under a preset and each other's choices."""
+    known = specs(type(params), preset, vars(params))
+    return {
+        spec.name: getattr(params, spec.name) for spec in known if getattr(params, spec.name) != spec.default
+    }
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
@@ -148,6 +218,7 @@ def _spec(item: dataclasses.Field[Any], hint: Any) -> ParamSpec:
         maximum=meta.get("maximum"),
         choices=meta.get("choices"),
         optional=optional,
+        sets=meta.get("sets", {}),
     )
 
 
@@ -200,11 +271,7 @@ def _misfit(spec: ParamSpec, given: Any, owner: str) -> UsageError:
     )
 
 
-def train_command(method: str, params: Any, but: Sequence[str] = ()) -> str:
-    """The command that trains a method with these parameters."""
-    settings = [
-        f"--set {item.name}={getattr(params, item.name)}"
-        for item in fields(params)
-        if item.name not in but and getattr(params, item.name) != item.default
-    ]
+def train_command(method: str, params: Any, preset: Mapping[str, Any] = _NONE) -> str:
+    """The command that trains a method, registered with a preset, with these parameters."""
+    settings = [f"--set {name}={value}" for name, value in changed(params, preset).items()]
     return " ".join(["pinpoint train", method, *settings])

@@ -55,8 +55,9 @@ def match(wanted: pd.Series, available: pd.Series) -> NDArray[np.int64]:
 
     The rules go from strict to lenient, each for the names that are still unmatched: same path;
     same base name; `/` written as `_` or the reverse; with or without the image's extension;
-    same Flickr digits. `\\` counts as `/` and the case of an extension does not count. A name that
-    one rule has matched is not matched again by a later one.
+    same Flickr digits. `\\` counts as `/`, the case of an extension does not count, and letters are
+    the same however their accents are stored (NFC, or NFD as on a Mac). A name that one rule has
+    matched is not matched again by a later one.
 
     Raises DataError where a rule finds two names for one, on either side: a guess would score a
     photo with another's answer.
@@ -107,6 +108,8 @@ def truth_hash(frame: pd.DataFrame) -> str:
 def _path(names: pa.Array) -> pa.Array:
     """The whole name with `/` between folders and the extension in lower case."""
     slashed = pc.replace_substring(names, "\\", "/")
+    if not pc.all(pc.string_is_ascii(slashed)).as_py():  # ASCII has one form only
+        slashed = pc.utf8_normalize(slashed, form="NFC")
     parts = pc.extract_regex(slashed, _ANY_SUFFIX)
     suffix = pc.utf8_lower(pc.struct_field(parts, "suffix"))
     return _null_if_empty(pc.binary_join_element_wise(pc.struct_field(parts, "stem"), suffix, _NOTHING))

@@ -43,7 +43,8 @@ class DatasetInfo:
     expected_rows: int | None = None
     default_protocol: str = "wgs84-lt"
     cluster_column: str = ""
-    """Name of the photographer column in the field's files; empty where no author is known."""
+    """What intervals are by: the name of the photographer column in the field's files, or any column of
+    the truth whose rows stand or fall together; empty where no author is known."""
     notes: tuple[str, ...] = ()
     """Footnotes every table of this dataset carries."""
     procedural: bool = False
@@ -110,14 +111,15 @@ class Queries:
 class Candidates:
     """Ranked alternatives of each query, best first, padded with NaN coordinates.
 
-    `coordinates` is `(n, k, 2)`; `probability` `(n, k)` sums to at most 1 per query; `source` and
-    `row` say which gallery and which of its rows a candidate comes from (-1: none).
+    `coordinates` is `(n, k, 2)`; `probability` `(n, k)` sums to at most 1 per query. A candidate that is
+    a photo is named by `source`, the dataset it belongs to, and `photo_id`, its id there, both `(n, k)`;
+    "" where it is none.
     """
 
     coordinates: Floats
     probability: Floats | None = None
     source: NDArray[np.str_] | None = None
-    row: NDArray[np.int64] | None = None
+    photo_id: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,7 @@ class Method(Protocol):
     `answer_version` rises whenever the same parameters would give other answers, so that stored
     runs are never mistaken for new ones. A method whose answers depend on more than its parameters
     and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of
-    its runs, in place of the parameters of the same names. One whose candidates count through rows
-    that no feature store of the run has may say which photos they are, so that they can be shown:
-    `candidate_photos(source, row)` gives the name of a dataset and the ids of the `(n,)` rows.
+    its runs, in place of the parameters of the same names.
     """
 
     Params: ClassVar[type[Any]]
@@ -230,12 +230,14 @@ class DataLocation:
 
     `path` is a file or folder. `columns` maps a role (`id`, `latitude`, `longitude`, `author`,
     `source`) to a column's name, or its number from 0 where the file has no header. `images` are
-    folders or archives of pictures, where they do not lie in the dataset's usual places.
+    folders or archives of pictures, where they do not lie in the dataset's usual places. `follow_links`
+    opens pictures that symbolic links outside of those places lead to.
     """
 
     path: Path | None = None
     columns: dict[str, str] = field(default_factory=dict)
     images: tuple[Path, ...] = ()
+    follow_links: bool = False
 
 
 class Dataset(Protocol):

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pinpoint_harness.plugins import hookimpl
 from pinpoint_harness.types import BackboneInfo, MethodInfo
 
-from .pinpoint.config import METHODS as PINPOINT
-from .pinpoint.config import class_name
+from .pinpoint.variants import RERANKED, TOP1
 
 if TYPE_CHECKING:
     from pinpoint_harness.plugins import Register
@@ -30,8 +29,8 @@ _TRAINED_ON_FEATURES: dict[str, Any] = {
 }
 
 
-def _pinpoint(words: str, target: str) -> tuple[str, MethodInfo]:
-    info = MethodInfo(
+def _pinpoint(words: str) -> MethodInfo:
+    return MethodInfo(
         title=f"Pinpoint: {words}",
         paper="arXiv:2606.04133 (re-implemented)",
         licence="Apache-2.0",
@@ -40,7 +39,6 @@ def _pinpoint(words: str, target: str) -> tuple[str, MethodInfo]:
         author_filter="by `author_filter`",
         needs=("stages: pinpoint train",),
     )
-    return f"pinpoint_methods.pinpoint.method:{target}", info
 
 
 METHODS = {
@@ -159,15 +157,6 @@ METHODS = {
             needs=("pinpoint-geo[gazetteer], or a table of cities (gazetteer=FILE)",),
         ),
     ),
-    **{
-        f"pinpoint-top1-{channel}": _pinpoint(f"retrieval only, {words}", target)
-        for channel, target, words in (
-            ("gps", "Top1GPS", "image to GPS"),
-            ("image", "Top1Image", "learned image to image"),
-            ("raw", "Top1Raw", "raw features"),
-        )
-    },
-    **{name: _pinpoint(words, class_name(name)) for name, (words, _) in PINPOINT.items()},
 }
 
 _TOWER = "pinpoint_harness.features.backbones.tower:HuggingFaceTower"
@@ -256,5 +245,8 @@ BACKBONES = {
 def pinpoint_register(register: Register) -> None:
     for name, (target, info) in METHODS.items():
         register.method(name, target, info)
+    for kind, variants in (("PinpointTop1", TOP1), ("Pinpoint", RERANKED)):
+        for name, (words, preset) in variants.items():
+            register.method(name, f"pinpoint_methods.pinpoint.method:{kind}", _pinpoint(words), preset=preset)
     for name, (target, backbone) in BACKBONES.items():
         register.backbone(name, target, backbone)

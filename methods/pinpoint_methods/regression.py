@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pinpoint_harness.params import param, train_command
+from pinpoint_harness.params import param
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Stage, StageContext, open_stages
 from pinpoint_harness.types import Context, Predictions, Queries
@@ -95,10 +95,7 @@ class Regression:
     def __init__(self, params: RegressionParams, context: Context) -> None:
         self.input = params.backbone
         self.params = params
-        command = train_command("regression", params, but=("models",))
-        self._stages = open_stages(
-            self.stages(params, context), params.models or context.models, context, command
-        )
+        self._stages = open_stages(self.stages(params, context), params.models or context.models, context)
         self._head = load_head(self._stages["head"].folder, context.device)
 
     @classmethod

@@ -33,7 +33,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import faiss
@@ -59,8 +58,8 @@ from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, feature
 from pinpoint_methods.common.decoding import TemperatureScaling
 from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint import method as method_module
-from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
-from pinpoint_methods.pinpoint.method import PinpointReranked
+from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig, PinpointParams
+from pinpoint_methods.pinpoint.method import Pinpoint
 from pinpoint_methods.pinpoint.reranker import build_reranker
 from pinpoint_methods.pinpoint.retriever import galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.towers import Towers, in_tiles
@@ -120,14 +119,13 @@ def photos(name: str, count: int, width: int, people: int, seed: int) -> Photos:
     )
 
 
-class Assembled(PinpointReranked):
+class Assembled(Pinpoint):
     """Pinpoint over galleries at hand; no stage has been trained."""
 
-    name, changes = "pinpoint", {}
-
     def __init__(self, config: PinpointConfig, folder: Path, towers: Towers) -> None:
-        self.params = SimpleNamespace(author_filter=True, candidates=10, instance=SOURCES[0])
-        self.config, self._device, self._sources = config, "cpu", SOURCES
+        asked = {"author_filter": True, "candidates": 10, "instance": SOURCES[0]}
+        self.params = PinpointParams(**vars(config), **asked)
+        self._device, self._sources = "cpu", SOURCES
         self._galleries = galleries_of(folder, SOURCES, "cpu")
         self.__dict__["_towers"] = towers
         retriever = open_retriever(config, SOURCES[0], self._galleries, folder)
@@ -237,7 +235,7 @@ class Peer:
 
     def search(self, vectors: dict[str, Tensor]) -> dict[str, NDArray[np.int64]]:
         """More neighbours of every query than it may see; those of its photographer go in `choose`."""
-        wanted = quotas(self.method.config)
+        wanted = quotas(self.method.params)
         return {
             channel: index.search(vectors[channel].numpy(), wanted[channel] + self.spare)[1]
             for channel, index in self.indexes.items()
@@ -246,21 +244,21 @@ class Peer:
     def search_selected(self, vectors: dict[str, Tensor], position: int, query: int) -> None:
         """The neighbours that one query may see, in each channel."""
         hidden = np.flatnonzero(self.author["own"] == self.asking.author[query])
-        for channel, wanted in quotas(self.method.config).items():
+        for channel, wanted in quotas(self.method.params).items():
             parameters = faiss.SearchParameters()
             parameters.sel = faiss.IDSelectorNot(faiss.IDSelectorBatch(hidden))
             self.indexes[channel].search(vectors[channel][position][None].numpy(), wanted, params=parameters)
 
     def choose(self, found: dict[str, NDArray[np.int64]], query: int, position: int) -> NDArray[np.int64]:
         chosen = []
-        for channel, wanted in quotas(self.method.config).items():
+        for channel, wanted in quotas(self.method.params).items():
             rows = found[channel][position]
             chosen.append(rows[self.author["own"][rows] != self.asking.author[query]][:wanted])
         return np.concatenate(chosen)
 
     def support(self, rows: NDArray[np.int64], query: int) -> Tensor:
         """Rows near each candidate, `(c, used)`, -1 for none."""
-        config = self.method.config
+        config = self.method.params
         angle, near = self.tree.query(np.radians(self.own.coordinates[rows]), config.support_neighbours)
         left = np.full((len(rows), config.support_used), -1)
         for candidate in range(len(rows)):

@@ -63,7 +63,7 @@ def places365(path: Path, names: Sequence[str], author: str = "AUTHOR", header: 
 
 
 def plain(path: Path, count: int, name: str = "{}.jpg") -> Path:
-    rows = [[name.format(1000 + number), number / 1000, number / 1000] for number in range(count)]
+    rows = [[name.format(1000 + number), 4 + number / 1000, number / 1000] for number in range(count)]
     return write(path, [["IMG_ID", "LAT", "LON"], *rows])
 
 
@@ -137,18 +137,66 @@ def test_im2gps_names_may_begin_with_a_city(tmp_path: Path) -> None:
     assert frame["id"].tolist() == [photo[0] for photo in PHOTOS]
 
 
-@pytest.mark.parametrize(
-    ("dataset", "rows", "said"),
-    [
-        (Im2GPS, 2997, "this is IM2GPS3k"),
-        (Im2GPS3k, 237, "this is Im2GPS"),
-        (YFCC26k, 4536, "this is YFCC4k"),
-    ],
-)
-def test_the_table_of_a_neighbouring_benchmark_is_refused(
-    tmp_path: Path, dataset: type[TableDataset], rows: int, said: str
+COUNTS = {"IM2GPS3k": (Im2GPS3k, 2997), "Im2GPS": (Im2GPS, 237), "YFCC4k": (YFCC4k, 4536)}
+FILES = {
+    "im2gps_places365.csv": Im2GPS,
+    "im2gps3k_places365.csv": Im2GPS3k,
+    "yfcc4k.csv": YFCC4k,
+    "yfcc4k_places365.csv": YFCC4k,
+    "yfcc25600_places365.csv": YFCC26k,
+    "mp16_places365.csv": MP16,
+}
+SETS = [Im2GPS, Im2GPS3k, YFCC4k, YFCC26k, MP16, OSV5MTest, OSV5MTrain, Capitals]
+
+
+@pytest.mark.parametrize("dataset", SETS)
+@pytest.mark.parametrize("title", COUNTS)
+def test_the_truth_of_another_benchmark_is_refused_by_its_rows(
+    tmp_path: Path, dataset: type[TableDataset], title: str
 ) -> None:
-    assert said in refused(dataset, plain(tmp_path / "table.csv", rows))
+    own, rows = COUNTS[title]
+    if dataset is not own:
+        message = refused(dataset, plain(tmp_path / "table.csv", rows))
+        assert f"this is {title}" in message or dataset in (OSV5MTest, OSV5MTrain)
+
+
+@pytest.mark.parametrize("dataset", SETS)
+@pytest.mark.parametrize("name", FILES)
+def test_the_truth_of_another_benchmark_is_refused_by_its_name(
+    tmp_path: Path, dataset: type[TableDataset], name: str
+) -> None:
+    if FILES[name] is not dataset:
+        assert "is not the truth of" in refused(dataset, plain(tmp_path / name, 20))
+
+
+@pytest.mark.parametrize("dataset", [Im2GPS, Im2GPS3k, YFCC4k, YFCC26k, MP16])
+def test_a_set_of_photos_refuses_pictures_of_the_street(tmp_path: Path, dataset: type[TableDataset]) -> None:
+    path = write(
+        tmp_path / "a.csv", [["id", "lat", "lon"], *([546314506564628 + row, 40, 9] for row in range(3))]
+    )
+    assert "use the dataset osv5m" in refused(dataset, path)
+
+
+@pytest.mark.parametrize("dataset", [OSV5MTest, OSV5MTrain])
+@pytest.mark.parametrize("name", ["{}.jpg", "ab/cd/{}.jpg", "{}_e60e9cdfb4_1125_78841376@N00.jpg"])
+def test_a_set_of_street_pictures_refuses_flickr_photos(
+    tmp_path: Path, dataset: type[TableDataset], name: str
+) -> None:
+    path = write(
+        tmp_path / "a.csv",
+        [["id", "lat", "lon"], *([name.format(10201275523 + row), 40, 9] for row in range(3))],
+    )
+    assert "Flickr photos" in refused(dataset, path)
+
+
+@pytest.mark.parametrize(("dataset", "name"), [(OSV5MTest, "train.csv"), (OSV5MTrain, "test.csv")])
+def test_one_split_of_osv5m_is_not_the_other(tmp_path: Path, dataset: type[TableDataset], name: str) -> None:
+    (tmp_path / name).write_text(OSV5M)
+    assert "the other split" in refused(dataset, tmp_path / name)
+
+
+def test_more_rows_than_were_published_are_another_set(tmp_path: Path) -> None:
+    assert "300 rows, more than the 237" in refused(Im2GPS, plain(tmp_path / "mine.csv", 300))
 
 
 @pytest.mark.parametrize(

@@ -106,9 +106,9 @@ def test_any_table_with_two_coordinate_columns_is_a_gallery(tmp_path: Path) -> N
     ("content", "problem"),
     [
         ("a,b\n1,2\n", "exactly one latitude column"),
-        ("LAT,LON\n1,x\n", "no number"),
+        ("LAT,LON\n1,x\n", "no usable coordinate"),
         ("LAT,LON\n1,2\n95,2\n", "line 3"),
-        ("LAT,LON\n1,2\n,2\n", "no number"),
+        ("LAT,LON\n1,2\n,2\n", "no usable coordinate"),
     ],
 )
 def test_a_gallery_that_is_not_all_places_is_refused(content: str, problem: str, tmp_path: Path) -> None:

@@ -117,8 +117,8 @@ def test_tables_are_joined_by_id_and_never_by_position() -> None:
 @pytest.mark.parametrize(
     ("answers", "problem"),
     [
-        (pd.DataFrame({"id": ["a", "a"], "latitude": 0.0, "longitude": 0.0}), "twice"),
-        (pd.DataFrame({"id": ["a"], "latitude": 0.0}), "lacks longitude"),
+        (pd.DataFrame({"id": ["a", "a"], "latitude": 0.0, "longitude": 0.0}), "more than once"),
+        (pd.DataFrame({"id": ["a"], "latitude": 0.0}), "no columns of answers"),
     ],
 )
 def test_tables_that_cannot_be_joined_are_refused(answers: pd.DataFrame, problem: str) -> None:
@@ -128,7 +128,89 @@ def test_tables_that_cannot_be_joined_are_refused(answers: pd.DataFrame, problem
 
 
 def test_an_answer_off_the_globe_in_a_table_is_an_invalid_coordinate() -> None:
-    truth = pd.DataFrame({"id": ["a", "b"], "latitude": [0.0, 0.0], "longitude": [0.0, 0.0]})
-    answers = pd.DataFrame({"id": ["a", "b"], "latitude": [95.0, 0.0], "longitude": [0.0, np.nan]})
+    ids = ["a", "b", "c", "d"]
+    truth = pd.DataFrame({"id": ids, "latitude": 1.0, "longitude": 0.0})
+    answers = pd.DataFrame(
+        {"id": ids, "latitude": [95.0, 0.0, 1.0, 1.0], "longitude": [170.0, np.nan, 0.5, 0.5]}
+    )
     counts = score(answers, truth).counts
-    assert (counts["invalid coordinate"], counts["ok"]) == (2, 0)
+    assert (counts["invalid coordinate"], counts["ok"]) == (2, 2)
+
+
+def world(rows: int = 40) -> pd.DataFrame:
+    """Places all over the globe, one of them 100 km off in `answers` made of it."""
+    generator = np.random.default_rng(1)
+    ids = [str(1207955469639614 + row) for row in range(rows)]
+    places = {"latitude": generator.uniform(-60, 70, rows), "longitude": generator.uniform(-179, 179, rows)}
+    return pd.DataFrame({"id": ids, **places})
+
+
+def near(truth: pd.DataFrame) -> pd.DataFrame:
+    return truth.assign(latitude=truth["latitude"] + 0.5)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda answers: answers.assign(id=answers["id"] + ".jpg"),
+        lambda answers: answers.assign(id=answers["id"].astype(int)),
+        lambda answers: answers.assign(id="img/" + answers["id"]).rename(columns={"id": "image"}),
+        lambda answers: answers.assign(
+            latitude=answers["latitude"].map("{:.9f}".format).str.replace(".", ",")
+        ),
+        lambda answers: pd.DataFrame(
+            {"id": answers["id"], "prediction": answers[["latitude", "longitude"]].to_numpy().tolist()}
+        ),
+        lambda answers: answers.assign(longitude=answers["longitude"] % 360),
+    ],
+    ids=["extension", "int ids", "paths", "decimal commas", "pairs", "0 to 360"],
+)
+def test_a_table_of_python_is_understood_as_a_file_is(spell: Any) -> None:
+    truth = world()
+    expected = score(near(truth), truth)
+    assert expected.estimates["acc_200km"].value == 100
+    assert score(spell(near(truth)), truth).estimates["acc_200km"] == expected.estimates["acc_200km"]
+
+
+def test_a_truth_of_python_may_have_ids_that_are_numbers() -> None:
+    truth = world()
+    assert score(near(truth), truth.assign(id=truth["id"].astype(int))).estimates["acc_200km"].value == 100
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda answers: answers.assign(**np.radians(answers[["latitude", "longitude"]])), 'units="radians"'),
+        (
+            lambda answers: answers.rename(columns={"latitude": "longitude", "longitude": "latitude"}),
+            'columns={"latitude": "longitude", "longitude": "latitude"}',
+        ),
+        (lambda answers: answers.assign(longitude=-answers["longitude"]), "sign of the longitudes turned"),
+        (lambda answers: answers.assign(latitude=answers["latitude"] * 1e7), "not understood"),
+        (lambda answers: answers.assign(id="x" + answers["id"]), "belongs to a photo"),
+    ],
+    ids=["radians", "exchanged", "sign", "scaled", "other ids"],
+)
+def test_a_table_of_python_that_a_file_would_be_refused_for_is_refused(spoil: Any, words: str) -> None:
+    truth = world()
+    with pytest.raises(HarnessError) as caught:
+        score(spoil(near(truth)), truth)
+    assert words in str(caught.value)
+
+
+def test_the_truth_of_python_is_checked_too() -> None:
+    truth = world()
+    radians = truth.assign(**np.radians(truth[["latitude", "longitude"]]))
+    with pytest.raises(HarnessError, match=r"^the truth table: 40 of 40 coordinates look like radians"):
+        score(near(truth), radians)
+    with pytest.raises(HarnessError, match="no column for: longitude"):
+        score(near(truth), truth.drop(columns="longitude"))
+
+
+def test_fixes_for_python_work_as_printed() -> None:
+    truth = world()
+    exchanged = near(truth).rename(columns={"latitude": "longitude", "longitude": "latitude"})
+    columns = {"latitude": "longitude", "longitude": "latitude"}
+    assert score(exchanged, truth, columns=columns).estimates["acc_200km"].value == 100
+    radians = near(truth).assign(**np.radians(near(truth)[["latitude", "longitude"]]))
+    assert score(radians, truth, units="radians").estimates["acc_200km"].value == pytest.approx(100)

@@ -658,6 +658,33 @@ def test_what_fp16_cannot_hold_is_refused_by_id(value: float, photos: Path, tmp_
         imported(photos, tmp_path / "stores", tmp_path / "x.npz")
 
 
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ([0, 0, 0], "are zero"),
+        ([-0.0, 0, -0.0], "are zero"),
+        ([1e-9, 0, 3e-9], "are too small for fp16"),  # zero in fp16
+        ([3e-5, 2e-5, 1.0], "are too small for fp16"),  # two of three subnormal
+    ],
+)
+def test_features_that_carry_nothing_are_refused_by_id(
+    row: list[float], words: str, photos: Path, tmp_path: Path
+) -> None:
+    features = np.ones((COUNT, 3), np.float32)
+    features[3:5] = row
+    np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
+    with pytest.raises(DataError, match=rf"{words}[\s\S]*'p3'"):
+        imported(photos, tmp_path / "stores", tmp_path / "x.npz")
+    assert not list(iter_stores(tmp_path / "stores"))
+
+
+def test_features_that_are_mostly_zero_by_design_are_kept(photos: Path, tmp_path: Path) -> None:
+    features = np.zeros((COUNT, 3), np.float32)
+    features[:, 1] = 0.5  # as after a ReLU
+    np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
+    assert len(imported(photos, tmp_path / "stores", tmp_path / "x.npz")) == COUNT
+
+
 def test_files_that_cannot_be_joined_say_why(photos: Path, tmp_path: Path) -> None:
     features = np.ones((COUNT, 3), np.float32)
     np.save(tmp_path / "x.npy", features)

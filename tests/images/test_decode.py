@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import binascii
 import importlib.util
 import io
 import itertools
@@ -9,8 +8,7 @@ import sys
 import threading
 import time
 import warnings
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +20,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.support.photo_files import encode, exif_block, photo, png, rationals
 
-from pinpoint_harness.images import Failure, decoder_name, exif_gps, resize
+from pinpoint_harness.images import Failure, decoder_name, resize
 from pinpoint_harness.images import decode as images
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.images.prefetch import prefetch
 
 Pixels = NDArray[np.uint8]
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
-
-
-def encode(picture: PIL.Image.Image, kind: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, kind, **options)
-    return stream.getvalue()
-
-
-def photo(width: int = 61, height: int = 47, seed: int = 0) -> PIL.Image.Image:
-    """Smooth colours with edges, without any symmetry."""
-    random = np.random.default_rng(seed)
-    coarse = PIL.Image.fromarray(random.integers(0, 256, (5, 6, 3), np.uint8))
-    return coarse.resize((width, height), PIL.Image.Resampling.BICUBIC)
 
 
 def pixels_of(data: bytes, **limits: int) -> Pixels:
@@ -56,62 +42,6 @@ def reason_of(data: bytes, **limits: int) -> str:
     assert isinstance(result, Failure)
     assert result.kind == "unreadable"
     return result.reason
-
-
-def png(width: int, height: int, depth: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
-    """A PNG written by hand, for sample layouts Pillow cannot write; `rows` begin with filter 0."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    chunks = (
-        (b"IHDR", header),
-        *([(extra[:4], extra[4:])] if extra else []),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
-    body = b"".join(
-        struct.pack(">I", len(c)) + n + c + struct.pack(">I", binascii.crc32(n + c)) for n, c in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-Entry = tuple[int, int, int, bytes]
-
-
-def exif_block(entries: Sequence[Entry], gps: Sequence[Entry] = ()) -> bytes:
-    """An EXIF block written by hand: (tag, type, count, value); a second directory for GPS."""
-
-    def directory(items: Sequence[Entry], start: int) -> bytes:
-        tail = start + 2 + 12 * len(items) + 4
-        table, values = struct.pack(">H", len(items)), b""
-        for tag, kind, count, value in items:
-            if len(value) <= 4:
-                table += struct.pack(">HHI", tag, kind, count) + value.ljust(4, b"\0")
-            else:
-                table += struct.pack(">HHII", tag, kind, count, tail + len(values))
-                values += value
-        return table + b"\0\0\0\0" + values
-
-    entries = list(entries)
-    if gps:
-        length = len(directory([*entries, (0x8825, 4, 1, b"\0\0\0\0")], 8))
-        entries.append((0x8825, 4, 1, struct.pack(">I", 8 + length)))
-    first = directory(entries, 8)
-    second = directory(list(gps), 8 + len(first)) if gps else b""
-    return b"Exif\0\0MM\x00\x2a\x00\x00\x00\x08" + first + second
-
-
-def rationals(*fractions: tuple[int, int]) -> bytes:
-    return b"".join(struct.pack(">II", *fraction) for fraction in fractions)
-
-
-def located(
-    latitude: tuple[tuple[int, int], ...] = ((43, 1), (28, 1), (281, 100)),
-    longitude: tuple[tuple[int, int], ...] = ((11, 1), (53, 1), (645, 100)),
-    references: tuple[bytes | None, bytes | None] = (b"N\0", b"E\0"),
-) -> bytes:
-    """A JPEG with a hand-written GPS block."""
-    gps = [(2, 5, len(latitude), rationals(*latitude)), (4, 5, len(longitude), rationals(*longitude))]
-    gps += [(tag, 2, len(ref), ref) for tag, ref in zip((1, 3), references, strict=True) if ref is not None]
-    return encode(photo(), "JPEG", exif=exif_block([], sorted(gps)))
 
 
 # What is decoded, and to what.
@@ -255,6 +185,8 @@ def test_the_content_decides_and_icc_profiles_do_not() -> None:
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1 1\n", "PostScript"),
         (b"8BPS\x00\x01" + bytes(20), "Photoshop"),
         (b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00", "HEIC"),
+        (b"\x00\x00\x00\x18ftypavif\x00\x00\x00\x00", "AVIF"),
+        (b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00", "a film"),
         (b"\x00\x00\x00\x0cjP  \r\n\x87\n", "JPEG 2000"),
         (b"P6 1 1 255\nabc", "not a picture in an accepted format (JPEG, PNG"),
         (b"\xff\xd8\xff\xe0", "JPEG whose header"),
@@ -293,7 +225,7 @@ def test_a_half_jpeg_is_unreadable_even_where_a_package_has_allowed_it(
 def test_enormous_pictures_are_refused_from_their_header() -> None:
     started = time.perf_counter()
     assert "40000 x 4000 pixels" in reason_of(png(40_000, 4_000, 8, 2, b""))
-    assert "exceeds limit" in reason_of(png(100_000, 100_000, 8, 2, b""))
+    assert "100000 x 100000 pixels" in reason_of(png(100_000, 100_000, 8, 2, b""))
     assert "13000 x 13000 pixels" in reason_of(enormous_webp())
     assert time.perf_counter() - started < 0.5
 
@@ -311,7 +243,8 @@ def enormous_webp() -> bytes:
 def test_the_caller_sets_the_limits() -> None:
     data = encode(photo(61, 47), "JPEG")
     assert pixels_of(data, max_pixels=61 * 47, max_side=61).shape == (47, 61, 3)
-    assert "61 x 47 pixels" in reason_of(data, max_pixels=61 * 47 - 1)
+    assert "61 x 47 pixels" in reason_of(encode(photo(61, 47), "PNG"), max_pixels=61 * 47 - 1)
+    assert "61 x 47 pixels" in reason_of(data, max_pixels=61 * 47 // 4 - 1)
     assert "61 x 47 pixels" in reason_of(data, max_side=60)
 
 
@@ -334,8 +267,6 @@ def test_reasons_are_one_bounded_line_without_memory_addresses() -> None:
 def test_a_mistake_of_the_caller_is_not_taken_for_a_bad_picture() -> None:
     with pytest.raises(TypeError):
         decode("a path")  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
-        exif_gps("a path")  # type: ignore[arg-type]
 
 
 def test_odd_files_raise_no_warning_in_any_thread() -> None:
@@ -436,56 +367,6 @@ def test_resizing_stays_within_two_levels_of_pillow(height: int, width: int) -> 
     assert result.flags.c_contiguous
     assert result.shape == (height, width, 3)
     assert np.abs(result.astype(int) - np.asarray(expected)).max() <= 2
-
-
-# Positions in EXIF.
-
-
-def test_a_position_is_read_from_degrees_minutes_and_seconds() -> None:
-    position = exif_gps(located())
-    assert position == pytest.approx((43 + 28 / 60 + 2.81 / 3600, 11 + 53 / 60 + 6.45 / 3600), abs=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("references", "signs"),
-    [((b"S\0", b"W\0"), (-1, -1)), ((b"n\0", b"w\0"), (1, -1)), ((b"S", b"E "), (-1, 1))],
-)
-def test_the_letters_give_the_hemisphere(references: tuple[bytes, bytes], signs: tuple[int, int]) -> None:
-    position = exif_gps(located(references=references))
-    assert position is not None
-    assert (np.sign(position[0]), np.sign(position[1])) == signs
-
-
-def test_decimal_degrees_and_decimal_minutes_are_positions_too() -> None:
-    position = exif_gps(located(((435, 10), (0, 1), (0, 1)), ((11, 1), (5325, 100), (0, 1))))
-    assert position == pytest.approx((43.5, 11.8875))
-
-
-DEGREES = ((43, 1), (28, 1), (281, 100))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"",
-        b"<html>",
-        encode(photo(), "JPEG"),
-        located(references=(None, b"E\0")),
-        located(references=(b"N\0", None)),
-        located(references=(b"E\0", b"N\0")),
-        located(references=(b"NE", b"E\0")),
-        located(latitude=((43, 0), (28, 1), (0, 1))),
-        located(latitude=((43, 1), (28, 1), (0, 0))),
-        located(latitude=((43, 1), (61, 1), (0, 1))),
-        located(latitude=((90, 1), (0, 1), (1, 1))),
-        located(longitude=((180, 1), (1, 1), (0, 1))),
-        located(latitude=DEGREES[:2]),
-        located(latitude=DEGREES[:1]),
-        located(latitude=(*DEGREES, (1, 1))),
-    ],
-)
-def test_a_position_that_cannot_be_trusted_is_none(data: bytes) -> None:
-    assert exif_gps(data) is None
 
 
 # Decoding ahead.
@@ -597,13 +478,6 @@ def _decoding_threads() -> list[str]:
 
 
 # Real files.
-
-
-@pytest.mark.realdata
-def test_nine_camera_photos_lie_in_arezzo(real_data: Path) -> None:
-    positions = [exif_gps(path.read_bytes()) for path in sorted((real_data / "exif").glob("*.jpg"))]
-    assert len(positions) == 9
-    assert np.abs(np.array(positions) - (43.467, 11.885)).max() < 0.01
 
 
 @pytest.mark.realdata

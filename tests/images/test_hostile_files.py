@@ -20,8 +20,9 @@ import PIL.Image
 import pytest
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.images import Failure, ImageStore, exif_gps
+from pinpoint_harness.images import Failure, ImageStore
 from pinpoint_harness.images.decode import FORMATS, decode
+from pinpoint_harness.images.positions import Position, position_of
 
 IMAGE_CASES = 1600
 CONTAINER_CASES = 400
@@ -46,7 +47,7 @@ def test_a_damaged_picture_is_decoded_or_has_a_reason(first: int, capfd: pytest.
         name, data = damaged_image(number)
         started = time.perf_counter()
         result = decode(data, max_pixels=MAX_PIXELS)
-        position = exif_gps(data)
+        position = position_of(data)
         assert time.perf_counter() - started < SLOWEST_CASE_S, (number, name)
         if isinstance(result, Failure):
             assert result.kind == "unreadable", (number, name)
@@ -58,7 +59,11 @@ def test_a_damaged_picture_is_decoded_or_has_a_reason(first: int, capfd: pytest.
             assert 0 < result.shape[0] * result.shape[1] <= MAX_PIXELS, (number, name)
             assert result.flags.c_contiguous, (number, name)
             assert result.flags.writeable, (number, name)
-        assert position is None or (abs(position[0]) <= 90 and abs(position[1]) <= 180), (number, name)
+        if isinstance(position, Position):
+            assert abs(position.latitude) <= 90, (number, name)
+            assert abs(position.longitude) <= 180, (number, name)
+        else:
+            assert position.reason, (number, name)
     printed = capfd.readouterr()
     assert printed.out + printed.err == ""
 
@@ -226,6 +231,7 @@ def sound_images() -> dict[str, bytes]:
         "webp": _encode(picture, "WEBP", exif=exif.tobytes()),
         "webp lossless": _encode(transparent, "WEBP", lossless=True),
         "webp animated": _encode(picture, "WEBP", save_all=True, append_images=[picture.rotate(90)]),
+        "avif": _encode(picture, "AVIF", exif=exif.tobytes()),
         "tiff": _encode(picture, "TIFF"),
         "tiff alpha": _encode(transparent, "TIFF"),
         "tiff 16 bit": _encode(wide, "TIFF"),

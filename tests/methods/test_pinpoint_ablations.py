@@ -28,18 +28,18 @@ from pinpoint_harness.running import build_params
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Queries
-from pinpoint_methods import METHODS as REGISTERED
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch
 from pinpoint_methods.common.decoding import TemperatureScaling
-from pinpoint_methods.pinpoint import method as module
 from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, QueryBatch, read_queries, training_sets
-from pinpoint_methods.pinpoint.config import CONFIGS, METHODS, SOURCES, PinpointConfig, class_name, config_of
+from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
 from pinpoint_methods.pinpoint.gallery import SourceGallery
+from pinpoint_methods.pinpoint.method import Pinpoint, PinpointTop1
 from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, label_candidates
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
+from pinpoint_methods.pinpoint.variants import RERANKED, TOP1, Variants
 
-NAMES = sorted(METHODS)
+NAMES = sorted(RERANKED)
 RUN = [
     "pinpoint",
     "pinpoint-plus",
@@ -55,23 +55,19 @@ TO_CANDIDATES = {"splits", "embedder", "gallery", "support", "candidates"}
 # What the table of methods declares.
 
 
-def params_of(method: str = "pinpoint", **given: Any) -> Any:
-    return build_params(load_registry().method(method), given)
-
-
 def config_for(method: str, **given: Any) -> PinpointConfig:
-    return config_of(params_of(method, **given), METHODS[method][1])
+    params = build_params(load_registry().method(method), given)
+    return PinpointConfig(**{item.name: getattr(params, item.name) for item in fields(PinpointConfig)})
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_method_is_registered_under_its_name_and_loads(name: str) -> None:
-    target, info = REGISTERED[name]
-    words, changes = METHODS[name]
-    assert target == f"pinpoint_methods.pinpoint.method:{class_name(name)}"
-    assert words in info.title
-    loaded = load_registry().method(name).load()
-    assert issubclass(loaded, module.PinpointReranked)
-    assert (loaded.name, loaded.changes, loaded.__doc__) == (name, changes, words)
+@pytest.mark.parametrize(("variants", "kind"), [(RERANKED, Pinpoint), (TOP1, PinpointTop1)])
+def test_a_variant_is_one_class_under_its_preset(variants: Variants, kind: type[Any]) -> None:
+    registry = load_registry()
+    for name, (words, preset) in variants.items():
+        entry = registry.method(name)
+        assert entry.load() is kind
+        assert words in entry.info.title
+        assert entry.preset == preset
 
 
 def test_every_method_has_a_line_of_its_own_in_the_list() -> None:
@@ -84,7 +80,7 @@ def test_every_method_has_a_line_of_its_own_in_the_list() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_differs_from_pinpoint_s_in_what_is_declared(name: str) -> None:
-    declared = METHODS[name][1]
+    declared = RERANKED[name][1]
     for config in ("full", "mini"):
         plain, changed = config_for("pinpoint", config=config), config_for(name, config=config)
         differing = {
@@ -97,12 +93,12 @@ def test_a_configuration_differs_from_pinpoint_s_in_what_is_declared(name: str) 
             assert differing == dict(declared), "a change that changes nothing"
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if METHODS[name][1]])
+@pytest.mark.parametrize("name", [name for name in NAMES if RERANKED[name][1]])
 def test_what_a_user_sets_wins_over_the_method_s_change(name: str) -> None:
     plain = config_for("pinpoint")
-    back = {change: getattr(plain, change) for change in METHODS[name][1]}
+    back = {change: getattr(plain, change) for change in RERANKED[name][1]}
     assert config_for(name, **back) == plain
-    for change in METHODS[name][1]:
+    for change in RERANKED[name][1]:
         together = next((names for names in TOGETHER if change in names), (change,))
         one = {name: getattr(plain, name) for name in together}
         assert getattr(config_for(name, **one), change) == back[change]
@@ -198,7 +194,7 @@ class Found:
         done = world.train(stage="candidates", **changes)
         store_lookup = world.context().stores
         assert store_lookup is not None
-        self.config = config_of(world.request(**changes).params)
+        self.config = world.request(**changes).params
         self.source, self.folder = source, done["candidates"].folder
         self.store: FeatureStore = store_lookup.gallery(f"toy/{source}", "colours")
         self.labels = np.load(done["splits"].folder / f"{source}.npy")
@@ -327,7 +323,7 @@ class Supported:
     """The support of every query's candidates, of both galleries, beside what the mask took."""
 
     def __init__(self, world: World, found: Found, name: str) -> None:
-        config = config_of(world.request(galleries="both").params)
+        config = world.request(galleries="both").params
         support = world.train(stage="support")["support"].folder
         self.retriever = open_retriever(config, found.source, found.galleries, support)
         asked = found.asked(name)
@@ -391,7 +387,8 @@ def trained(pinpoint_world: World) -> World:
 
 def galleries_by(world: World, method: str) -> dict[str, pd.DataFrame]:
     folder = world.train(method)["gallery"].folder
-    return {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    tables = {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    return {f"toy/{source}": table.set_index("id", drop=False) for source, table in tables.items()}
 
 
 def listed(answers: pd.DataFrame) -> list[tuple[Any, Sequence[Mapping[str, Any]]]]:
@@ -405,14 +402,14 @@ def test_answers_are_coordinates_of_the_galleries_a_method_may_use(trained: Worl
     for name, candidates in listed(answers):
         assert 0 < len(candidates) <= 64
         for one in candidates:
-            row = galleries[one["source"]].iloc[one["row"]]
+            row = galleries[one["source"]].loc[one["photo_id"]]
             assert (one["latitude"], one["longitude"]) == (row["latitude"], row["longitude"])
             used[name[:2]].add(one["source"])
         places = [(one["latitude"], one["longitude"]) for one in candidates]
         assert len(set(places)) == len(places)
-    own = {"qp": {"photos"}, "qs": {"streetview"}}
-    both = {query: set(SOURCES) for query in own}
-    only = {query: {"photos"} for query in own}
+    own = {"qp": {"toy/photos"}, "qs": {"toy/streetview"}}
+    both = {query: {f"toy/{source}" for source in SOURCES} for query in own}
+    only = {query: {"toy/photos"} for query in own}
     assert used == (both if "plus" in method else only if "only" in method else own)
     first = pd.DataFrame([candidates[0] for candidates in answers["candidates"]])
     for name in ("latitude", "longitude"):
@@ -435,8 +432,8 @@ def test_the_confidence_is_the_share_of_the_radii_to_expect(trained: World, meth
 def test_decoding_changes_the_order_and_not_the_probabilities(trained: World) -> None:
     plain, expected = (trained.answers(name, candidates=100) for name in ("pinpoint", "pinpoint-expected"))
     for a, b in zip(plain["candidates"], expected["candidates"], strict=True):
-        assert {(one["row"], one["probability"]) for one in a} == {
-            (one["row"], one["probability"]) for one in b
+        assert {(one["photo_id"], one["probability"]) for one in a} == {
+            (one["photo_id"], one["probability"]) for one in b
         }
     assert (expected["confidence"] >= plain["confidence"]).all()
 
@@ -457,7 +454,7 @@ def test_the_author_filter_hides_the_photographer_s_rows(trained: World, method:
     def by_their_own(filtered: bool) -> int:
         answers = trained.answers(method, author_filter=filtered, candidates=100)
         return sum(
-            galleries[one["source"]]["author"].iloc[one["row"]] == author
+            galleries[one["source"]]["author"].loc[one["photo_id"]] == author
             for candidates, author in zip(answers["candidates"], answers["author"], strict=True)
             for one in candidates
         )
@@ -472,13 +469,9 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(trained: World, method: 
         trained.answers(method, "toy/photos", limit=COPIES, candidates=100),
         galleries_by(trained, method),
     )
-    found = [
-        galleries[one["source"]]["id"].iloc[one["row"]] == name
-        for name, candidates in listed(answers)
-        for one in candidates
-    ]
-    assert np.isin(answers["id"], galleries["photos"]["id"]).any()
-    assert np.isin(answers["id"], galleries["streetview"]["id"]).any()
+    found = [one["photo_id"] == name for name, candidates in listed(answers) for one in candidates]
+    assert np.isin(answers["id"], galleries["toy/photos"]["id"]).any()
+    assert np.isin(answers["id"], galleries["toy/streetview"]["id"]).any()
     assert not any(found)
 
 
@@ -631,16 +624,13 @@ def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(
 
 
 def test_both_galleries_of_one_source_are_refused_before_anything_is_trained() -> None:
-    entry = load_registry([]).method("pinpoint-photos-only")
-    params = build_params(entry, {"galleries": "both"})
     with pytest.raises(UsageError, match="two sources"):
-        config_of(params, entry.load().changes)
+        config_for("pinpoint-photos-only", galleries="both")
 
 
 def test_all_candidates_of_the_largest_list_are_reported_unless_fewer_are_asked_for() -> None:
     registry = load_registry([])
-    for name in METHODS:
-        entry = registry.method(name)
-        slots = sum(config_of(build_params(entry, {}), METHODS[name][1]).quota(c) for c in CHANNELS)
-        galleries = 2 if METHODS[name][1].get("galleries") == "both" else 1
-        assert build_params(entry, {}).candidates >= slots * galleries
+    for name in NAMES:
+        params = build_params(registry.method(name), {})
+        slots = sum(params.quota(channel) for channel in CHANNELS)
+        assert params.candidates >= slots * (2 if params.galleries == "both" else 1)

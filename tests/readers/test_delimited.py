@@ -238,11 +238,11 @@ def test_whole_floats_in_parquet_become_integers_while_they_are_exact(tmp_path: 
     assert table["single"][2:] == ["0.5", "inf", ""]
 
 
-def test_nested_columns_of_parquet_are_left_out_with_a_note(tmp_path: Path) -> None:
-    path = parquet(tmp_path / "t", id=["a"], embedding=[[1.0, 2.0]])
+def test_pictures_and_features_in_parquet_are_left_out_with_a_note(tmp_path: Path) -> None:
+    path = parquet(tmp_path / "t", id=["a"], embedding=[[0.123] * 100], image=[{"bytes": b"x", "path": "p"}])
     table = read_table(path)
-    assert cells(table) == {"id": ["a"]}
-    assert table.notes == ("columns that hold lists are left out: embedding",)
+    assert cells(table) == {"id": ["a"], "image.path": ["p"]}
+    assert table.notes == ("columns that hold long lists or pictures are left out: embedding, image.bytes",)
 
 
 def test_a_damaged_parquet_file_is_a_data_error(write: Write) -> None:

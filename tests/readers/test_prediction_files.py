@@ -275,6 +275,7 @@ def test_json_with_bare_pairs(tmp_path: Path) -> None:
         "d": [1.5, None],
         "e": ["1.5", "2.5"],
         "f": [True, 1],
+        "g": [3, 4],
     }
     answers = read_answers(as_json(tmp_path, value))
     bad = "invalid coordinate"
@@ -285,6 +286,7 @@ def test_json_with_bare_pairs(tmp_path: Path) -> None:
         "d": bad,
         "e": "ok",
         "f": bad,
+        "g": "ok",
     }
 
 
@@ -306,9 +308,9 @@ def test_json_records(tmp_path: Path) -> None:
         ('{"a": [1, 2], "a": [1, 2]}', "same key more than once\n.*found: a"),
         ('{"a": {"greedy": [1, 2], "greedy": [3, 4]}}', "same key more than once"),
         ('{"a": [1, 2]', "not valid JSON"),
-        ('[{"id": "a", "latitude": 1, "longitude": 2}]', "no JSON file of answers\n.*list"),
+        ('[["a", 1, 2]]', "no JSON file of answers\n.*list"),
         ('{"a": [1, 2], "b": {"latitude": 1, "longitude": 2}}', "dict, list"),
-        ('{"a": "Paris"}', "values of type str"),
+        ('{"a": "Paris"}', "not understood[\\s\\S]*method place-names"),
         ('{"a": {"city": "Paris"}}', "no columns of answers"),
         ("{}", "holds no answers"),
         ("[" * 100_000, "not valid JSON"),
@@ -357,7 +359,7 @@ def test_every_spelling_of_null_is_no_prediction(tmp_path: Path, null: str) -> N
 
 
 @pytest.mark.parametrize(
-    "pair", ["1.5,", ",2.5", "north,east", "90.5,0", "0,-180.5", "inf,0", "1_0,5", "12.5°,3"]
+    "pair", ["1.5,", ",2.5", "north,east", "90.5,170", "0,-180.5", "inf,0", "1_0,5", "12.5x,3"]
 )
 def test_what_is_no_place_is_an_invalid_coordinate(tmp_path: Path, pair: str) -> None:
     answers = read_answers(written(tmp_path, f"id,lat,lon\na,1.5,2.5\nb,{pair}\n"))
@@ -366,15 +368,27 @@ def test_what_is_no_place_is_an_invalid_coordinate(tmp_path: Path, pair: str) ->
     assert "1 of 2 answers are no place on Earth: invalid coordinate" in answers.notes
 
 
-def test_longitudes_from_0_to_360_are_not_wrapped_but_pointed_out(tmp_path: Path) -> None:
-    answers = read_answers(written(tmp_path, "id,lat,lon\na,40,285.5\nb,40,359\nc,40,361\nd,40,20\n"))
-    assert answers.status == ["invalid coordinate"] * 3 + ["ok"]
-    assert any(note.startswith("2 of 4 have longitudes that look like 0 to 360") for note in answers.notes)
+def test_longitudes_from_0_to_360_are_turned_where_none_is_negative(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,lat,lon\na,40,285.5\nb,40,359\nc,40,20\n")
+    answers = read_answers(path)
+    assert answers.coordinates[:, 1].tolist() == [-74.5, -1.0, 20.0]
+    assert answers.notes[-1] == "2 of 3 longitudes count from 0 to 360: 360 subtracted"
 
 
-def test_exchanged_axes_are_pointed_out(tmp_path: Path) -> None:
-    answers = read_answers(written(tmp_path, "id,lat,lon\na,-122.5,37.5\nb,2.25,48.5\n"))
-    assert any(note.startswith("1 of 2 look as if latitude and longitude") for note in answers.notes)
+def test_longitudes_that_mix_both_ranges_are_refused(tmp_path: Path) -> None:
+    rows = "".join(f"{row},40,{285 + row}\n" for row in range(3)) + "d,40,-20\n" * 1
+    with pytest.raises(UsageError, match=r"from 0 to 360, but others are negative"):
+        read_answers(written(tmp_path, f"id,lat,lon\n{rows}"))
+
+
+def test_exchanged_axes_are_refused_and_the_fix_works(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,lat,lon\na,-122.5,37.5\nb,2.25,48.5\n")
+    with pytest.raises(UsageError, match=r"--set latitude_column=lon --set longitude_column=lat"):
+        read_answers(path)
+    assert found(read_answers(path, columns={"latitude": "lon", "longitude": "lat"})) == {
+        "a": (37.5, -122.5),
+        "b": (48.5, 2.25),
+    }
 
 
 def radians(count: int) -> str:
@@ -384,7 +398,9 @@ def radians(count: int) -> str:
 
 def test_twenty_answers_that_look_like_radians_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, radians(20))
-    with pytest.raises(UsageError, match=r"look like radians[\s\S]*units=radians, or units=degrees"):
+    with pytest.raises(
+        UsageError, match=r"look like radians[\s\S]*--set units=radians, or --set units=degrees"
+    ):
         read_answers(path)
     assert read_answers(path, units="degrees").coordinates[19, 0] == math.radians(19)
     converted = read_answers(path, units="radians")
@@ -392,14 +408,17 @@ def test_twenty_answers_that_look_like_radians_are_refused(tmp_path: Path) -> No
     assert converted.notes[0].endswith("in radians")
 
 
-def test_nineteen_are_too_few_to_tell_and_one_far_answer_is_enough(tmp_path: Path) -> None:
+def test_nineteen_are_too_few_to_tell_and_some_sentinels_are_too_few_to_hide(tmp_path: Path) -> None:
     assert len(read_answers(written(tmp_path, radians(19)))) == 19
-    assert len(read_answers(written(tmp_path, radians(20) + "far,1.6,0\n"))) == 21
+    with pytest.raises(UsageError, match="look like radians"):
+        read_answers(written(tmp_path, radians(40) + "far,90,180\nfarther,-90,-180\n"))
+    far = "".join(f"far{row},9{row},0\n".replace("9", "8") for row in range(5))
+    assert len(read_answers(written(tmp_path, radians(40) + far))) == 45
 
 
-def test_degrees_read_as_radians_are_invalid_not_wrapped(tmp_path: Path) -> None:
-    answers = read_answers(written(tmp_path, "id,lat,lon\na,48.5,2.25\n"), units="radians")
-    assert answers.status == ["invalid coordinate"]
+def test_degrees_read_as_radians_are_refused_and_not_wrapped(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="1 of 1 rows hold no place on Earth"):
+        read_answers(written(tmp_path, "id,lat,lon\na,48.5,2.25\n"), units="radians")
 
 
 def test_unknown_units_are_refused(tmp_path: Path) -> None:

@@ -126,14 +126,15 @@ def test_a_file_without_header_asks_for_the_numbers(tmp_path: Path) -> None:
     error = refused("a.jpg,1,2\n", tmp_path)
     assert "no column for: id, latitude, longitude" in error.problem
     assert error.found == "3 columns without a header; the first row is a.jpg, 1, 2"
-    assert error.fix == "choose the columns: id=NUMBER latitude=NUMBER longitude=NUMBER, counted from 0"
+    options = "--column id=NUMBER --column latitude=NUMBER --column longitude=NUMBER"
+    assert error.fix == f"choose the columns: {options}, counted from 0"
 
 
 def test_a_lacking_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     error = refused("id,lat,y\na,1,2\n", tmp_path)
     assert error.problem.endswith("has no column for: longitude")
     assert error.found == "the columns id, lat, y"
-    assert error.fix == "choose the columns: longitude=NAME"
+    assert error.fix == "choose the columns: --column longitude=NAME"
 
 
 def test_an_unknown_column_or_role_is_an_error(tmp_path: Path) -> None:
@@ -273,9 +274,10 @@ def test_only_the_first_offending_rows_are_listed(tmp_path: Path) -> None:
     assert str(error.found).endswith("and 2,002 more")
 
 
-def test_a_decimal_comma_is_explained(tmp_path: Path) -> None:
-    error = refused("id;lat;lon\na;48,85;2,35\n", tmp_path)
-    assert error.fix == "write decimals with a point"
+def test_a_decimal_comma_is_read_and_noted(tmp_path: Path) -> None:
+    truth = read("id;lat;lon\na;48,85;-2,35\n", tmp_path)
+    assert first(truth.frame, "latitude", "longitude") == [48.85, -2.35]
+    assert truth.notes == ("coordinates are read with decimal commas",)
 
 
 def test_blanks_around_a_number_do_not_matter(tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_exchanged_axes_are_recognised_and_never_scored(tmp_path: Path) -> None:
     error = refused(swapped, tmp_path, FLICKR)
     assert "1 of 3 latitudes lie beyond 90 degrees" in error.problem
     assert "2018-2020" in error.problem
-    assert "latitude=LON longitude=LAT" in str(error.fix)
+    assert "--column latitude=LON --column longitude=LAT" in str(error.fix)
     # Said explicitly, it is read the other way round.
     frame = read(swapped, tmp_path, FLICKR, latitude="LON", longitude="LAT").frame
     assert frame["longitude"].tolist() == [2.35, 151.21, -74.0]
@@ -408,7 +410,8 @@ def test_an_unexpected_count_is_a_warning_with_its_known_cause(
     assert truth.notes == ("2 rows where toy has 3: one has vanished",)
     assert caplog.messages == [f"toy.csv: {truth.notes[0]}"]
     assert read(PLAIN + "c,1,2\n", tmp_path, spec).notes == ()
-    assert "published results" in read(PLAIN + "c,1,2\nd,1,2\n", tmp_path, spec).notes[0]
+    assert "published results" in read("id,lat,lon\nd,1,2\n", tmp_path, spec).notes[0]
+    assert "4 rows, more than the 3" in str(refused(PLAIN + "c,1,2\nd,1,2\n", tmp_path, spec).found)
 
 
 def test_a_table_without_rows_is_an_error(tmp_path: Path) -> None:
@@ -431,3 +434,87 @@ def test_a_dataset_is_a_class_with_a_declaration(tmp_path: Path) -> None:
     assert dataset.info is INFO
     pd.testing.assert_frame_equal(dataset.truth(), dataset.read().frame)
     assert truth_hash(dataset.truth()) == truth_hash(dataset.truth().iloc[::-1])
+
+
+# What stands or falls together
+
+
+def test_a_declared_cluster_column_is_what_intervals_are_by(tmp_path: Path) -> None:
+    from tests.test_readers import run_of
+
+    from pinpoint_harness.evaluation import score_run
+
+    info = replace(INFO, cluster_column="sequence")
+    rows = "".join(f"{row}.jpg,{row},1,ann,s{row // 2}\n" for row in range(1, 9))
+    for header, words in (("sequence", "5 clusters by sequence"), ("other", "1 clusters by author")):
+        path = tmp_path / f"{header}.csv"
+        path.write_text(f"id,lat,lon,author,{header}\n{rows}")
+        run = run_of(replace(VERBATIM, info=info), path, tmp_path / "runs")
+        assert score_run(run, "wgs84-lt").clusters.startswith(words)
+        assert set(run.predictions()["author"]) == {"ann"}
+
+
+def test_every_spelling_of_unknown_is_no_photographer(tmp_path: Path) -> None:
+    words = ["None", "null", "N/A", "unknown", "-", "NaN", "#N/A", " Unknown ", "\\N"]
+    rows = "".join(f"{row},1,2,{word}\n" for row, word in enumerate(["x", *words]))
+    assert (
+        read(f"id,lat,lon,author\n{rows}", tmp_path).frame["author"].isna().tolist() == [False] + [True] * 9
+    )
+
+
+def test_one_author_of_most_rows_is_noted(tmp_path: Path) -> None:
+    def notes(first: int) -> tuple[str, ...]:
+        rows = "".join(f"{row},1,{row},{'me' if row < first else row}\n" for row in range(40))
+        return read(f"id,lat,lon,author\n{rows}", tmp_path).notes
+
+    assert notes(10) == ()
+    assert notes(11)[0].startswith("one author, 'me', holds 11 of 40 rows")
+
+
+def test_rows_at_null_island_are_named(tmp_path: Path) -> None:
+    truth = read("id,lat,lon\na,48.85,2.35\nb,0.0,0\nc,-0.0,0e0\n", tmp_path)
+    assert "2 of 3 rows lie at exactly (0, 0)" in truth.notes[0]
+    assert truth.notes[0].endswith("line 3: 'b', line 4: 'c'")
+
+
+@pytest.mark.parametrize("sentinels", [0, 2])
+def test_a_truth_in_radians_is_refused(sentinels: int, tmp_path: Path) -> None:
+    rows = "".join(f"{row},{row / 40 - 0.7},{row / 20 - 1}\n" for row in range(60))
+    rows += "".join(f"far{row},90,180\n" for row in range(sentinels))
+    assert "look like radians" in refused(f"id,lat,lon\n{rows}", tmp_path).args[0]
+
+
+def test_places_near_null_island_and_many_at_it_are_no_radians(tmp_path: Path) -> None:
+    rows = "".join(f"{row},0,0\n" for row in range(50)) + "".join(
+        f"x{row},4{row % 9},2\n" for row in range(10)
+    )
+    assert len(read(f"id,lat,lon\n{rows}", tmp_path).frame) == 60
+
+
+@pytest.mark.parametrize(
+    ("cells", "place"),
+    [
+        ("\u221233,9\t151,2", (-33.9, 151.2)),
+        ("48.8°\t2.35°", (48.8, 2.35)),
+        ("33.9S\t151.2 E", (-33.9, 151.2)),
+        ("48°51'24\"N\t2°21'7.2\"W", (48 + 51 / 60 + 24 / 3600, -(2 + 21 / 60 + 7.2 / 3600))),
+    ],
+)
+def test_every_clear_notation_is_read(cells: str, place: tuple[float, float], tmp_path: Path) -> None:
+    frame = read(f"id\tlat\tlon\na\t{cells}\nb\t1\t2\n", tmp_path).frame
+    assert first(frame, "latitude", "longitude") == pytest.approx(place)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ("48.853.412,2.350", "dots or commas between thousands"),
+        ("488534120,23522190", "1e-7 degree"),
+        ("33.9~,151.2", "not known, with '~'"),
+        ("-33.9S,151.2", "not known"),
+    ],
+)
+def test_a_notation_that_is_not_clear_is_refused_with_what_it_looks_like(
+    pair: str, words: str, tmp_path: Path
+) -> None:
+    assert words in str(refused(f"id,lat,lon\na,{pair}\n", tmp_path))

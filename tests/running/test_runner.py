@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ import pytest
 
 from pinpoint_harness.artifacts import Subset
 from pinpoint_harness.batching import Tile, padded, tiles
-from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
+from pinpoint_harness.errors import ArtifactError, PluginError
 from pinpoint_harness.params import param
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import Entry, Origin
@@ -257,29 +256,6 @@ def test_shards_of_other_photos_are_refused(tmp_path: Path, monkeypatch: pytest.
     (folder / "shards" / "000001.parquet").write_bytes((donor.folder / "predictions.parquet").read_bytes())
     with pytest.raises(ArtifactError, match="not those of the 10 photos"):
         run(request(tmp_path / "a"))
-
-
-@pytest.mark.parametrize(
-    ("subset", "expected"),
-    [
-        (Subset(limit=3), ["p0", "p1", "p2"]),
-        (Subset(ids=["p7.jpg", "p2"]), ["p2", "p7"]),
-        (Subset(limit=1, ids=["p7", "p2"]), ["p2"]),
-        (Subset(limit=99), [f"p{n}" for n in range(10)]),
-    ],
-)
-def test_a_subset_keeps_the_order_of_the_truth(subset: Subset, expected: Sequence[str]) -> None:
-    assert subset.of(Places(DataLocation()).truth())["id"].tolist() == expected
-
-
-def test_a_listed_id_that_is_not_in_the_dataset_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"1 of 2 listed ids[\s\S]*'p99'"):
-        Subset(ids=["p1", "p99"]).of(Places(DataLocation()).truth())
-
-
-def test_an_empty_list_is_an_error() -> None:
-    with pytest.raises(UsageError, match="no photo is left"):
-        Subset(ids=[]).of(Places(DataLocation()).truth())
 
 
 def test_a_partial_run_says_so(tmp_path: Path) -> None:

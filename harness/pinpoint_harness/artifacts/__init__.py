@@ -17,13 +17,14 @@ from .artifact import (
     spec_key,
     write_atomic,
 )
-from .selection import Subset, id_list_sha256, truth_spec
+from .selection import Selection, Subset, id_list_sha256
 from .session_log import Session
 
 __all__ = [
     "KEY_LENGTH",
     "Artifact",
     "Content",
+    "Selection",
     "Session",
     "Subset",
     "UnfinishedError",
@@ -36,6 +37,5 @@ __all__ = [
     "read_json",
     "safe_name",
     "spec_key",
-    "truth_spec",
     "write_atomic",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,56 +14,79 @@ from ..photo_ids import match, truth_hash
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
 class Subset:
-    """The part of a dataset to run: its first rows, the photos of a list, or (neither) all of it."""
+    """Which photos of a dataset to run: its first rows, those of a list, or (neither) all of them."""
 
     limit: int | None = None
     ids: Sequence[str] | None = None
 
-    def of(self, truth: pd.DataFrame) -> pd.DataFrame:
-        """The chosen rows, in the order of the truth."""
-        rows = np.arange(len(truth))
-        if self.ids is not None:
-            import pandas as pd
 
-            named = pd.Series(list(self.ids), dtype=str)
-            rows = match(named, truth["image"])
-            rows = np.where(rows < 0, match(named, truth["id"]), rows)
-            if (rows < 0).any():
-                unknown = named[rows < 0]
-                raise DataError(
-                    f"{len(unknown)} of {len(named)} listed ids are not in the dataset",
-                    found=f"the first is '{unknown.iloc[0]}'",
-                    fix=f"give one id a line, spelled like '{truth['image'].iloc[0]}'",
-                )
-            rows = np.sort(rows)
-        chosen = truth.iloc[rows[: self.limit]].reset_index(drop=True)
-        if chosen.empty:
+@dataclass(frozen=True, eq=False)
+class Selection:
+    """The photos of one dataset that are run: rows of its whole truth, and how they were chosen."""
+
+    full: pd.DataFrame
+    """The whole truth, by which editions of a dataset are told apart."""
+    truth: pd.DataFrame
+    """The chosen rows."""
+    subset: Subset
+
+    @classmethod
+    def of(cls, full: pd.DataFrame, subset: Subset | None = None) -> Selection:
+        """The rows of `full` that `subset` names, in the order of `full`; all without a subset.
+
+        DataError for a listed id that is not in the dataset, UsageError if no row is left.
+        """
+        subset = subset or Subset()
+        rows = np.arange(len(full)) if subset.ids is None else _listed_rows(full, subset.ids)
+        truth = full.iloc[rows[: subset.limit]].reset_index(drop=True)
+        if truth.empty:
             raise UsageError(
                 "no photo is left to run", fix="give --limit 1 or more, or a list with ids in it"
             )
-        return chosen
+        return cls(full, truth, subset)
 
-    def record(self, chosen: pd.DataFrame) -> dict[str, Any] | None:
-        """How the choice stands in the record; None where everything is run."""
-        if self.ids is None and self.limit is None:
+    def by_id(self) -> Selection:
+        """The same selection with its rows in the order of their ids."""
+        return replace(self, truth=self.truth.sort_values("id", ignore_index=True))
+
+    def record(self) -> dict[str, Any] | None:
+        """How the rows were chosen, for `run.json` and `store.json`; None where all are run."""
+        if self.subset.ids is None and self.subset.limit is None:
             return None
         # The ids and not only their number: the first photos of another copy may be others.
-        limit = {} if self.limit is None else {"limit": len(chosen)}
-        return {"rows": len(chosen), "ids_sha256": id_list_sha256(chosen["id"]), **limit}
+        limit = {} if self.subset.limit is None else {"limit": len(self.truth)}
+        return {"rows": len(self.truth), "ids_sha256": id_list_sha256(self.truth["id"]), **limit}
+
+    def spec(self) -> dict[str, Any]:
+        """What identifies the photos in the key of an artifact, whatever the order of the rows."""
+        return {
+            "dataset_hash": truth_hash(self.full),
+            "dataset_rows": len(self.full),
+            "authors_sha256": _authors_sha256(self.truth),
+            "subset": self.record(),
+        }
 
 
-def truth_spec(full_truth: pd.DataFrame, truth: pd.DataFrame, subset: Subset) -> dict[str, Any]:
-    """The part of a spec that says which photos are run."""
-    return {
-        "dataset_hash": truth_hash(full_truth),
-        "dataset_rows": len(full_truth),
-        "authors_sha256": _authors_sha256(truth),
-        "subset": subset.record(truth),
-    }
+def _listed_rows(truth: pd.DataFrame, ids: Sequence[str]) -> NDArray[np.int64]:
+    """The rows of the listed photos, ascending; each is named by its `image` or its `id`."""
+    import pandas as pd
+
+    listed = pd.Series(list(ids), dtype=str)
+    rows = match(listed, truth["image"])
+    rows = np.where(rows < 0, match(listed, truth["id"]), rows)
+    if (rows < 0).any():
+        unknown = listed[rows < 0]
+        raise DataError(
+            f"{len(unknown)} of {len(listed)} listed ids are not in the dataset",
+            found=f"the first is '{unknown.iloc[0]}'",
+            fix=f"give one id a line, spelled like '{truth['image'].iloc[0]}'",
+        )
+    return np.sort(rows)
 
 
 def id_list_sha256(ids: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..artifacts import Subset
+from ..artifacts import Selection
 from ..errors import DataError, UsageError
 from ..features import store_parent
 from ..photo_ids import flickr_id, hash_ids, truth_hash
@@ -59,7 +59,7 @@ def audit(request: AuditRequest) -> Audit:
         raise UsageError("an audit needs galleries, each named once", found=", ".join(request.galleries))
     truth = request.dataset.truth()
     store_lookup, backbone = request.store_lookup, request.backbone
-    queries = store_lookup.queries(request.dataset_name, request.dataset, backbone, truth, Subset())
+    queries = store_lookup.queries(request.dataset_name, request.dataset, backbone, Selection.of(truth))
     stores = [
         store_lookup.gallery(name, backbone, request.gallery_location.path) for name in request.galleries
     ]

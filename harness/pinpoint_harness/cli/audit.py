@@ -151,7 +151,9 @@ def audit(
         store_lookup=store_lookup,
         limits=Limits(cosine, hamming, spot_m),
         training=[name.strip() for name in training.split(",") if name.strip()],
-        gallery_location=DataLocation(gallery_data, images=tuple(gallery_images)),
+        gallery_location=DataLocation(
+            gallery_data, images=tuple(gallery_images), follow_links=location.follow_links
+        ),
         every_hash=pixels,
     )
     found = make_audit(request)

@@ -155,6 +155,7 @@ def _print_verification(name: str, found: Verification) -> None:
             if found.placeholders
             else "",
             "left out": _head(found.left_out),
+            "remarks": _head(found.remarks),
             "next": found.advice(name),
         },
         as_json=False,

@@ -13,6 +13,7 @@ import click
 from ..errors import UsageError
 from .options import (
     device_option,
+    follow_links_option,
     home_options,
     json_option,
     print_json,
@@ -49,6 +50,7 @@ _ZOOM = 10
     metavar="FILE.png",
     help="Draw answers and candidates on a map.",
 )
+@follow_links_option
 @device_option
 @weights_option
 @home_options(stores="--stores")
@@ -62,6 +64,7 @@ def locate(
     source: str,
     candidates: int,
     map_file: Path | None,
+    follow_links: bool,
     device: str,
     weights: str | None,
     home: Home,
@@ -81,7 +84,7 @@ def locate(
 
     if map_file:
         _check_map(map_file)
-    with open_photos(photos) as opened:
+    with open_photos(photos, follow_links) as opened:
         locator = Locator(
             registry_of(ctx),
             method,

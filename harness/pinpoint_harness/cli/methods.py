@@ -43,21 +43,25 @@ def list_methods(ctx: click.Context, as_json: bool) -> None:
 
 @methods.command("show")
 @click.argument("name")
+@settings_option
 @json_option
 @click.pass_context
-def show_method(ctx: click.Context, name: str, as_json: bool) -> None:
+def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json: bool) -> None:
     """Show a method's paper, licence, needs and parameters.
+
+    Defaults are those of the method's preset; with --set, those that the settings leave.
 
     \b
     Example:
-      pinpoint methods show constant
+      pinpoint methods show pinpoint-plus --set config=full
     """
-    from ..params import specs
-    from ..running import params_class
+    from ..params import parse_settings
+    from ..running import param_specs
 
     entry = registry_of(ctx).method(name)
-    listed = specs(params_class(entry))
+    listed = param_specs(entry, parse_settings(settings))
     facts = {"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}
+    facts["preset"] = {name: str(value) for name, value in entry.preset.items()}
     if as_json:
         facts["parameters"] = [
             {"name": item.name, "takes": item.allowed, "required": item.required, "help": item.help}
@@ -69,6 +73,7 @@ def show_method(ctx: click.Context, name: str, as_json: bool) -> None:
             for item in listed
         ]
     else:
+        facts["preset"] = ", ".join(f"{name}={value}" for name, value in entry.preset.items())
         facts["parameters"] = [f"{item.describe()}  {item.help}".rstrip() for item in listed]
     print_facts(facts, as_json)
 

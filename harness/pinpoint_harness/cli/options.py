@@ -38,6 +38,11 @@ gallery_data_option = click.option(
     type=click.Path(path_type=Path),
     help="Where the gallery's truth lies, if it is a dataset.",
 )
+follow_links_option = click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Also open pictures that symbolic links outside of their folder lead to.",
+)
 protocol_option = click.option(
     "--protocol", metavar="NAME", help="How to measure [default: the dataset's own]."
 )
@@ -71,8 +76,12 @@ def home_options(**old: str) -> Callable[[Command], Command]:
     return gathered(options, gather)
 
 
-def location_options(images: bool = False) -> Callable[[Command], Command]:
-    """`--data`, `--column` and, where pictures are looked at, `--images`, as one `location`."""
+def location_options(images: bool = False, answers: bool = False) -> Callable[[Command], Command]:
+    """`--data`, `--column` and, for pictures, `--images` and `--follow-links`, as one `location`.
+
+    With `answers`, `--column answer=NAME` names a column of the file of answers.
+    """
+    roles = (*ROLES, "answer") if answers else ROLES
     options = [
         click.option(
             "--data",
@@ -84,7 +93,8 @@ def location_options(images: bool = False) -> Callable[[Command], Command]:
             "columns",
             multiple=True,
             metavar="ROLE=NAME",
-            help=f"Use this column of the truth file as {', '.join(ROLES[:-1])} or {ROLES[-1]}.",
+            help=f"Use this column of the truth file as {', '.join(ROLES[:-1])} or {ROLES[-1]}"
+            + ("; of the file of answers as answer." if answers else "."),
         ),
         click.option(
             "--images",
@@ -92,12 +102,15 @@ def location_options(images: bool = False) -> Callable[[Command], Command]:
             type=click.Path(path_type=Path, exists=True),
             help="Folder or archive of the pictures, if not in the usual places; may be given again.",
         ),
+        follow_links_option,
     ]
 
-    def gather(data: Path | None, columns: Sequence[str], images: Sequence[Path] = ()) -> dict[str, Any]:
-        return {"location": DataLocation(data, parse_columns(columns), tuple(images))}
+    def gather(
+        data: Path | None, columns: Sequence[str], images: Sequence[Path] = (), follow_links: bool = False
+    ) -> dict[str, Any]:
+        return {"location": DataLocation(data, parse_columns(columns, roles), tuple(images), follow_links)}
 
-    return gathered(options if images else options[:-1], gather)
+    return gathered(options if images else options[:-2], gather)
 
 
 def subset_options() -> Callable[[Command], Command]:
@@ -160,14 +173,14 @@ def read_id_list(path: Path) -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def parse_columns(pairs: Iterable[str]) -> dict[str, str]:
+def parse_columns(pairs: Iterable[str], roles: Sequence[str] = ROLES) -> dict[str, str]:
     """`ROLE=NAME` pairs as a dictionary."""
     columns: dict[str, str] = {}
     for pair in pairs:
         role, equals, name = pair.partition("=")
-        if not equals or role not in ROLES or not name:
+        if not equals or role not in roles or not name:
             raise UsageError(
-                f"--column {pair!r} is not of the form ROLE=NAME", fix=f"roles: {', '.join(ROLES)}"
+                f"--column {pair!r} is not of the form ROLE=NAME", fix=f"roles: {', '.join(roles)}"
             )
         columns[role] = name
     return columns

@@ -44,7 +44,7 @@ KINDS = ("cdf", "map", "sheet", "all")
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which queries by chance."
 )
 @location_options(images=True)
-@home_options(stores="--stores")
+@home_options()
 @click.pass_context
 def plot(
     ctx: click.Context,
@@ -72,7 +72,7 @@ def plot(
     found = [read_run(run, home=home) for run in runs]
     check_one_dataset(found)
     registry = registry_of(ctx)
-    photo_lookups = [PhotoLookup(run, registry, home, location) for run in found]
+    photo_lookups = [PhotoLookup(run, registry, location) for run in found]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

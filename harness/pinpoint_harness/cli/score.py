@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("answers")
 @click.option("--dataset", metavar="NAME", help="The dataset a file of answers belongs to.")
-@location_options()
+@location_options(answers=True)
 @settings_option
 @subset_options()
 @name_option
@@ -55,12 +55,14 @@ def score(
     """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
 
     A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
-    passes parameters to the method `stored-predictions`. With --exclude only the photos count that
-    an audit (`pinpoint audit`) leaves.
+    passes parameters to the method `stored-predictions`, and --column answer=NAME says which column
+    holds its answers, latitude and longitude in one cell or sentence. With --exclude only the photos
+    count that an audit (`pinpoint audit`) leaves.
 
     \b
     Examples:
       pinpoint score answers.csv --dataset yfcc4k --name my-model
+      pinpoint score answers.csv --dataset yfcc4k --column answer=response
       pinpoint score my-model@yfcc4k --all-protocols
     """
     from ..api import read_run
@@ -70,9 +72,14 @@ def score(
 
     registry = registry_of(ctx)
     measure = replace(measure, exclude=exclude)
+    columns = dict(location.columns)
+    column = {"answer_column": columns.pop("answer")} if "answer" in columns else {}
+    location = replace(location, columns=columns)
     if dataset is None:
         if Path(answers).is_file():
             raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
+        if column:
+            raise UsageError(f"--column answer= is of a file of answers, and '{answers}' is scored as a run")
         stored = read_run(answers, home=home)
         measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
         return
@@ -81,7 +88,7 @@ def score(
         registry.method("stored-predictions"),
         dataset,
         opened,
-        parameters={"file": answers, **parse_settings(settings)},
+        parameters={"file": answers, **column, **parse_settings(settings)},
         subset=subset,
         label=name or Path(answers).stem,
         home=home,

@@ -19,6 +19,8 @@ from ..errors import DataError, UsageError
 from .metrics import checked_errors, geoscore, metric_names
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..types import Floats
 
 FEW_CLUSTERS = 10
@@ -101,6 +103,20 @@ def cluster(authors: Sequence[str | None] | None, column: str, n: int) -> Cluste
     sizes = np.bincount(codes)
     effective = n**2 / float(np.square(sizes).sum()) if n else 0.0
     return Clusters(codes, column, count=len(sizes), effective=effective, clustered=bool(known))
+
+
+def cluster_rows(frame: pd.DataFrame, column: str) -> Clusters:
+    """Group the rows of a run by what its dataset declares, which is the author unless they say otherwise.
+
+    `column` is that declaration; where the run holds no keys of its own in `cluster`, `author` counts.
+    """
+    return cluster(cluster_values(frame).tolist(), column or "author", len(frame))
+
+
+def cluster_values(frame: pd.DataFrame) -> NDArray[np.object_]:
+    """The key of each row's cluster, `(n,)`, missing where unknown."""
+    declared = "cluster" in frame and frame["cluster"].notna().any()
+    return frame["cluster" if declared else "author"].to_numpy(dtype=object)
 
 
 def estimate_all(

@@ -23,6 +23,7 @@ from .bootstrap import (
     Estimate,
     SortedSample,
     cluster,
+    cluster_values,
     estimate_all,
     exact_bounds,
     finite,
@@ -157,14 +158,14 @@ def break_down_frame(
     """The same of rows as in a run's table: truth, answer, `status`, `author`."""
     if len(slicing.codes) != len(frame):
         raise UsageError("every row is in a slice", found=f"{len(frame)} rows, {len(slicing.codes)} codes")
-    authors = frame["author"].to_numpy(dtype=object)
-    clusters = cluster(authors.tolist(), cluster_column or "author", len(frame))
+    keys = cluster_values(frame)
+    clusters = cluster(keys.tolist(), cluster_column or "author", len(frame))
     error_km = errors_km(frame, protocol)
     hit = hits(error_km, radii_km, protocol.inclusive)  # (n, radii)
     sliced = _rows_by_code(slicing)
 
     def measured(name: str, rows: NDArray[np.int64]) -> Slice:
-        mine = cluster(authors[rows].tolist(), clusters.column, len(rows))
+        mine = cluster(keys[rows].tolist(), clusters.column, len(rows))
         return _measure(name, error_km[rows], mine, radii_km, protocol, resamples=resamples, seed=seed)
 
     slices = [measured(name, rows) for name, rows in zip(slicing.names, sliced, strict=True)]

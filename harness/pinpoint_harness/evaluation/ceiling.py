@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.spatial import cKDTree
 
-from ..artifacts import Artifact, Session, Subset, canonical_json, truth_spec
+from ..artifacts import Artifact, Selection, Session, Subset, canonical_json
 from ..errors import DataError
 from ..geo import EARTH_RADIUS_KM, chord_from_km, geodesic_km, km_from_chord, unit_xyz
 from ..running import Run, run_parent, run_record
 from ..running import predictions as answers
+from ..running.request import clusters_spec
 from ..types import Candidates, Context, Dataset, Predictions
 
 if TYPE_CHECKING:
@@ -47,16 +48,16 @@ def ceiling(
     Right under every protocol: each row keeps the nearest point on WGS84 and the nearest on the
     sphere, and scoring takes the better.
     """
-    subset = subset or Subset()
-    full_truth = dataset.truth()
-    truth = subset.of(full_truth)
+    selection = Selection.of(dataset.truth(), subset)
+    truth = selection.truth
     places = np.unique(gallery[np.isfinite(gallery).all(axis=1)], axis=0)  # (m, 2), sorted: a set, not a list
     if not len(places):
         raise DataError(f"gallery '{gallery_name}' has no coordinates")
     spec = {
         "oracle": LABEL,
         "gallery_sha256": hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
-        **truth_spec(full_truth, truth, subset),
+        **selection.spec(),
+        **clusters_spec(selection.truth, dataset.info),
     }
     artifact = Artifact.begin(run_parent(out, dataset_name, LABEL), "run", spec, fresh=fresh)
     if artifact.complete:
@@ -64,7 +65,7 @@ def ceiling(
     with Session(artifact.folder, Context()):
         best = nearest_places(truth[["latitude", "longitude"]].to_numpy(), places)
         answer = Predictions(best[:, 0], candidates=Candidates(best))
-        table = answers.build(truth, answer, answers.statuses(answer))
+        table = answers.build(truth, answer, answers.statuses(answer), dataset.info.cluster_column)
         record = run_record(
             label=LABEL,
             shown_parameters={"gallery": gallery_name},

@@ -20,7 +20,7 @@ import pandas as pd
 from ..errors import DataError, UsageError
 from ..running import Run
 from ..types import RADII_KM
-from .bootstrap import Clusters, SortedSample, cluster, finite, percentile_bounds, replicate
+from .bootstrap import Clusters, SortedSample, cluster_rows, finite, percentile_bounds, replicate
 from .metrics import metric_names
 from .protocols import Protocol, get_protocol
 from .scoring import Part, errors_km
@@ -107,7 +107,7 @@ def compare(
         answers = [frame[part.rows(run, frame["id"])] for run, frame in pairs]
     frames = _aligned(answers, names, common)
     column = runs[0].record["dataset"]["cluster_column"]
-    clusters = cluster(frames[0]["author"].tolist(), column or "author", len(frames[0]))
+    clusters = cluster_rows(frames[0], column)
     errors = {name: errors_km(frame, chosen) for name, frame in zip(names, frames, strict=True)}
     return compare_errors(
         errors, clusters, chosen, radii_km=radii_km, flips=flips, resamples=resamples, seed=seed

@@ -16,7 +16,7 @@ from ..running import Run
 from ..running import predictions as answers
 from ..types import RADII_KM, STATUS, Candidates
 from .admin import ADMIN_PRESETS, admin_estimates
-from .bootstrap import Clusters, Estimate, cluster, estimate_all
+from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
 from .protocols import Protocol, get_protocol
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, C
     """The run's rows that count and, of an oracle, their alternatives."""
     if part is not None:
         table = table.filter(pa.array(part.rows(run, table["id"].to_pandas())))
-    return answers.to_frame(table), answers.candidates_of(table) if run.oracle else None
+    return answers.to_frame(table), answers.candidates_of(table, photos=False) if run.oracle else None
 
 
 def score_places(
@@ -167,7 +167,7 @@ def score_places(
     seed: int = 0,
 ) -> Scores:
     """Administrative accuracy of a run's rows, in the form of any other score."""
-    clusters = cluster(frame["author"].tolist(), cluster_column or "author", len(frame))
+    clusters = cluster_rows(frame, cluster_column)
     return Scores(
         protocol=preset,
         counts=_counts(frame),
@@ -198,7 +198,7 @@ def score_frame(
     present = (~status.isin(_ABSENT)).to_numpy()
 
     def estimates(rows: NDArray[np.bool_]) -> tuple[dict[str, Estimate], Clusters]:
-        clusters = cluster(frame["author"][rows].tolist(), cluster_column or "author", int(rows.sum()))
+        clusters = cluster_rows(frame[rows], cluster_column)
         return (
             estimate_all(
                 error_km[rows],

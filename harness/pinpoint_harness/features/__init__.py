@@ -5,7 +5,14 @@ from __future__ import annotations
 from .embed import EmbedRequest, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
 from .lookup import FinishedStores, StoreLookup
-from .store import FeatureStore, find_store, iter_stores, store_parent, write_matrix_header
+from .store import (
+    FeatureStore,
+    find_store,
+    iter_stores,
+    store_parent,
+    take_ids,
+    write_matrix_header,
+)
 
 __all__ = [
     "EmbedRequest",
@@ -21,6 +28,7 @@ __all__ = [
     "import_store",
     "iter_stores",
     "store_parent",
+    "take_ids",
     "tile_of",
     "write_matrix_header",
 ]

@@ -7,6 +7,7 @@ on its place among them, nor on where a killed process went on.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -20,18 +21,18 @@ import numpy as np
 from ..artifacts import (
     Artifact,
     Content,
+    Selection,
     Session,
     Subset,
     UnfinishedError,
     canonical_json,
     id_list_sha256,
     read_json,
-    truth_spec,
     write_atomic,
 )
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..errors import DataError, HarnessError, PluginError
-from ..images import Failure, decoder_name
+from ..images import Failure, decoder_name, find_any
 from ..images.prefetch import prefetch
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
@@ -51,6 +52,8 @@ SHARD_TILES = 16
 
 _FEATURES = ".npy"
 _FAILURES = ".failures.json"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
     With a `share`, only that part is embedded; whoever is last puts the store together, for the
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
     """
-    full_truth = request.dataset.truth()
     # In the order of the ids, so that the store does not depend on that of the truth file.
-    truth = request.subset.of(full_truth).sort_values("id", ignore_index=True)
+    selection = Selection.of(request.dataset.truth(), request.subset).by_id()
+    truth = selection.truth
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
-        refs = images.find(truth["image"])
-        if not (refs >= 0).any():
-            raise DataError(
-                f"none of the {len(truth)} photos of '{request.dataset_name}' was found",
-                found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                fix="give the folder or archive that holds them with --images",
-            )
-        spec = _spec(request, backbone, full_truth, truth, refs)
+        refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
+        spec = _spec(request, backbone, selection, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
         if artifact.complete:
@@ -105,16 +102,13 @@ def complete(request: EmbedRequest) -> FeatureStore:
 
 
 def _spec(
-    request: EmbedRequest,
-    backbone: Backbone,
-    full_truth: pd.DataFrame,
-    truth: pd.DataFrame,
-    refs: NDArray[np.int64],
+    request: EmbedRequest, backbone: Backbone, selection: Selection, refs: NDArray[np.int64]
 ) -> dict[str, Any]:
     """Everything that changes a feature or a row, by content and never by name or place."""
+    truth = selection.truth
     rows = zip(truth["id"], truth["source"], strict=True)
     return {
-        **truth_spec(full_truth, truth, request.subset),
+        **selection.spec(),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in rows),
         "images": {
             "present_ids_sha256": id_list_sha256(truth["id"][refs >= 0]),
@@ -150,6 +144,7 @@ def _embed(
         threads=os.cpu_count() or 1,
         depth=2 * tile_of(backbone),  # one tile with the network, one being decoded
         transform=backbone.prepare,
+        remark=lambda index, text: images.remark(refs[rows[index]], text),
     )
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
@@ -165,6 +160,8 @@ def _embed(
             )
             write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
             advance(len(shard))
+    for remark in images.remarks:
+        log.warning("%s", remark)
 
 
 def tile_of(backbone: Backbone) -> int:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..artifacts import Artifact, Subset, file_sha256, id_list_sha256, truth_spec, write_atomic
+from ..artifacts import Artifact, Selection, Subset, file_sha256, id_list_sha256, write_atomic
 from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..readers import ALIASES, pick_column, read_table, sniff
@@ -68,11 +68,11 @@ def import_store(request: ImportRequest) -> FeatureStore:
     """A store of the dataset from a file; photos the file lacks are its failures.
 
     Rows are joined by id and never by position. Refused are features that fp16 cannot hold, rows
-    that are no numbers, and a normalisation other than the one declared.
+    that are zero or no numbers, and a normalisation other than the one declared.
     """
     external = read_external(request.file, request.ids, request.width)
-    full_truth = request.dataset.truth()
-    truth = full_truth.sort_values("id", ignore_index=True)
+    selection = Selection.of(request.dataset.truth()).by_id()
+    truth = selection.truth
     rows = _joined(truth, external.ids, request.file)
     if request.width is not None and external.matrix.shape[1] != request.width:
         raise DataError(
@@ -81,7 +81,7 @@ def import_store(request: ImportRequest) -> FeatureStore:
         )
     spelled = zip(truth["id"], truth["source"], strict=True)
     spec = {
-        **truth_spec(full_truth, truth, Subset()),
+        **selection.spec(),
         "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in spelled),
         "backbone": {"declared": request.backbone},
         "imported": {
@@ -261,13 +261,7 @@ def _write_matrix(
         chunk = rows[start : start + _CHUNK_ROWS]
         with np.errstate(over="ignore"):
             half = external.matrix[chunk].astype("<f2")
-        bad = np.flatnonzero(~np.isfinite(half).all(axis=1))
-        if len(bad):
-            raise DataError(
-                f"'{request.file}' holds features that are no finite fp16 numbers",
-                found=f"the first is of '{external.ids.iloc[chunk[bad[0]]]}'",
-                fix="leave such rows out of the file: their photos become misses",
-            )
+        _refuse_unusable(request.file, external, chunk, half)
         deviation = np.abs(np.linalg.norm(half.astype(np.float32), axis=1) - 1).max()
         farthest = max(farthest, float(deviation))
         stream.write(half.tobytes())
@@ -278,6 +272,28 @@ def _write_matrix(
             found=f"lengths differ from 1 by up to {farthest:.2g}, so it is '{found}'",
             fix=f"give --normalisation {found} if the file is what you think",
         )
+
+
+def _refuse_unusable(
+    file: Path, external: External, rows: NDArray[np.int64], half: NDArray[np.float16]
+) -> None:
+    """DataError for rows that hold nothing, or nothing in fp16, `half` being the `rows` of the file in it."""
+    wide = np.asarray(external.matrix[rows])
+    carried = np.abs(half) >= np.finfo(np.float16).smallest_normal  # (chunk, width)
+    leave_out = "leave such rows out of the file: their photos become misses"
+    normalise = "scale them in the file, for instance to length 1, and declare --normalisation l2"
+    nothing = ~(wide != 0).any(axis=1)
+    checks = (
+        (~np.isfinite(half).all(axis=1), "are no finite fp16 numbers", leave_out),
+        (nothing, "are zero, and so are like no photo more than any other", leave_out),
+        (2 * carried.sum(axis=1) <= (wide != 0).sum(axis=1), "are too small for fp16", normalise),
+    )
+    for bad, words, fix in checks:
+        if bad.any():
+            first = external.ids.iloc[rows[int(bad.argmax())]]
+            raise DataError(
+                f"'{file}' holds features that {words}", found=f"the first is of '{first}'", fix=fix
+            )
 
 
 def _write_rows(matrix: NDArray[np.float16], header: bool, stream: BinaryIO) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Subset, canonical_json
+from ..artifacts import Selection, Subset, canonical_json
 from ..batching import WorkerShare
 from ..devices import embedding_context
 from ..errors import DataError, UsageError
@@ -19,8 +19,6 @@ from .embed import EmbedRequest, complete
 from .store import FeatureStore, iter_stores, store_parent
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..plugins import Entry, Registry
     from ..types import Dataset, MethodInfo
 
@@ -69,22 +67,20 @@ class StoreLookup:
         whole = [store for store in self._stores(name, source) if store.record["subset"] is None]
         return self._choose(whole, source)
 
-    def queries(
-        self, name: str, dataset: Dataset, backbone: str, truth: pd.DataFrame, subset: Subset
-    ) -> FeatureStore:
-        """The features of a dataset that is run: of all of it if they are there, else of the subset.
+    def queries(self, name: str, dataset: Dataset, backbone: str, selection: Selection) -> FeatureStore:
+        """The features of a dataset that is run: of all of it if they are there, else of the selection.
 
-        `truth` is the whole one, by which a store of another edition is told.
+        A store of another edition of the dataset has features of another truth, and does not count.
         """
         source = find_backbone(self.registry, backbone, self.weights)
-        edition = truth_hash(truth)
+        edition = truth_hash(selection.full)
         whole = [
             store
             for store in self._stores(name, source)
             if store.record["subset"] is None and store.spec["dataset_hash"] == edition
         ]
         found = self._choose(whole, source)
-        return found or complete(self._request(name, dataset, source, subset))
+        return found or complete(self._request(name, dataset, source, selection.subset))
 
     def weights_of(self, backbone: str) -> str:
         """The folder or Hugging Face id of a backbone's weights; "" where it carries its own."""
@@ -152,7 +148,7 @@ class FinishedStores:
             raise DataError(
                 f"method '{self.method.name}' needs the features of '{name}' by '{backbone}'",
                 found=f"none under '{self.store_lookup.root}'",
-                fix=train_command(self.method.name, self.params)
+                fix=train_command(self.method.name, self.params, self.method.preset)
                 if trained
                 else f"pinpoint embed {name} --backbone {backbone}" + (f" --data {data}" if data else ""),
             )

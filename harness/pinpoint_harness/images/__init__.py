@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .containers import Failure, ImageStore, Skipped, dataset_roots
-from .decode import decoder_name, exif_gps, resize
+from .containers import Failure, ImageStore, Skipped, dataset_roots, find_any, holds_pictures
+from .decode import decoder_name, resize
 
 __all__ = [
     "Failure",
@@ -11,6 +11,7 @@ __all__ = [
     "Skipped",
     "dataset_roots",
     "decoder_name",
-    "exif_gps",
+    "find_any",
+    "holds_pictures",
     "resize",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from .containers import Failure
@@ -21,11 +22,17 @@ if TYPE_CHECKING:
     Pixels = NDArray[np.uint8]
 
 Prepared = TypeVar("Prepared")
+Remark = Callable[[int, str], None]
 
 
 @overload
 def prefetch(
-    read: Callable[[int], bytes | Failure], count: int, *, threads: int = ..., depth: int = ...
+    read: Callable[[int], bytes | Failure],
+    count: int,
+    *,
+    threads: int = ...,
+    depth: int = ...,
+    remark: Remark | None = ...,
 ) -> Generator[tuple[int, Pixels | Failure], None, None]: ...
 @overload
 def prefetch(
@@ -35,6 +42,7 @@ def prefetch(
     threads: int = ...,
     depth: int = ...,
     transform: Callable[[Pixels], Prepared],
+    remark: Remark | None = ...,
 ) -> Generator[tuple[int, Prepared | Failure], None, None]: ...
 def prefetch(
     read: Callable[[int], bytes | Failure],
@@ -43,11 +51,13 @@ def prefetch(
     threads: int = 2,
     depth: int = 16,
     transform: Callable[[Pixels], Any] | None = None,
+    remark: Remark | None = None,
 ) -> Generator[tuple[int, Any], None, None]:
     """`(index, picture or failure)` for 0..count-1 in that order, decoded by a few threads.
 
     `read` gives the bytes of a picture and is called from the threads; `transform`, such as a
-    resize, is applied there to each decoded picture. No more than `depth` pictures exist at a
+    resize, is applied there to each decoded picture; `remark` is told there, with the index, what
+    `decode` remarks. No more than `depth` pictures exist at a
     time, the one in the consumer's hands included. An exception in `read` or `transform` is
     raised to the consumer at its picture. Closing the iterator stops the threads, each after the
     picture it is at.
@@ -57,7 +67,9 @@ def prefetch(
 
     def prepare(index: int) -> Any:
         data = read(index)
-        image = data if isinstance(data, Failure) else decode(data)
+        if isinstance(data, Failure):
+            return data
+        image = decode(data) if remark is None else decode(data, remark=partial(remark, index))
         return image if transform is None or isinstance(image, Failure) else transform(image)
 
     return _in_order(prepare, count, threads, depth)

@@ -6,12 +6,15 @@
     def pinpoint_register(register):
         register.method("my-method", "my_package.module:MyMethod", MethodInfo(title="..."))
 
-Targets are strings, so registering imports nothing; the class is loaded when it is used.
+Targets are strings, so registering imports nothing; the class is loaded when it is used. A class may
+be registered under several names, each with a `preset`: values of its parameters that differ from
+the class's defaults.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pluggy
 
@@ -25,7 +28,9 @@ hookimpl = pluggy.HookimplMarker("pinpoint")
 class Register(Protocol):
     """What a plugin may add; `target` is `module:attribute`."""
 
-    def method(self, name: str, target: str, info: MethodInfo) -> None: ...
+    def method(
+        self, name: str, target: str, info: MethodInfo, *, preset: Mapping[str, Any] | None = None
+    ) -> None: ...
 
     def dataset(self, name: str, target: str, info: DatasetInfo) -> None: ...
 

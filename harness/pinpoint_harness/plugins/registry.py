@@ -16,7 +16,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
@@ -57,13 +57,18 @@ RESERVED_INPUTS = ("none", "image", "id")
 
 @dataclass(frozen=True)
 class Entry(Generic[Info]):
-    """One registered method, dataset or backbone."""
+    """One registered method, dataset or backbone.
+
+    `preset` holds values of a method's parameters that differ from its class's defaults; their names
+    and types are checked when the method is used.
+    """
 
     kind: Literal["method", "dataset", "backbone"]
     name: str
     target: str
     info: Info
     origin: Origin
+    preset: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def load(self) -> Any:
         """The class or factory behind the target string."""
@@ -151,9 +156,17 @@ class _Collector:
         self.datasets: dict[str, Entry[DatasetInfo]] = {}
         self.backbones: dict[str, Entry[BackboneInfo]] = {}
 
-    def method(self, name: str, target: str, info: MethodInfo) -> None:
+    def method(
+        self, name: str, target: str, info: MethodInfo, *, preset: Mapping[str, Any] | None = None
+    ) -> None:
         self._check("method", name, target, info, MethodInfo, {**self._registry.methods, **self.methods})
-        self.methods[name] = Entry("method", name, target, info, self._origin)
+        values = {} if preset is None else preset
+        if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+            raise PluginError(
+                f"plugin {self._origin.name} registers method '{name}' with preset {preset!r}",
+                fix="give a mapping of parameter names to values",
+            )
+        self.methods[name] = Entry("method", name, target, info, self._origin, dict(values))
 
     def dataset(self, name: str, target: str, info: DatasetInfo) -> None:
         self._check("dataset", name, target, info, DatasetInfo, {**self._registry.datasets, **self.datasets})

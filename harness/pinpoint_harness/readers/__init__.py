@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .answer_columns import ROLES, Source
+from .answer_values import Order, Units
 from .coordinates import open_gallery, read_coordinates
 from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
 from .json_rows import cell_text, is_json, parse_unique
-from .prediction_files import ROLES, Answers, Units, read_answers
-from .truth import Layout, Refusal, TableDataset, Truth, TruthSpec
+from .prediction_files import Answers, answers_of_frame, read_answers
+from .truth import Layout, Refusal, TableDataset, Truth, TruthSpec, checked_truth
 from .truth_columns import TEXT
 from .verify import PLACEHOLDER_COPIES, Verification
 
@@ -17,7 +19,9 @@ __all__ = [
     "TEXT",
     "Answers",
     "Layout",
+    "Order",
     "Refusal",
+    "Source",
     "Table",
     "TableDataset",
     "TableForm",
@@ -25,7 +29,9 @@ __all__ = [
     "TruthSpec",
     "Units",
     "Verification",
+    "answers_of_frame",
     "cell_text",
+    "checked_truth",
     "is_json",
     "open_gallery",
     "parse_unique",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from ..errors import DataError
-from ..geo import on_globe
 from ..types import DataLocation
 from .delimited import ALIASES, pick_column, read_table, sniff
+from .truth_columns import coordinates_of
 
 if TYPE_CHECKING:
     from ..plugins import Registry
     from ..types import Floats
+
+log = logging.getLogger(__name__)
 
 
 def open_gallery(registry: Registry, gallery: str, data: Path | None = None) -> Floats:
@@ -40,17 +44,8 @@ def read_coordinates(path: Path) -> Floats:
                 fix=f"name it one of: {', '.join(ALIASES[role])}",
             )
     table = read_table(form, [names[0] for names in found.values()])
-    try:
-        points = np.stack(
-            [table.column(names[0]).to_numpy().astype(np.float64) for names in found.values()], axis=1
-        )
-    except ValueError as error:
-        raise DataError(f"'{path}' has a coordinate that is no number", found=str(error)) from error
-    off_globe = np.flatnonzero(~on_globe(points))
-    if len(off_globe):
-        raise DataError(
-            f"'{path}' has {len(off_globe)} points that are not on the globe",
-            found=f"{table.where(off_globe[:1].tolist())[0]}: {points[off_globe[0]].tolist()}",
-            fix="latitudes are -90 to 90 and longitudes -180 to 180 degrees",
-        )
+    rows = pd.Series([f"point {row + 1}" for row in range(len(table))])
+    points, notes = coordinates_of(table, found["latitude"][0], found["longitude"][0], rows, exchange="")
+    for note in notes:
+        log.warning("%s: %s", path.name, note)
     return points

@@ -24,14 +24,19 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from ..errors import DataError
+from .cells import AUTHOR_NAMES
+from .nested import LONGEST_LIST, holds_lists, leaf, leaf_names
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "id": ("img_id", "img_file", "image", "image_path", "file_name", "photo_id", "id", "key"),
+    "id": (
+        "img_id", "img_file", "image", "image_path", "file_name", "photo_id", "id", "key",
+        "image_id", "image_file", "filename",
+    ),
     "latitude": ("lat", "latitude", "gt_lat"),
     "longitude": ("lon", "lng", "long", "longitude", "gt_long"),
-    "author": ("author", "ownernsid", "creator_id", "user"),
+    "author": AUTHOR_NAMES,
     "source": ("source",),
-}
+}  # fmt: skip
 """Column names in use for each role, in lower case; the first one found wins."""
 
 _SAMPLE_BYTES = 1 << 16  # below the limit csv sets for one cell, so that no sample exceeds it
@@ -56,7 +61,7 @@ class TableForm:
     """
 
     path: Path
-    kind: Literal["text", "parquet", "json"]
+    kind: Literal["text", "parquet", "json", "frame"]
     names: tuple[str, ...]
     has_header: bool = True
     sample: tuple[tuple[str, ...], ...] = ()
@@ -365,22 +370,24 @@ def _shorten(text: str) -> str:
 
 
 def _parquet_form(path: Path) -> TableForm:
+    """A struct counts as one column for each of its fields, `outer.inner`; pictures and features as none."""
     try:
         with pq.ParquetFile(path) as file:
-            fields = list(file.schema_arrow)
-            names = tuple(item.name for item in fields if not pa.types.is_nested(item.type))
-            first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=list(names)), None)
+            found = [leaf_names(field) for field in file.schema_arrow]
+            names = [name for kept, _ in found for name in kept]
+            first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=names), None)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
-    left_out = [item.name for item in fields if item.name not in names]
-    columns = [] if first is None else [_as_text(name, first[name])[0].to_pylist() for name in names]
-    return TableForm(
-        path=path,
-        kind="parquet",
-        names=names,
-        sample=tuple(zip(*columns, strict=True)),
-        notes=(f"columns that hold lists are left out: {', '.join(left_out)}",) if left_out else (),
-    )
+    sample = pa.Table.from_batches([first]) if first is not None else pa.table({})
+    read = names if first is not None else []
+    columns = {name: _as_text(name, leaf(sample, name))[0].to_pylist() for name in read}
+    lists = [name for name in columns if holds_lists(sample, name)]
+    long = {name for name in lists if max(map(len, columns[name])) > LONGEST_LIST}
+    left_out = [name for kept, out in found for name in (*filter(long.__contains__, kept), *out)]
+    kept = tuple(name for name in names if name not in long)
+    rows = tuple(zip(*(columns[name] for name in kept), strict=True)) if columns else ()
+    note = f"columns that hold long lists or pictures are left out: {', '.join(left_out)}"
+    return TableForm(path=path, kind="parquet", names=kept, sample=rows, notes=(note,) if left_out else ())
 
 
 def _read_parquet(form: TableForm, positions: Sequence[int]) -> list[pa.ChunkedArray]:
@@ -390,7 +397,7 @@ def _read_parquet(form: TableForm, positions: Sequence[int]) -> list[pa.ChunkedA
             table = file.read(columns=names)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(form.path, error) from error
-    return [table.column(name) for name in names]
+    return [leaf(table, name) for name in names]
 
 
 # Cells

@@ -1,61 +1,40 @@
 """Answers made elsewhere, in any of the shapes people hold them in.
 
-Recognising a file is a matter of the tables below: which pairs of columns are an answer, which
-column tells several answers to one photo apart, which last rows are a summary. The truth often
-stands in the same file, so a pair that may be the truth is never taken for the answer.
+Which columns hold them is found by `readers.answer_columns`, what a cell says by `readers.cells`, and
+whether all of them together can be what they seem by `readers.conventions`. A file that is not
+understood is refused: nothing of it is scored.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
-from ..geo import on_globe
-from .delimited import ALIASES, pick_column, read_table, sniff
+from ..photo_ids import match
+from ..types import Predictions
+from .answer_columns import Header, Source, looks_like_truth
+from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge
+from .cells import place_of
+from .conventions import NEARLY_ALL, better_convention, share_at_truth
+from .delimited import ALIASES, read_table, sniff
+from .frames import table_of_frame
 from .json_rows import cell_text, first_few, is_json, parse_unique
+from .nested import flat, records_of
 
 if TYPE_CHECKING:
     from ..types import Floats
 
-Units = Literal["auto", "degrees", "radians"]
-
-ANSWER_COLUMNS = (
-    # Names of the latitude, names of the longitude, in lower case; in one file they may not mix.
-    # Our own runs; GeoEstimation (TensorFlow).
-    (("predicted_latitude", "predicted_lat"), ("predicted_longitude", "predicted_long", "predicted_lon")),
-    # GeoEstimation (PyTorch); GLOBE.
-    (("pred_latitude", "pred_lat"), ("pred_longitude", "pred_lng", "pred_lon", "pred_long")),
-    # G3, GeoRanker.
-    (("latitude_pred", "lat_pred"), ("longitude_pred", "lon_pred", "lng_pred", "long_pred")),
-)
-"""Pairs of columns that can only be an answer."""
-
-PLAIN_COLUMNS = (("latitude", "lat"), ("longitude", "lon", "lng", "long"))
-"""An answer only where no other column looks like one; otherwise they may be the truth."""
-
-OPTIONAL_COLUMNS = {"confidence": ("confidence",), "select": ("p_key", "select")}
-"""`select` tells several answers to one photo apart: GeoEstimation (PyTorch) has one per partitioning."""
-
 SUMMARIES = (("street acc", 2),)
 """Start of the first cell and number of rows of a summary at the end: GeoEstimation (TensorFlow)."""
 
-ROLES = ("id", "latitude", "longitude", "confidence", "select")
-
-_RESEMBLES_ANSWER = re.compile(
-    r"(?!gt_).*(pred|geodesic|distance|(\b|_)(lat|latitude|lon|lng|long|longitude)(\b|_))"
-)
-"""Matches a lower-case name from its start; `gt_` is how the field marks the truth itself."""
-_NULLS = ("", "nan", "none", "null", "na", "n/a")
-_SUSPICIOUS_RADIANS = 20
+_SAMPLE_ROWS = 50
 
 
 @dataclass(frozen=True)
@@ -63,7 +42,9 @@ class Answers:
     """One answer per id, in the file's order.
 
     `coordinates` are degrees, `(n, 2)`, NaN wherever the status is not `ok`; `notes` say what was
-    read and every row that was left out.
+    read and every row that was left out. `columns` are those the answers were read from, `unexplained`
+    others of which nothing is known, `other_places` those of them that hold places; `named` says
+    whether the user chose the columns.
     """
 
     ids: pd.Series[str]
@@ -71,111 +52,187 @@ class Answers:
     status: list[str]
     confidence: Floats | None
     notes: tuple[str, ...]
+    source: Source = field(default_factory=lambda: Source("the answers"))
+    columns: tuple[str, ...] = ()
+    unexplained: tuple[str, ...] = ()
+    other_places: tuple[str, ...] = ()
+    named: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    def of_photos(self, photos: pd.DataFrame) -> Predictions:
+        """The answer to each photo, joined by id and never by position, after a look at the truth.
 
-def read_answers(
-    path: Path, *, select: str | None = None, columns: Mapping[str, str] | None = None, units: Units = "auto"
-) -> Answers:
-    """Read the answers in a delimited table, a Parquet file or a JSON object.
+        `photos` has the columns `id`, `image`, `latitude` and `longitude`. UsageError where the answers
+        are the truth itself and other columns may hold answers, or where they fit the truth far better
+        in another convention.
+        """
+        rows = self._rows_of(photos)
+        known = rows >= 0
+        coordinates = np.where(known[:, None], self.coordinates[rows], np.nan)
+        self._compare_with_truth(photos[["latitude", "longitude"]].to_numpy(dtype=np.float64), coordinates)
+        unused = len(self) - int(known.sum())
+        notes = [f"{unused:,} of {len(self):,} answers match no row of the truth"] if unused else []
+        return Predictions(
+            coordinates=coordinates,
+            confidence=None if self.confidence is None else np.where(known, self.confidence[rows], np.nan),
+            status=[self.status[row] if row >= 0 else "missing" for row in rows],
+            notes=(*self.notes, *notes),
+        )
 
-    `columns` maps a role (`id`, `latitude`, `longitude`, `confidence`, `select`) to a column where
-    the file's own names do not tell; `select` picks one of several answers per photo. Units `auto`
-    are degrees, and refuse what looks like radians.
-    """
-    if units not in get_args(Units):
-        raise UsageError(f"there are no units '{units}'", fix=f"use one of: {', '.join(get_args(Units))}")
-    rows, column_of, notes = _read_rows(path, columns or {})
-    rows, summary = _without_summary(rows, path)
-    rows, left_out = _selected(rows, column_of.get("select"), select, path)
-    ids = _ids(rows["id"], path)
-    coordinates, status, remarks = _judge(rows["latitude"], rows["longitude"], units, path)
-    confidence, doubts = _confidence(rows)
-    source = f"columns '{column_of['latitude']}' and '{column_of['longitude']}' of {path.name}"
-    headline = f"{len(ids):,} answers read from {source}" + ", in radians" * (units == "radians")
-    return Answers(
-        ids, coordinates, status, confidence, (headline, *notes, *summary, *left_out, *remarks, *doubts)
-    )
+    def _rows_of(self, photos: pd.DataFrame) -> NDArray[np.int64]:
+        """Position of each photo's answer, -1 for none: by its spelling, then by its key."""
+        rows = match(photos["image"], self.ids)
+        rest = np.flatnonzero(rows < 0)
+        rows[rest] = match(photos["id"].iloc[rest], self.ids)
+        used = np.bincount(rows[rows >= 0], minlength=len(self.ids))
+        if not used.any():
+            raise DataError(
+                f"no answer in {self.source.name} belongs to a photo of this dataset",
+                found=f"ids like '{self.ids.iloc[0]}', the dataset's like '{photos['image'].iloc[0]}'",
+                fix="check that the file is of this dataset, or name its column of ids: "
+                + self.source.columns(id="NAME"),
+            )
+        if used.max() > 1:
+            row = int(used.argmax())
+            raise DataError(
+                f"the answer '{self.ids.iloc[row]}' belongs to several photos",
+                found=", ".join(photos["image"][rows == row]),
+                fix="give each its own answer",
+            )
+        return rows
 
+    def _compare_with_truth(self, truth: Floats, answers: Floats) -> None:
+        share = share_at_truth(truth, answers)
+        if share >= NEARLY_ALL and (self.other_places or (self.unexplained and not self.named)):
+            mine = "" if self.other_places else f"; or, if they are the answers: {self._own_columns()}"
+            others = [self.source.columns(answer=name) for name in self.other_places]
+            raise UsageError(
+                f"the answers in {self.source.name} are the truth itself",
+                found=f"{share:.0%} of {' and '.join(self.columns)} lie within 100 m of it; other columns: "
+                + ", ".join(self.unexplained),
+                fix=(
+                    f"name the answer's column: {' or '.join(others)}"
+                    if others
+                    else "give the file of answers"
+                )
+                + mine,
+            )
+        other = better_convention(truth, answers)
+        if other is not None:
+            raise UsageError(
+                f"the answers in {self.source.name} do not follow the convention they seem to",
+                found=other,
+                fix=exchanged_columns(self.source, self.columns)
+                if "exchanged" in other
+                else "turn that sign in a copy of the file",
+            )
 
-def _read_rows(
-    path: Path, columns: Mapping[str, str]
-) -> tuple[pd.DataFrame, dict[str, str], tuple[str, ...]]:
-    """Text under the name of each role, the file's own name of each, and the reader's notes."""
-    notes: tuple[str, ...] = ()
-    if is_json(path):
-        table = _read_json(path)
-        column_of = _Header(path, tuple(table.columns)).roles(columns)
-    else:
-        form = sniff(path)
-        column_of = _Header(path, form.names).roles(columns)
-        read = read_table(form, list(dict.fromkeys(column_of.values())))
-        table, notes = read.cells.to_pandas(), read.notes
-    return pd.DataFrame({role: table[name] for role, name in column_of.items()}), column_of, notes
+    def _own_columns(self) -> str:
+        roles = ("answer",) if len(self.columns) == 1 else ("latitude", "longitude")
+        return self.source.columns(**dict(zip(roles, self.columns, strict=True)))
 
 
 @dataclass(frozen=True)
-class _Header:
-    """The columns of a file, found whatever their case; a name that fits two is refused."""
+class _Cells:
+    """The columns of a file as text, read when they are needed; `title` names the file in notes.
 
-    path: Path
+    `roles` are columns whose role the file's shape leaves no doubt about.
+    """
+
+    source: Source
+    title: str
     names: tuple[str, ...]
-
-    def roles(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The column of each role; what the user names comes before what is recognised."""
-        column_of = {role: self._named(role, name) for role, name in given.items()}
-        if ("latitude" in column_of) != ("longitude" in column_of):
-            raise UsageError(
-                f"'{self.path}': half of a coordinate is named",
-                fix="name latitude_column and longitude_column",
-            )
-        if "latitude" not in column_of:
-            column_of["latitude"], column_of["longitude"] = self._coordinates()
-        if "id" not in column_of:
-            found = pick_column(self.names, ALIASES["id"])
-            if not found:
-                raise self._unclear("has no column of ids", "id_column=NAME")
-            column_of["id"] = found[0]
-        for role, aliases in OPTIONAL_COLUMNS.items():
-            if role not in column_of and (found := pick_column(self.names, aliases)):
-                column_of[role] = found[0]
-        return column_of
-
-    def _coordinates(self) -> tuple[str, str]:
-        """The one pair of columns that holds the answer; UsageError where that is not certain."""
-        fix = "latitude_column=NAME longitude_column=NAME"
-        found = [pair for columns in ANSWER_COLUMNS for pair in self._pairs(*columns)]
-        if not found:
-            found = self._pairs(*PLAIN_COLUMNS)
-            others = {name.lower() for name in self.names} - {name.lower() for pair in found for name in pair}
-            if found and any(_RESEMBLES_ANSWER.match(name) for name in others):
-                raise self._unclear(f"has columns '{' and '.join(found[0])}' that may be the truth", fix)
-        if len(found) != 1:
-            problem = "several pairs of columns that may be answers" if found else "no columns of answers"
-            raise self._unclear(f"has {problem}", fix)
-        return found[0]
-
-    def _pairs(self, latitudes: Sequence[str], longitudes: Sequence[str]) -> list[tuple[str, str]]:
-        return list(product(pick_column(self.names, latitudes), pick_column(self.names, longitudes)))
-
-    def _named(self, role: str, name: str) -> str:
-        if role not in ROLES:
-            raise UsageError(f"there is no column role '{role}'", fix=f"use one of: {', '.join(ROLES)}")
-        found = [name] if name in self.names else pick_column(self.names, [name])
-        if len(found) != 1:
-            raise self._unclear(
-                f"has {len(found) or 'no'} column '{name}' for the {role}", f"{role}_column=NAME"
-            )
-        return found[0]
-
-    def _unclear(self, problem: str, fix: str) -> UsageError:
-        found = f"columns {', '.join(self.names)}"
-        return UsageError(f"'{self.path}' {problem}", found=found, fix=f"say which one: {fix}")
+    sample: Mapping[str, Sequence[str]]
+    read: Callable[[list[str]], tuple[pd.DataFrame, tuple[str, ...]]]
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
-def _without_summary(rows: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list[str]]:
+def read_answers(
+    path: Path,
+    *,
+    select: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    units: Units = "auto",
+    order: Order = "latlon",
+) -> Answers:
+    """Read the answers in a delimited table, a Parquet file, JSON or JSON lines.
+
+    `columns` maps a role (`id`, `latitude`, `longitude`, `answer`, `confidence`, `select`) to a column
+    where the file's own names do not tell; `answer` holds both coordinates, perhaps in a sentence.
+    `select` picks one of several answers per photo. Units `auto` are degrees, and refuse what looks
+    like radians; `order` is that of two numbers in one cell.
+    """
+    options = Options(select, columns or {}, units, order)
+    if is_json(path):
+        return _interpret(_json_cells(path, "answer" in options.columns), options)
+    form = sniff(path)
+    sample = zip(*form.sample, strict=False) if form.sample else [()] * len(form.names)
+
+    def read(names: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        table = read_table(form, names)
+        return table.cells.to_pandas(), table.notes
+
+    by_name = dict(zip(form.names, sample, strict=False))
+    return _interpret(_Cells(Source(f"'{path}'"), path.name, form.names, by_name, read), options)
+
+
+def answers_of_frame(
+    frame: pd.DataFrame,
+    *,
+    select: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    units: Units = "auto",
+    order: Order = "latlon",
+) -> Answers:
+    """The same of a pandas table, with the same checks."""
+    text = table_of_frame(frame, "the answers").cells.to_pandas()
+    cells = _cells_of(Source("the table of answers", in_python=True), "the table", text)
+    return _interpret(cells, Options(select, columns or {}, units, order))
+
+
+def _cells_of(
+    source: Source, title: str, text: pd.DataFrame, roles: Mapping[str, str] | None = None
+) -> _Cells:
+    names = tuple(map(str, text.columns))
+    sample = {name: text[name].iloc[:_SAMPLE_ROWS].tolist() for name in names}
+    return _Cells(source, title, names, sample, lambda names: (text[names], ()), roles or {})
+
+
+def _interpret(cells: _Cells, options: Options) -> Answers:
+    source = cells.source
+    known = [name for names in ALIASES.values() for name in names]
+    header = Header(source, cells.names, ALIASES["id"], known, cells.sample)
+    named = bool({"latitude", "answer"} & options.columns.keys())
+    column_of = header.roles({**({} if named else cells.roles), **options.columns})
+    table, notes = cells.read(list(dict.fromkeys(column_of.values())))
+    rows = pd.DataFrame({role: table[name] for role, name in column_of.items()})
+    rows, summary = _without_summary(rows, source.name)
+    rows, left_out = _selected(rows, column_of.get("select"), options.select, source)
+    ids = _ids(rows["id"], source.name)
+    columns = tuple(column_of[role] for role in ("latitude", "longitude", "answer") if role in column_of)
+    coordinates, status, remarks = judge(rows, columns, options, source, prose="answer" in options.columns)
+    confidence, doubts = confidence_of(rows)
+    read_from = " and ".join(f"'{name}'" for name in columns)
+    headline = f"{len(ids):,} answers read from column{'s' * (len(columns) > 1)} {read_from} of {cells.title}"
+    headline += ", in radians" * (options.units == "radians")
+    unexplained, other_places = header.unexplained(column_of)
+    return Answers(
+        ids,
+        coordinates,
+        status,
+        confidence,
+        (headline, *notes, *summary, *left_out, *remarks, *doubts),
+        source,
+        columns,
+        tuple(unexplained),
+        tuple(other_places),
+        named,
+    )
+
+
+def _without_summary(rows: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[str]]:
     """The rows without the summary some tools write below them, and a note on what that was."""
     for start, length in SUMMARIES:
         begins = np.flatnonzero(rows["id"].str.startswith(start))
@@ -183,7 +240,7 @@ def _without_summary(rows: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list
             continue
         if begins[0] != len(rows) - length:
             raise DataError(
-                f"'{path}' has a summary row in its middle",
+                f"{source} has a summary row in its middle",
                 found=f"row {begins[0] + 1} of {len(rows)} begins with '{start}'",
                 fix="split the file: it seems to be several put together",
             )
@@ -195,23 +252,25 @@ def _without_summary(rows: pd.DataFrame, path: Path) -> tuple[pd.DataFrame, list
 
 
 def _selected(
-    rows: pd.DataFrame, column: str | None, select: str | None, path: Path
+    rows: pd.DataFrame, column: str | None, select: str | None, source: Source
 ) -> tuple[pd.DataFrame, list[str]]:
     """One answer per photo where the file has several, and a note on those left out."""
     if column is None:
         if select is None:
             return rows, []
-        raise UsageError(f"'{path}' has one answer per photo", fix=f"leave out select={select}")
+        raise UsageError(
+            f"{source.name} has one answer per photo", fix=f"leave out {source.option('select', select)}"
+        )
     counts = rows["select"].value_counts(sort=False)
     listing = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
     if select is None and len(counts) > 1:
         raise UsageError(
-            f"'{path}' has several answers per photo",
+            f"{source.name} has several answers per photo",
             found=f"{column}: {listing}",
-            fix="say which one: select=NAME",
+            fix=f"say which one: {source.option('select', 'NAME')}",
         )
     if select is not None and select not in counts.index:
-        raise UsageError(f"'{path}' has no answers '{select}'", found=f"{column}: {listing}")
+        raise UsageError(f"{source.name} has no answers '{select}'", found=f"{column}: {listing}")
     if len(counts) <= 1:
         return rows, []
     kept = rows[rows["select"] == select]
@@ -219,138 +278,94 @@ def _selected(
     return kept, [note]
 
 
-def _ids(column: pd.Series[str], path: Path) -> pd.Series[str]:
+def _ids(column: pd.Series[str], source: str) -> pd.Series[str]:
     ids = column.str.strip().reset_index(drop=True)
     if ids.empty:
-        raise DataError(f"'{path}' holds no answers")
+        raise DataError(f"{source} holds no answers")
     unnamed = int((ids == "").sum())
     if unnamed:
         raise DataError(
-            f"'{path}' has {unnamed} of {len(ids)} rows without an id",
+            f"{source} has {unnamed} of {len(ids)} rows without an id",
             fix="give those rows ids or remove them",
         )
     repeated = ids[ids.duplicated()].unique()
     if len(repeated):
         raise DataError(
-            f"'{path}' answers {len(repeated)} ids more than once",
+            f"{source} answers {len(repeated)} ids more than once",
             found=first_few(repeated.tolist()),
             fix="keep one row per id",
         )
     return ids
 
 
-def _judge(
-    latitude: pd.Series[str], longitude: pd.Series[str], units: Units, path: Path
-) -> tuple[Floats, list[str], list[str]]:
-    """Degrees, a status per row, and remarks on the rows that are no answer."""
-    absent = _is_null(latitude) & _is_null(longitude)
-    values = np.stack([_numbers(latitude), _numbers(longitude)], axis=1)  # (n, 2)
-    if units == "radians":
-        values = np.degrees(values)
-    usable = on_globe(values)
-    if units == "auto":
-        _refuse_radians(values[usable], path)
-    invalid = ~usable & ~absent
-    size = np.abs(values)
-    wrapped = invalid & (size[:, 0] <= 90) & (values[:, 1] > 180) & (values[:, 1] <= 360)
-    exchanged = invalid & (size[:, 0] > 90) & (size[:, 0] <= 180) & (size[:, 1] <= 90)
-    findings = (
-        (absent, "answers are null: no prediction"),
-        (invalid, "answers are no place on Earth: invalid coordinate"),
-        (wrapped, "have longitudes that look like 0 to 360; subtract 360 from those above 180"),
-        (exchanged, "look as if latitude and longitude were exchanged; name the columns the other way round"),
-    )
-    remarks = [f"{rows.sum():,} of {len(values):,} {words}" for rows, words in findings if rows.any()]
-    status = np.where(absent, "no prediction", np.where(usable, "ok", "invalid coordinate"))
-    return np.where(usable[:, None], values, np.nan), status.tolist(), remarks
+def _json_cells(path: Path, as_columns: bool) -> _Cells:
+    """The cells of any of the shapes of JSON; `as_columns` keeps named answers apart as columns.
 
-
-def _confidence(rows: pd.DataFrame) -> tuple[Floats | None, list[str]]:
-    """Finite numbers to rank by, NaN for none, and a remark on those that cannot be ranked."""
-    if "confidence" not in rows:
-        return None, []
-    values = _numbers(rows["confidence"])
-    odd = ~np.isfinite(values) & ~_is_null(rows["confidence"])
-    remark = f"{odd.sum():,} of {len(values):,} confidences are no finite number and were left out"
-    return np.where(odd, np.nan, values), [remark] if odd.any() else []
-
-
-def _refuse_radians(values: Floats, path: Path) -> None:
-    if len(values) < _SUSPICIOUS_RADIANS or (np.abs(values) > (np.pi / 2, np.pi)).any():
-        return
-    raise UsageError(
-        f"the answers in '{path}' look like radians",
-        found=f"all {len(values):,} latitudes within 1.5708 and longitudes within 3.1416 of zero",
-        fix="say units=radians, or units=degrees if they really lie there",
-    )
-
-
-def _is_null(text: pd.Series[str]) -> NDArray[np.bool_]:
-    return text.str.strip().str.lower().isin(_NULLS).to_numpy(dtype=bool)
-
-
-def _numbers(text: pd.Series[str]) -> Floats:
-    """float64, NaN where the text is no number."""
-    return pd.to_numeric(text, errors="coerce").to_numpy(dtype=np.float64)
-
-
-def _read_json(path: Path) -> pd.DataFrame:
-    """The rows of `{image: [lat, lon]}`, `{image: {column: value}}` or `{image: {name: [lat, lon]}}`.
-
-    As strings, like any other table; null becomes an empty string.
+    Shapes are a list of objects or an object a line, GeoJSON, columns by name, `{image: [lat, lon]}`,
+    `{image: {column: value}}` and `{image: {name: [lat, lon]}}`, which has several answers per photo.
+    Null becomes an empty string.
     """
-    entries = _parse_json(path)
+    value = _parse_json(path)
+    records = records_of(value)
+    roles: dict[str, str] = {}
+    if records is not None:
+        names = list(dict.fromkeys(name for record in records for name in record))
+        table = [[cell_text(record.get(name)) for name in names] for record in records]
+    elif isinstance(value, dict):
+        names, table = _by_image(path, value, as_columns)
+        roles = {"answer": "answer"} if names in (["id", "answer"], ["id", "select", "answer"]) else {}
+    else:
+        raise _not_answers(path, type(value).__name__)
+    text = pd.DataFrame(table, columns=names, dtype=str)
+    return _cells_of(Source(f"'{path}'"), path.name, text, roles)
+
+
+def _by_image(path: Path, entries: dict[str, Any], as_columns: bool) -> tuple[list[str], list[list[str]]]:
+    """Names of columns, and rows, of an object by image."""
     kinds = {type(value) for value in entries.values() if value is not None}
-    if kinds <= {list}:
-        rows = [(image, *_pair(value)) for image, value in entries.items()]
-        return pd.DataFrame(rows, columns=["id", "latitude", "longitude"], dtype=str)
+    if kinds <= {list} or kinds == {str}:
+        return ["id", "answer"], [[image, cell_text(value)] for image, value in entries.items()]
     if kinds != {dict}:
         raise _not_answers(path, f"values of type {', '.join(sorted(kind.__name__ for kind in kinds))}")
-    records: dict[str, dict[str, Any]] = {image: value or {} for image, value in entries.items()}
     # A record's own "id" says nothing: the key is what the file is organised by.
+    records = {image: flat({**(value or {}), "id": image}) for image, value in entries.items()}
     names = list(dict.fromkeys(name for record in records.values() for name in record if name != "id"))
-    answers = [name for name in names if any(_is_place(record.get(name)) for record in records.values())]
-    if answers:
-        long = [
-            (image, name, *_pair(record.get(name)))
+    answers = [
+        name
+        for name in names
+        if not looks_like_truth(name)
+        and any(isinstance(one := record.get(name), list) and place_of(one) for record in records.values())
+    ]
+    if answers and not as_columns:
+        return ["id", "select", "answer"], [
+            [image, name, cell_text(record.get(name))]
             for name in answers
             for image, record in records.items()
             if name in record or entries[image] is None
         ]
-        return pd.DataFrame(long, columns=["id", "select", "latitude", "longitude"], dtype=str)
     wide = [[image, *(cell_text(record.get(name)) for name in names)] for image, record in records.items()]
-    return pd.DataFrame(wide, columns=["id", *names], dtype=str)
+    return ["id", *names], wide
 
 
-def _parse_json(path: Path) -> dict[str, Any]:
+def _parse_json(path: Path) -> Any:
+    """The value of a file of JSON, or the list of the values of its lines."""
+    text = path.read_text(encoding="utf-8-sig")
     try:
-        entries = parse_unique(path.read_text(encoding="utf-8-sig"), path)
+        return parse_unique(text, path)
     except (ValueError, RecursionError) as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        try:
+            if len(lines) > 1:
+                return [parse_unique(line, path) for line in lines]
+        except ValueError:
+            pass
         raise DataError(f"'{path}' is not valid JSON", found=str(error)) from error
-    if not isinstance(entries, dict):
-        raise _not_answers(path, type(entries).__name__)
-    return entries
 
 
 def _not_answers(path: Path, found: str) -> DataError:
     return DataError(
         f"'{path}' is no JSON file of answers",
         found=found,
-        fix='write {"image": [lat, lon]}, {"image": {"name": [lat, lon] or null}} or '
-        '{"image": {"latitude": lat, "longitude": lon}}',
-    )
-
-
-def _is_place(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(type(part) in (int, float) for part in value)
-
-
-def _pair(value: Any) -> tuple[str, str]:
-    if value is None:
-        return "", ""
-    # What is no pair becomes half a coordinate, which is an invalid one.
-    return (
-        (cell_text(value[0]), cell_text(value[1]))
-        if isinstance(value, list) and len(value) == 2
-        else (cell_text(value), "")
+        fix='write {"image": [lat, lon]}, {"image": {"name": [lat, lon] or null}}, '
+        '{"image": {"latitude": lat, "longitude": lon}}, or an object with id, latitude and longitude a line',
     )

@@ -14,16 +14,17 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import pandas as pd
 
 from ..errors import DataError
-from ..images import ImageStore, dataset_roots
+from ..images import ImageStore, dataset_roots, holds_pictures
 from ..types import DataLocation, DatasetInfo
 from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
+from .frames import table_of_frame
 from .truth_columns import TEXT, authors_of, canonical_ids, coordinates_of, text_of
 
 log = logging.getLogger(__name__)
@@ -118,17 +119,34 @@ class TableDataset:
         self.info = self.spec.info
 
     def read(self) -> Truth:
-        """The truth with its path, hash and notes."""
-        return read_truth(self.spec, self.location)
+        """The truth with its path, hash and notes; `info` then names what intervals of this file are by."""
+        found = read_truth(self.spec, self.location)
+        declared = self.spec.info.cluster_column
+        if (
+            declared.lower() not in {"", *ALIASES["author"], *self.spec.author_names}
+            and declared not in found.frame
+        ):
+            log.warning(
+                "%s: no column '%s' to form clusters by: intervals are by author", found.path.name, declared
+            )
+            self.info = replace(self.spec.info, cluster_column="author")
+        return found
 
     def truth(self) -> pd.DataFrame:
         return self.read().frame
 
     def images(self) -> ImageStore:
-        """The pictures where the user said they are, else where this benchmark keeps them."""
+        """The pictures where the user said they are, else where this benchmark keeps them.
+
+        A Parquet file that holds its own pictures is the place of those of its rows.
+        """
+        follow_links = self.location.follow_links
         if self.location.images:
-            return ImageStore.open(self.location.images)
+            return ImageStore.open(self.location.images, follow_links=follow_links)
         with _locate(self.spec, self.location) as truth_file:
+            if holds_pictures(truth_file):
+                columns = _choose_columns(self.spec, sniff(truth_file), Layout(), self.location.columns)
+                return ImageStore.open([truth_file], name_column=columns.get("image", columns["id"]))
             given = self.location.path
             bases = dict.fromkeys(
                 [given if given and given.is_dir() else truth_file.parent, truth_file.parent]
@@ -142,7 +160,7 @@ class TableDataset:
                 found=f"none of {', '.join(self.spec.images)} in {', '.join(map(repr, map(str, bases)))}",
                 fix="name their folder or archive with --images",
             )
-        return ImageStore.open(places)
+        return ImageStore.open(places, follow_links=follow_links)
 
 
 def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
@@ -166,6 +184,31 @@ def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
     for note in notes:
         log.warning("%s: %s", path.name, note)
     return Truth(frame, path, sha256.result(), tuple(notes))
+
+
+def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns `id, image, latitude, longitude, author` of a table made in Python, held to the same rules.
+
+    Ids of any type become text; `image`, where there is one, is another spelling of the photo's name.
+    """
+    lacking = [name for name in _REQUIRED if name not in frame]
+    if lacking:
+        raise DataError(
+            f"the truth table has no column for: {', '.join(lacking)}",
+            found=f"the columns {', '.join(map(str, frame.columns))}",
+            fix="rename its columns to id, latitude and longitude",
+        )
+    names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
+    table = table_of_frame(frame[names], "the truth table")
+    spelled = text_of(table, "id").str.strip()
+    ids = canonical_ids(table, spelled, flickr=False)
+    coordinates, notes = coordinates_of(table, "latitude", "longitude", spelled, exchange="")
+    author, remarks = authors_of(table, "author" if "author" in names else None, spelled, flickr=False)
+    for note in (*notes, *remarks):
+        log.warning("%s", note)
+    image = text_of(table, "image") if "image" in names else spelled
+    columns = {"id": ids, "image": image, "latitude": coordinates[:, 0], "longitude": coordinates[:, 1]}
+    return pd.DataFrame({**columns, "author": author})
 
 
 def _sha256(path: Path) -> str:
@@ -249,9 +292,16 @@ def _columns_to_read(
     spec: TruthSpec, form: TableForm, columns: Mapping[str, str], layout: Layout
 ) -> list[str]:
     named = [name for name in form.names if name]
+    declared = spec.info.cluster_column
+    cluster = [declared] if _declares_clusters(spec) and declared in named else []
     extras = named if spec.extras is None else [name for name in spec.extras if name in named]
     image = [layout.image[0]] if layout.image else []
-    return list(dict.fromkeys([*columns.values(), *image, *extras]))
+    return list(dict.fromkeys([*columns.values(), *image, *extras, *cluster]))
+
+
+def _declares_clusters(spec: TruthSpec) -> bool:
+    """Whether intervals are meant to be by a column that is not the photographer's."""
+    return spec.info.cluster_column.lower() not in {"", *ALIASES["author"], *spec.author_names}
 
 
 def _choose_columns(
@@ -267,7 +317,7 @@ def _choose_columns(
             columns.setdefault(role, found[0])
     lacking = [role for role in _REQUIRED if role not in columns]
     if lacking:
-        example = " ".join(f"{role}={'NAME' if form.has_header else 'NUMBER'}" for role in lacking)
+        example = " ".join(f"--column {role}={'NAME' if form.has_header else 'NUMBER'}" for role in lacking)
         raise DataError(
             f"'{form.path}' has no column for: {', '.join(lacking)}",
             found=form.describe(),
@@ -309,7 +359,7 @@ def _build_frame(
     spelled = text_of(table, columns["id"]).str.strip()
     flickr = spec.ids == "flickr"
     ids = canonical_ids(table, spelled, flickr=flickr)
-    coordinates = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
+    coordinates, remarks = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
     author, notes = authors_of(table, columns.get("author"), spelled, flickr=flickr)
     series = {
         "id": ids,
@@ -326,7 +376,7 @@ def _build_frame(
             key = f"{name} (file)" if name in series else name
             cells = text_of(table, name)
             series[key] = cells.mask(cells.isin(["", spec.hole]))
-    return pd.DataFrame(series), notes
+    return pd.DataFrame(series), [*remarks, *notes]
 
 
 def _images(
@@ -359,6 +409,13 @@ def _refuse_row_count(spec: TruthSpec, table: Table) -> None:
                 found=f"{len(table):,} rows: {refusal.found}",
                 fix=refusal.fix,
             )
+    expected = spec.info.expected_rows or len(table)
+    if len(table) > expected and len(table) not in (spec.row_counts or {}):
+        raise DataError(
+            f"'{table.form.path}' is not the truth of {spec.name}",
+            found=f"{len(table):,} rows, more than the {expected:,} of the published set",
+            fix="give the published table, or evaluate your own with the dataset table",
+        )
 
 
 def _explain_row_count(spec: TruthSpec, rows: int) -> list[str]:

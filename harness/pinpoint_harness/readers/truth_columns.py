@@ -6,7 +6,7 @@ editor shows and the id the file spells.
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Callable
 
 import numpy as np
@@ -16,16 +16,21 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..geo import on_globe
 from ..photo_ids import flickr_id, flickr_owner
+from .cells import is_null, read_angles
+from .conventions import listed, look_like_radians, null_island, trouble_of
 from .delimited import Table
 
 TEXT = pd.Series([""]).dtype
 """What this pandas gives to text: `str`, or `object` before version 3."""
 
-_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _FLOAT_ID = r"[0-9]+\.[0-9]*([eE][+-]?[0-9]+)?|[0-9]+[eE]\+[0-9]+"
 _SHOWN = 5
 """How many offending rows a message names."""
+_MOST_BY_ONE = 0.25
+_FEWEST_TO_JUDGE = 20
+"""From as many rows on, a photographer with more than this share of them is worth a note."""
 
 
 def text_of(table: Table, name: str) -> pd.Series[str]:
@@ -76,59 +81,94 @@ def authors_of(
     if column is not None:
         author = text_of(table, column).str.strip()
         author = author.str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)  # an id that was a float once
-        author = author.mask(author.isin(["", "nan", "NaN"]))
+        author = author.mask(is_null(table.column(column)))
     if not flickr:
-        return author, []
+        return author, _implausible_share(author)
     owner = flickr_owner(spelled)
     corrected = int((owner.notna() & author.notna() & (owner != author)).sum())
     note = f"{corrected} authors are taken from the image names, which contradict column '{column}'"
-    return author.where(owner.isna(), owner), [note] if corrected else []
+    author = author.where(owner.isna(), owner)
+    return author, [*([note] if corrected else []), *_implausible_share(author)]
+
+
+def _implausible_share(author: pd.Series[str]) -> list[str]:
+    """A note if one author holds so much of the set that the name may stand for "unknown"."""
+    counts = author.value_counts()
+    if len(author) < _FEWEST_TO_JUDGE or not len(counts) or counts.iloc[0] <= _MOST_BY_ONE * len(author):
+        return []
+    return [
+        f"one author, '{counts.index[0]}', holds {counts.iloc[0]:,} of {len(author):,} rows: if that stands "
+        "for unknown, leave those cells empty, or intervals and author filters are wrong"
+    ]
 
 
 def coordinates_of(
-    table: Table, latitude_column: str, longitude_column: str, spelled: pd.Series[str]
-) -> NDArray[np.float64]:
-    """Latitude and longitude in degrees, `(n, 2)`, every one of them on the globe."""
+    table: Table,
+    latitude_column: str,
+    longitude_column: str,
+    spelled: pd.Series[str],
+    exchange: str = "--column",
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Latitude and longitude in degrees, `(n, 2)`, every one of them on the globe, and notes on them.
+
+    `exchange` is the option that chooses columns, empty where there is none. DataError for coordinates
+    that are missing, no numbers, out of range, or seem to be radians.
+    """
     text = [pc.utf8_trim_whitespace(table.column(name)) for name in (latitude_column, longitude_column)]
-    latitude, longitude = (_parse_numbers(cells) for cells in text)
+    latitude, longitude = read_angles(text[0], "latitude"), read_angles(text[1], "longitude")
+    values = np.stack([latitude.degrees, longitude.degrees], axis=1)  # (n, 2)
 
     def cells(row: int) -> str:
         return f" ({text[0][row]}, {text[1][row]})"
 
-    unusable = np.flatnonzero(~(np.isfinite(latitude) & np.isfinite(longitude)))
-    first = [str(axis[row]) for axis in text for row in unusable[:_SHOWN].tolist()]
-    decimal_comma = any(re.fullmatch(r"-?\d+,\d+", cell) for cell in first)
-    fix = "every row is scored: complete these or remove them in a copy"
-    if decimal_comma:
-        fix = "write decimals with a point"
-    _refuse(table, unusable, spelled, "rows have no usable coordinate", fix, cells)
-
-    outside = np.flatnonzero((np.abs(latitude) > 90) | (np.abs(longitude) > 180))
-    what, fix = "coordinates are out of range", "latitudes are -90 to 90, longitudes -180 to 180 degrees"
-    if np.all(np.abs(latitude) <= 180) and np.all(np.abs(longitude) <= 90):
-        what = (
-            "latitudes lie beyond 90 degrees, and every row fits with the two columns exchanged (a copy of "
-            "im2gps3k_places365.csv from 2018-2020 has the header LON,LAT above latitude,longitude)"
-        )
-        fix = (
-            "fetch a correct copy; or, if you know the header to be wrong, choose "
-            f"latitude={longitude_column} longitude={latitude_column}"
-        )
-    elif np.all(np.abs(latitude) <= 90) and np.all((longitude >= 0) & (longitude <= 360)):
-        what = "longitudes lie beyond 180 degrees: the file seems to count them from 0 to 360"
-        fix = "subtract 360 from those in a copy, if that is what the file means"
-    _refuse(table, outside, spelled, what, fix, cells)
-    return np.stack([latitude, longitude], axis=1)
+    unusable = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    odd = {row: str(text[int(np.isfinite(values[row, 0]))][row]) for row in unusable.tolist()}
+    trouble = trouble_of(np.empty((0, 2)), odd)
+    what, fix = (
+        "rows have no usable coordinate",
+        "every row is scored: complete these or remove them in a copy",
+    )
+    if trouble is not None:
+        what, fix = f"{what}: {trouble.words}", trouble.fix
+    _refuse(table, unusable, spelled, what, fix, cells)
+    what, fix = _out_of_range(values, latitude_column, longitude_column, exchange)
+    _refuse(table, np.flatnonzero(~on_globe(values)), spelled, what, fix, cells)
+    if look_like_radians(values):
+        rows = np.arange(len(values))
+        _refuse(table, rows, spelled, "coordinates look like radians", "write degrees in a copy", cells)
+    notations = dict.fromkeys((*latitude.notations, *longitude.notations))
+    notes = [f"coordinates are read with {', '.join(notations)}"] if notations else []
+    return values, notes + _mention_null_island(table, null_island(values), spelled)
 
 
-def _parse_numbers(text: pa.ChunkedArray) -> NDArray[np.float64]:
-    """NaN where the text is no number."""
-    try:
-        numbers = text.cast(pa.float64())
-    except pa.ArrowInvalid:
-        fits = pc.match_substring_regex(text, _NUMBER)
-        numbers = pc.if_else(fits, text, "nan").cast(pa.float64())
-    return np.asarray(numbers.to_numpy(), dtype=np.float64)
+def _out_of_range(
+    values: NDArray[np.float64], latitude: str, longitude: str, exchange: str
+) -> tuple[str, str]:
+    """What is wrong with coordinates some of which lie off the globe, and what to do."""
+    trouble = trouble_of(values, {})
+    if trouble is None:
+        return "coordinates are out of range", "latitudes are -90 to 90, longitudes -180 to 180 degrees"
+    if trouble.kind != "exchanged" or not exchange:
+        return trouble.words, trouble.fix
+    options = (
+        f"{exchange} {shlex.quote(role)}" for role in (f"latitude={longitude}", f"longitude={latitude}")
+    )
+    return (
+        f"{trouble.words} (a copy of im2gps3k_places365.csv from 2018-2020 has the header LON,LAT above "
+        "latitude,longitude)",
+        f"fetch a correct copy; or, if you know the header to be wrong, give {' '.join(options)}",
+    )
+
+
+def _mention_null_island(table: Table, rows: NDArray[np.int64], spelled: pd.Series[str]) -> list[str]:
+    if not len(rows):
+        return []
+    places = zip(table.where(rows[:_SHOWN].tolist()), rows[:_SHOWN].tolist(), strict=True)
+    names = [f"{place}: '{spelled.iloc[row]}'" for place, row in places]
+    return [
+        f"{len(rows):,} of {len(table):,} rows lie at exactly (0, 0), which often stands for unknown, "
+        f"and are scored there: {listed(names, len(rows))}"
+    ]
 
 
 def _refuse_where(
@@ -150,8 +190,14 @@ def _refuse(
         return
     shown = rows[:_SHOWN].tolist()
     places = zip(table.where(shown), shown, strict=True)
-    listed = ", ".join(f"{place}: '{spelled.iloc[row]}'{cells(row)}" for place, row in places)
-    more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    names = [f"{place}: '{spelled.iloc[row]}'{cells(row)}" for place, row in places]
     raise DataError(
-        f"'{table.form.path}': {len(rows):,} of {len(table):,} {what}", found=listed + more, fix=fix
+        f"{_called(table)}: {len(rows):,} of {len(table):,} {what}",
+        found=listed(names, len(rows)),
+        fix=fix,
     )
+
+
+def _called(table: Table) -> str:
+    """A file in quotes, a table made in Python by its title."""
+    return str(table.form.path) if table.form.kind == "frame" else f"'{table.form.path}'"

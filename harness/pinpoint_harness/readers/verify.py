@@ -42,6 +42,7 @@ class Verification:
     decoded: int
     placeholders: tuple[tuple[str, ...], ...]
     left_out: tuple[str, ...]
+    remarks: tuple[str, ...]
     images: str
 
     @property
@@ -97,18 +98,20 @@ def verify(dataset: Dataset) -> Verification:
         decoded=len(truth) - len(look.missing) - sum(map(len, look.unreadable.values())),
         placeholders=tuple(group for group in look.copies if len(group) >= PLACEHOLDER_COPIES),
         left_out=look.left_out,
+        remarks=look.remarks,
         images=look.problem,
     )
 
 
 @dataclass(frozen=True)
 class _Look:
-    """Ids without a photo, ids by reason of failure, ids by equal bytes, and what containers left out."""
+    """Ids without a photo, ids by reason of failure, ids by equal bytes, and what containers say."""
 
     missing: tuple[str, ...] = ()
     unreadable: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     copies: Sequence[tuple[str, ...]] = ()
     left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -124,9 +127,13 @@ def _look_at_all(store: ImageStore, truth: pd.DataFrame) -> _Look:
             digests[index] = hashlib.sha256(data).digest()
         return data
 
+    def remark(index: int, text: str) -> None:
+        store.remark(refs[present[index]], text)
+
     unreadable: dict[str, list[str]] = defaultdict(list)
     with phase("decoding", len(present)) as advance:
-        for index, image in prefetch(read, len(present), threads=os.cpu_count() or 1, depth=64):
+        decoded = prefetch(read, len(present), threads=os.cpu_count() or 1, depth=64, remark=remark)
+        for index, image in decoded:
             if isinstance(image, Failure):
                 unreadable[image.reason or image.kind].append(ids[present[index]])
             advance(1)
@@ -138,4 +145,5 @@ def _look_at_all(store: ImageStore, truth: pd.DataFrame) -> _Look:
         unreadable={why: tuple(who) for why, who in unreadable.items()},
         copies=[tuple(group) for group in groups.values()],
         left_out=tuple(map(str, store.skipped)),
+        remarks=tuple(map(str, store.remarks)),
     )

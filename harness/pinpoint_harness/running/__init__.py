@@ -5,7 +5,16 @@ from __future__ import annotations
 from .inputs import QuerySet, TileInput, tile_of_images
 from .predictions import candidates_of, check_predictions, statuses
 from .record import run_record
-from .request import TILE, NoParams, build_params, build_request, choose_device, method_spec, params_class
+from .request import (
+    TILE,
+    NoParams,
+    build_params,
+    build_request,
+    choose_device,
+    method_spec,
+    param_specs,
+    preset_of,
+)
 from .run import Run, find_run, iter_runs, run_parent
 from .runner import build_method, predict_tile
 
@@ -24,8 +33,9 @@ __all__ = [
     "find_run",
     "iter_runs",
     "method_spec",
-    "params_class",
+    "param_specs",
     "predict_tile",
+    "preset_of",
     "run_parent",
     "run_record",
     "statuses",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..artifacts import id_list_sha256
+from ..artifacts import Selection, id_list_sha256
 from ..batching import Tile, padded
-from ..errors import DataError, PluginError, UsageError
+from ..errors import PluginError, UsageError
 from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from ..images import Failure, ImageStore
 
     Pixels = NDArray[np.uint8]
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,13 @@ class Inputs(Protocol):
     def close(self) -> None: ...
 
 
-def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd.DataFrame) -> Inputs:
-    """The inputs a method declares with its `input` attribute, for the photos of `truth`."""
+def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
+    """The inputs a method declares with its `input` attribute, for the selected photos."""
     method = request.method
     if kind == "none":
         return NoInput()
     if kind == "image":
-        return ImageInput(request.dataset, truth)
+        return ImageInput(request.dataset, selection.truth)
     if kind == "id":
         if method.origin.trust != "built-in":
             raise PluginError(
@@ -72,7 +76,7 @@ def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd
                 found="file names and ids of the benchmarks give the answer away",
                 fix="use input = 'none' or 'image'; stored answers go through `pinpoint score FILE`",
             )
-        return IdInput(truth)
+        return IdInput(selection.truth)
     if not isinstance(kind, str) or not kind:
         raise PluginError(
             f"method '{method.name}' asks for input {kind!r}",
@@ -84,10 +88,8 @@ def open_inputs(kind: str, request: Request, full_truth: pd.DataFrame, truth: pd
             found="a request without feature stores",
             fix="make the request with api.build_request(..., registry=...)",
         )
-    store = request.store_lookup.queries(
-        request.dataset_name, request.dataset, kind, full_truth, request.subset
-    )
-    return FeatureInput(store, truth, request.context.device)
+    store = request.store_lookup.queries(request.dataset_name, request.dataset, kind, selection)
+    return FeatureInput(store, selection.truth, request.context.device)
 
 
 class NoInput:
@@ -107,10 +109,13 @@ class NoInput:
 
 
 class IdInput(NoInput):
-    """For stored answers: ids and spellings of the whole set at once, so that all are joined together."""
+    """For stored answers: ids and spellings of the whole set at once, so that all are joined together.
+
+    The truth goes with them, so that a file of it is not taken for answers.
+    """
 
     def __init__(self, truth: pd.DataFrame) -> None:
-        self._names = truth[["id", "image"]]
+        self._names = truth[["id", "image", "latitude", "longitude"]]
 
     def tile_size(self, default: int) -> int:
         return len(self._names)
@@ -123,16 +128,12 @@ class ImageInput:
     """Pictures, decoded ahead of the method; it sees pixels and never a name, a path or EXIF."""
 
     def __init__(self, dataset: Dataset, truth: pd.DataFrame) -> None:
+        from ..images import find_any
+
         self._ids = truth["id"]
         self._store: ImageStore = dataset.images()
         try:
-            self._refs = self._store.find(truth["image"])
-            if not (self._refs >= 0).any():
-                raise DataError(
-                    f"none of the {len(truth)} photos was found",
-                    found=f"the first one looked for is '{truth['image'].iloc[0]}'",
-                    fix="give the folder or archive that holds them with --images",
-                )
+            self._refs = find_any(self._store, truth["image"], "")
         except BaseException:
             self._store.close()
             raise
@@ -158,12 +159,15 @@ class ImageInput:
             len(rows),
             threads=threads,
             depth=2 * size,
+            remark=lambda index, text: self._store.remark(self._refs[rows[index]], text),
         )
         with closing(decoded):
             for tile in tiles:
                 yield tile_of_images([next(decoded)[1] for _ in range(len(tile))], size)
 
     def close(self) -> None:
+        for remark in self._store.remarks:
+            log.warning("%s", remark)
         self._store.close()
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..artifacts import write_atomic
 from ..errors import ArtifactError, PluginError
 from ..geo import geodesic_km, on_globe
+from ..readers.cells import AUTHOR_NAMES, NULL_WORDS
 from ..types import RADII_KM, STATUS, Candidates, Predictions
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _CANDIDATE = pa.struct(
         pa.field("longitude", pa.float64(), nullable=False),
         pa.field("probability", pa.float64()),
         pa.field("source", pa.string()),
-        pa.field("row", pa.int64()),
+        pa.field("photo_id", pa.string()),
     ]
 )
 
@@ -51,20 +52,22 @@ SCHEMA = pa.schema(
         pa.field("candidates", pa.list_(pa.field("element", _CANDIDATE, nullable=False))),
         # Five each, yet no list of fixed size: Arrow 21 cannot write one that is null to Parquet.
         pa.field("within", pa.list_(pa.field("element", pa.float64(), nullable=False))),
+        # What stands or falls together, where the dataset says that this is not the photographer.
+        pa.field("cluster", pa.string()),
     ]
 )
 """Degrees and WGS84 kilometres; null stands for "none", NaN is never stored."""
 
-_SCHEMA_WITHOUT_WITHIN = pa.schema([field for field in SCHEMA if field.name != "within"])
-"""That of runs stored before a method could state its probability within each radius."""
-
 _ROW_GROUP_ROWS = 1 << 16
 _PROBABILITY_TOLERANCE = 1e-6
-_NO_ROW = -1
 
 
-def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) -> pa.Table:
+def build(
+    truth: pd.DataFrame, predictions: Predictions, status: Sequence[str], cluster_column: str = ""
+) -> pa.Table:
     """The run's table: truth, answers and the WGS84 distance between them, in kilometres.
+
+    `cluster_column` is what the dataset declares, see `cluster_keys`.
 
     Where `status` is not `ok` the answer, its error and its probabilities `within` are null, whatever
     the method said: a photo that could not be read has no answer.
@@ -90,8 +93,21 @@ def build(truth: pd.DataFrame, predictions: Predictions, status: Sequence[str]) 
         "author": _strings(truth["author"].to_numpy(dtype=object)),
         "candidates": _encode_candidates(predictions.candidates, len(truth)),
         "within": _encode_within(predictions.within, answered),
+        "cluster": _strings(cluster_keys(truth, cluster_column)),
     }
     return pa.table(columns, schema=SCHEMA)
+
+
+def cluster_keys(truth: pd.DataFrame, cluster_column: str) -> NDArray[np.object_]:
+    """What each row stands or falls with, `(n,)`, None where that is its author, or unknown.
+
+    A declared column that is a photographer's by its name, or that the truth has not, means the author.
+    """
+    if cluster_column.lower() in ("", *AUTHOR_NAMES) or cluster_column not in truth:
+        return np.full(len(truth), None, dtype=object)
+    keys = truth[cluster_column]
+    known = keys.notna() & ~keys.astype(str).str.strip().str.lower().isin(NULL_WORDS)
+    return keys.astype(str).where(known, None).to_numpy(dtype=object)
 
 
 def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
@@ -120,17 +136,11 @@ def write(table: pa.Table, path: Path) -> None:
 
 
 def read(path: Path) -> pa.Table:
-    """A run's table; ArtifactError unless the file has exactly this schema.
-
-    A file without the column `within`, as runs were stored before, is given it, all null.
-    """
+    """A run's table; ArtifactError unless the file has exactly this schema."""
     try:
         # Not `read_table`, which would take `name=value` in a folder's name for a column.
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
-            if found.equals(_SCHEMA_WITHOUT_WITHIN):
-                table, added = file.read(), SCHEMA.field("within")
-                return table.append_column(added, pa.nulls(table.num_rows, added.type))
             if not found.equals(SCHEMA):
                 raise ArtifactError(
                     f"'{path}' is not a run's predictions",
@@ -153,8 +163,11 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def candidates_of(table: pa.Table) -> Candidates | None:
-    """The candidates as padded arrays, as the method gave them; None if it gave none."""
+def candidates_of(table: pa.Table, *, photos: bool = True) -> Candidates | None:
+    """The candidates as padded arrays, as the method gave them; None if it gave none.
+
+    Without `photos` the names of the photos are left on disk: as strings they take most of the memory.
+    """
     column = table.column("candidates").combine_chunks()
     if column.null_count == len(column):
         return None
@@ -164,21 +177,24 @@ def candidates_of(table: pa.Table) -> Candidates | None:
     rows = np.repeat(np.arange(len(counts)), counts)
     slots = np.arange(len(items)) - np.repeat(np.cumsum(counts) - counts, counts)
 
-    def spread(name: str, padding: Any, dtype: Any) -> Any:
+    def spread(name: str, padding: Any) -> Any:
         values = items.field(name)
-        filled = np.full(shape, padding, dtype=dtype)
-        filled[rows, slots] = pc.fill_null(values, padding).to_numpy(zero_copy_only=False)
-        return filled if values.null_count < len(values) else None
+        if values.null_count == len(values):
+            return None
+        given = pc.fill_null(values, padding).to_numpy(zero_copy_only=False)
+        given = given.astype(np.str_) if isinstance(padding, str) else given
+        filled = np.full(shape, padding, dtype=given.dtype)
+        filled[rows, slots] = given
+        return filled
 
     coordinates = np.full((*shape, 2), np.nan)
     coordinates[rows, slots, 0] = items.field("latitude").to_numpy()
     coordinates[rows, slots, 1] = items.field("longitude").to_numpy()
-    source = spread("source", "", object)
     return Candidates(
         coordinates=coordinates,
-        probability=spread("probability", np.nan, np.float64),
-        source=None if source is None else source.astype(np.str_),
-        row=spread("row", _NO_ROW, np.int64),
+        probability=spread("probability", np.nan),
+        source=spread("source", "") if photos else None,
+        photo_id=spread("photo_id", "") if photos else None,
     )
 
 
@@ -283,9 +299,11 @@ def _check_candidates(candidates: Candidates, n: int) -> None:
         _check_rows("candidates.probability must sum to at most 1", total <= 1 + _PROBABILITY_TOLERANCE)
     if candidates.source is not None:
         _check_array("candidates.source", candidates.source, (n, k), np.str_)
-    if candidates.row is not None:
-        _check_array("candidates.row", candidates.row, (n, k), np.int64)
-        _check_rows("candidates.row must be 0 or more, or -1 for none", candidates.row >= _NO_ROW)
+    if candidates.photo_id is not None:
+        _check_array("candidates.photo_id", candidates.photo_id, (n, k), np.str_)
+        named = np.zeros((n, k), dtype=bool) if candidates.source is None else candidates.source != ""
+        rule = "candidates.photo_id must stand beside the source, the dataset that holds the photo"
+        _check_rows(rule, named | (candidates.photo_id == ""))
 
 
 def _check_within(within: Floats, n: int) -> None:
@@ -317,7 +335,7 @@ def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:
             pa.array(places[:, 1]),
             optional(candidates.probability, pa.float64(), np.nan),
             optional(candidates.source, pa.string(), ""),
-            optional(candidates.row, pa.int64(), _NO_ROW),
+            optional(candidates.photo_id, pa.string(), ""),
         ],
         fields=list(_CANDIDATE),
     )

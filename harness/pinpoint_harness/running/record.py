@@ -8,6 +8,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from ..params import changed
 from ..plugins import Entry
 from ..types import STATUS, DatasetInfo, MethodInfo
 
@@ -62,12 +63,11 @@ def describe_method(entry: Entry[MethodInfo], params: Any = None) -> dict[str, A
     return described
 
 
-def changed_parameters(params: Any) -> dict[str, Any]:
-    """The parameters in a row's title: those that are not the default, files by their base name."""
-    titled = [item for item in fields(params) if item.metadata.get("in_title", True)]
-    chosen = {item.name: (getattr(params, item.name), item.default) for item in titled}
+def changed_parameters(params: Any, preset: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters in a row's title: those that differ from the preset, files by their base name."""
+    titled = {item.name for item in fields(params) if item.metadata.get("in_title", True)}
     return {
         name: value.name if isinstance(value, Path) else value
-        for name, (value, default) in chosen.items()
-        if value != default
+        for name, value in changed(params, preset).items()
+        if name in titled
     }

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import params as parameters
-from ..artifacts import Subset, file_sha256, truth_spec
+from ..artifacts import Selection, Subset, file_sha256, id_list_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
 from ..features import StoreLookup
 from ..home import Home, find_home
 from ..plugins import Entry, Registry
-from ..types import Context, Dataset, MethodInfo
+from ..types import Context, Dataset, DatasetInfo, MethodInfo
+from .predictions import cluster_keys
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +49,7 @@ class Request:
 
 def run_spec(
     request: Request,
-    full_truth: pd.DataFrame,
-    truth: pd.DataFrame,
+    selection: Selection,
     tile: int,
     content: Mapping[str, Any] | None,
     method_content: Mapping[str, Any] | None = None,
@@ -58,13 +58,21 @@ def run_spec(
     context = request.context
     return {
         **method_spec(request.method, request.params, method_content),
-        **truth_spec(full_truth, truth, request.subset),
+        **selection.spec(),
+        **clusters_spec(selection.truth, request.dataset.info),
         "inputs": None if content is None else dict(content),
         "seed": context.seed,
         "device": context.device.partition(":")[0],
         "dtype": context.dtype,
         "tile": tile,
     }
+
+
+def clusters_spec(truth: pd.DataFrame, info: DatasetInfo) -> dict[str, Any]:
+    """What stands or falls together, where the dataset declares that it is not the photographer."""
+    keys = cluster_keys(truth, info.cluster_column)
+    pairs = [f"{name}\t{key}" for name, key in zip(truth["id"], keys, strict=True) if key is not None]
+    return {"clusters_sha256": id_list_sha256(pairs)} if pairs else {}
 
 
 def method_spec(
@@ -152,8 +160,21 @@ def params_class(entry: Entry[MethodInfo]) -> type[Any]:
     return declared
 
 
+def preset_of(entry: Entry[MethodInfo]) -> dict[str, Any]:
+    """The values a method is registered with; PluginError for one that its parameters do not take."""
+    return parameters.checked_preset(params_class(entry), entry.preset, entry.name, entry.origin.name)
+
+
+def param_specs(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> list[parameters.ParamSpec]:
+    """A method's parameters, their defaults as they are under its preset and these settings."""
+    listed = parameters.specs(params_class(entry), preset_of(entry), settings)
+    parameters.convert({spec.name: spec for spec in listed}, settings, f"method '{entry.name}'")
+    return listed
+
+
 def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
-    return parameters.build(params_class(entry), settings, f"method '{entry.name}'")
+    """The parameters of a method: the user's settings, over its preset, over the class's defaults."""
+    return parameters.build(params_class(entry), settings, f"method '{entry.name}'", preset_of(entry))
 
 
 def choose_device(entry: Entry[MethodInfo], device: str) -> str:

@@ -7,18 +7,32 @@ nor on its place among them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
+from ..artifacts import (
+    Artifact,
+    Content,
+    Selection,
+    Session,
+    UnfinishedError,
+    canonical_json,
+    read_json,
+    write_atomic,
+)
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError
+from ..params import train_command
 from ..plugins import Entry
 from ..progress import phase
+from ..readers.conventions import NEARLY_ALL
+from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .inputs import Inputs, QuerySet, TileInput, open_inputs
@@ -26,6 +40,7 @@ from .record import changed_parameters, describe_method, run_record
 from .request import Request, run_spec
 from .run import Run, run_parent
 
+_AT_TRUTH_KM = 0.1
 _SHARD = ".parquet"
 _NOTES = ".notes.json"
 
@@ -42,13 +57,12 @@ def run(request: Request) -> Run:
     answered; whoever answers the last one puts the run together, and for all others
     UnfinishedRunError is raised.
     """
-    full_truth = request.dataset.truth()
-    truth = request.subset.of(full_truth)
+    selection = Selection.of(request.dataset.truth(), request.subset)
     method = build_method(request.method, request.params, request.context)
-    with closing(open_inputs(method.input, request, full_truth, truth)) as inputs:
+    with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
         own = method.content() if hasattr(method, "content") else None
-        spec = run_spec(request, full_truth, truth, size, inputs.content(), own)
+        spec = run_spec(request, selection, size, inputs.content(), own)
         parent = run_parent(request.out, request.dataset_name, request.label)
         artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
         if artifact.complete:
@@ -56,9 +70,9 @@ def run(request: Request) -> Run:
         with Session(artifact.folder, request.context) as session:
             with artifact.work():
                 session.phase("prepare")
-                _answer_tiles(artifact, request, method, inputs, truth, size)
+                _answer_tiles(artifact, request, method, inputs, selection.truth, size)
                 session.phase("predict")
-                files = _assemble(artifact, request, truth)
+                files = _assemble(artifact, request, selection.truth)
             artifact.finish(files)
             session.phase("store")
     return Run(artifact.folder)
@@ -69,6 +83,7 @@ def _answer_tiles(
 ) -> None:
     """Ask about every tile of this process's share that no shard stands for yet."""
     queries = QuerySet.of(truth)
+    cluster_column = request.dataset.info.cluster_column
     done = artifact.finished_shards(_SHARD)
     mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
     todo = [tile for tile in mine if tile.index not in done]
@@ -77,14 +92,21 @@ def _answer_tiles(
     with phase(title, rows, done=rows - left) as advance:
         for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
             answer = predict_tile(method, queries.take(padded(tile, size), given.values), given)
-            _commit(artifact, tile, truth.iloc[padded(tile, size)], answer, given)
+            table = _table(tile, truth.iloc[padded(tile, size)], answer, given, cluster_column)
+            _commit(artifact, tile, table, answer.notes)
             advance(len(tile))
 
 
 def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Method:
-    """The method, ready to be asked; whatever its constructor raises names the method."""
+    """The method, ready to be asked; whatever its constructor raises names the method.
+
+    The command that trains it is added to the refusal of a method whose stages are not there.
+    """
     try:
         method: Method = entry.load()(params, context)
+    except StageMissingError as error:
+        command = train_command(entry.name, params, entry.preset)
+        raise ArtifactError(error.problem, found=error.found, fix=command) from error
     except (HarnessError, UnfinishedError):
         raise
     except Exception as error:
@@ -112,16 +134,20 @@ def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predicti
     return answer
 
 
-def _commit(
-    artifact: Artifact, tile: Tile, truth: pd.DataFrame, answer: Predictions, given: TileInput
-) -> None:
-    """Store one tile's answers without the padding; the shard stands whole or not at all."""
+def _table(
+    tile: Tile, truth: pd.DataFrame, answer: Predictions, given: TileInput, cluster_column: str
+) -> pa.Table:
+    """One tile's answers without the padding."""
     status = answers.statuses(answer)
     for position, failure in given.failures.items():
         status[position] = failure
-    table = answers.build(truth, answer, status).slice(0, len(tile))
-    if answer.notes:  # before the shard itself, which stands for "this tile is done"
-        write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(answer.notes)}))
+    return answers.build(truth, answer, status, cluster_column).slice(0, len(tile))
+
+
+def _commit(artifact: Artifact, tile: Tile, table: pa.Table, notes: Sequence[str]) -> None:
+    """Store one tile's answers; the shard stands whole or not at all."""
+    if notes:  # before the shard itself, which stands for "this tile is done"
+        write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(notes)}))
     answers.write(table, artifact.shard_path(tile.index, _SHARD))
 
 
@@ -141,11 +167,12 @@ def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict
     notes: list[str] = []
     for index in sorted(artifact.finished_shards(_NOTES)):
         notes += read_json(artifact.shard_path(index, _NOTES))["notes"]
-    if pc.max(table.column("error_km")).as_py() == 0:
-        notes.append("every answer is exactly the truth: was the truth file given as the answers?")
+    at_truth = pc.less(table.column("error_km"), _AT_TRUTH_KM)  # however its coordinates were rounded
+    if (pc.mean(at_truth.cast("float64")).as_py() or 0) >= NEARLY_ALL:
+        notes.append("nearly every answer is the truth itself: was the truth file given as the answers?")
     record = run_record(
         label=request.label,
-        shown_parameters=changed_parameters(request.params),
+        shown_parameters=changed_parameters(request.params, request.method.preset),
         oracle=False,
         method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,

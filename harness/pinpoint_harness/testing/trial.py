@@ -18,12 +18,12 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ..batching import Tile, padded, whole_blocks
-from ..errors import HarnessError, UsageError
+from ..errors import HarnessError, PluginError, UsageError
 from ..images import Failure
 from ..images.decode import decode
 from ..params import build, specs
 from ..plugins import Entry
-from ..running import NoParams, QuerySet, check_predictions, statuses
+from ..running import NoParams, QuerySet, check_predictions, preset_of, statuses
 from ..running.predictions import build as stored_table
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 
@@ -55,9 +55,9 @@ class Trial:
         trusted = isinstance(method, Entry) and method.origin.trust == "built-in"
         if trusted and getattr(self.target, "input", None) == "id":
             raise UsageError(f"{owner} joins answers that are stored already: there is nothing to check")
-        self.params, self.misdeclared = _parameters(
-            getattr(self.target, "Params", NoParams), parameters, owner
-        )
+        declared = getattr(self.target, "Params", NoParams)
+        entry = method if isinstance(method, Entry) else None
+        self.params, self.misdeclared = _parameters(declared, parameters, owner, entry)
         self.context = context
         self.tile = tile
         self.widths = widths
@@ -153,17 +153,23 @@ class Trial:
                 np.random.set_state(numpy_state)
 
 
-def _parameters(declared: Any, given: Mapping[str, Any], owner: str) -> tuple[Any, str]:
-    """An instance from the given values, and what is wrong with the declaration."""
+def _parameters(
+    declared: Any, given: Mapping[str, Any], owner: str, entry: Entry[MethodInfo] | None
+) -> tuple[Any, str]:
+    """An instance from the given values, and what is wrong with the declaration or the preset."""
     if not dataclasses.is_dataclass(declared) or not isinstance(declared, type):
         return None, f"Params is {declared!r}, no dataclass"
     if not declared.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         return None, f"{declared.__name__} is not frozen"
     try:
-        defaults = {spec.name: spec.default for spec in specs(declared) if not spec.required}
+        preset = preset_of(entry) if entry else {}
+        known = specs(declared, preset, given)
+    except PluginError as error:
+        return None, f"{error.problem}: {error.found}"
     except TypeError as error:
         return None, str(error)
-    params = build(declared, given, owner)
+    defaults = {spec.name: spec.default for spec in known if not spec.required}
+    params = build(declared, given, owner, preset)
     try:
         checked = build(declared, {**defaults, **given}, owner)
     except UsageError as error:

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from .checkpoints import Checkpoints
 from .processes import Processes
-from .stages import Stage, StageContext, TrainRequest, describe, open_stages, train, with_needs
+from .stages import (
+    Stage,
+    StageContext,
+    StageMissingError,
+    TrainRequest,
+    describe,
+    open_stages,
+    train,
+    with_needs,
+)
 
 __all__ = [
     "Checkpoints",
     "Processes",
     "Stage",
     "StageContext",
+    "StageMissingError",
     "TrainRequest",
     "describe",
     "open_stages",

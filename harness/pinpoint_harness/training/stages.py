@@ -68,6 +68,10 @@ class Stage:
         return {**self.spec, "inputs": {name: inputs[name] for name in self.needs}, "made": made}
 
 
+class StageMissingError(ArtifactError):
+    """A stage that a method answers with is not there; the runner adds the command that trains it."""
+
+
 class StagedMethod(Protocol):
     """A method that has to be trained says in which stages, in order."""
 
@@ -135,12 +139,11 @@ def stages_of(method: Entry[MethodInfo], params: Any, context: Context) -> Seque
 
 
 def open_stages(
-    stages: Sequence[Stage], root: Path, context: Context, command: str, names: Sequence[str] | None = None
+    stages: Sequence[Stage], root: Path, context: Context, names: Sequence[str] | None = None
 ) -> dict[str, StageOutput]:
     """The finished stages a method answers with (`names`, default all), by name.
 
-    A stage that is missing, or was made from something else, is refused with the `command` that
-    makes it.
+    StageMissingError for a stage that is not there, or was made from something else.
     """
     finished: dict[str, StageOutput] = {}
     for stage in stages:
@@ -150,10 +153,9 @@ def open_stages(
         found = _find(stage, root, keys, context, 1)
         if found is None:
             spec = stage.spec_with(keys, context, 1)
-            raise ArtifactError(
+            raise StageMissingError(
                 f"the stage '{stage.name}' of this configuration is not there",
                 found=_closest(root / stage.kind, spec) or f"none under '{root / stage.kind}'",
-                fix=command,
             )
         finished[stage.name] = found
     return finished

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from pinpoint_harness.artifacts import read_json
-from pinpoint_harness.params import train_command
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
@@ -39,10 +38,9 @@ class Cells:
     def __init__(self, params: CellsParams, context: Context) -> None:
         self.input = params.backbone
         self.params, self._device = params, context.device
-        command = train_command("cells", params, but=("models", *_OF_THE_ANSWER))
         needed = ["head"] if params.refine == "none" else ["temperature"]
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, params.models or context.models, context, command, needed)
+        self._stages = open_stages(stages, params.models or context.models, context, needed)
         self._cells = CellTable.read(self._stages["partition"].folder)
         self._hierarchy = self._cells.hierarchy(context.device)
         self._head = load_head(self._stages["head"].folder, context.device)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.params import train_command
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
@@ -37,15 +36,12 @@ class FeatureReranker:
     """
 
     Params: ClassVar[type[FeatureRerankerParams]] = FeatureRerankerParams
-    answer_version: ClassVar[int] = 2
+    answer_version: ClassVar[int] = 3
 
     def __init__(self, params: FeatureRerankerParams, context: Context) -> None:
         self.input = params.backbone
         self.params, self._device = params, context.device
-        command = train_command("feature-reranker", params, but=("models", *_OF_THE_ANSWER))
-        self._stages = open_stages(
-            self.stages(params, context), params.models or context.models, context, command
-        )
+        self._stages = open_stages(self.stages(params, context), params.models or context.models, context)
         self._galleries = [PlacedGallery(store, context.device) for store in gallery_stores(params, context)]
         folder, state = self._stages["reranker"].folder, state_of(params.author_filter)
         fitted = read_json(folder / "config.json")["calibration"]
@@ -101,14 +97,14 @@ class FeatureReranker:
             return kept
 
         slot, valid = ordered("slot"), ordered("valid")
-        row = np.concatenate([one.row for one in found], axis=1)
-        places = np.concatenate([one.coordinates for one in found], axis=1)
-        names = np.array(self._shape.slots.sources)[self._shape.slots.gallery.numpy()]
+        places = np.concatenate([one.coordinates for one in found], axis=1)  # (n, c, 2)
+        named = [gallery.photos(one.row) for gallery, one in zip(self._galleries, found, strict=True)]
+        source_of, photo_of = (np.concatenate(names, axis=1) for names in zip(*named, strict=True))
         candidates = Candidates(
             np.where(valid[..., None], np.take_along_axis(places, slot[..., None], axis=1), np.nan),
             probability=np.where(valid, ordered("probability"), np.nan),
-            source=np.where(valid, names[slot], ""),
-            row=np.where(valid, np.take_along_axis(row, slot, axis=1), -1),
+            source=np.where(valid, np.take_along_axis(source_of, slot, axis=1), ""),
+            photo_id=np.where(valid, np.take_along_axis(photo_of, slot, axis=1), ""),
         )
         return Predictions(
             candidates.coordinates[:, 0],

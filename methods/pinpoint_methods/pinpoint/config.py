@@ -8,9 +8,8 @@ here where they are silent.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,11 +33,7 @@ def choice(
     choices: tuple[Any, ...] | None = None,
 ) -> Any:
     """One field: its value in the configuration `full`, how sure it is, and why it is so."""
-    help = f"{mark}: {reason}"
-    return field(
-        default=default,
-        metadata={"help": help, "minimum": minimum, "maximum": maximum, "choices": choices},
-    )
+    return param(default, f"{mark}: {reason}", minimum=minimum, maximum=maximum, choices=choices)
 
 
 @dataclass(frozen=True)
@@ -213,6 +208,23 @@ class PinpointConfig:
         choices=("argmax", "expected"),
     )
 
+    def __post_init__(self) -> None:
+        if self.lowest_frequency > self.highest_frequency:
+            raise UsageError(
+                "the lowest frequency is not above the highest",
+                found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
+            )
+        if self.galleries == "both" and self.sources in SOURCES:
+            raise UsageError(
+                "galleries=both needs two sources", found=self.sources, fix="--set galleries=own"
+            )
+        if self.width % self.heads:
+            raise UsageError(
+                "the reranker's width is not a multiple of its heads",
+                found=f"{self.width} and {self.heads}",
+            )
+        _refuse_lists_nobody_can_learn_from(self)
+
     def quota(self, channel: str) -> int:
         """Candidates of a channel in each gallery; what one gallery would give is shared by two."""
         given: int = getattr(self, f"candidates_{channel}")
@@ -230,6 +242,25 @@ class PinpointConfig:
     def benchmarks(self) -> list[str]:
         """The datasets named by `leave_out`."""
         return [name.strip() for name in self.leave_out.split(",") if name.strip()]
+
+
+def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
+    asked = {name: config.quota(name) for name in ("image", "raw", "location")}
+    found = ", ".join(f"candidates_{name}={getattr(config, f'candidates_{name}')}" for name in asked)
+    if not any(asked.values()):
+        raise UsageError("no channel gives a candidate", found=f"{found}, galleries={config.galleries}")
+    if (most := max(asked.values())) > config.candidates_kept:
+        raise UsageError(
+            "a channel gives more candidates than are kept to train on",
+            found=f"{found}, galleries={config.galleries}, candidates_kept={config.candidates_kept}",
+            fix=f"--set candidates_kept={most}",
+        )
+    if config.reranker == "attention" and not (config.query_embedding or config.list_features):
+        raise UsageError(
+            "the query token holds nothing",
+            found="query_embedding=False, list_features=False",
+            fix="leave one of them on",
+        )
 
 
 MINI: Mapping[str, tuple[Any, str]] = {
@@ -269,138 +300,44 @@ EMBEDDER = (
 )
 """The choices that change the embedder, beside the rows it learns from."""
 
-CONFIGS = {
-    "full": PinpointConfig(),
-    "mini": replace(PinpointConfig(), **{name: value for name, (value, _) in MINI.items()}),
+SETS: Mapping[str, Mapping[str, Any]] = {
+    "full": {},
+    "mini": {name: value for name, (value, _) in MINI.items()},
 }
+"""The defaults that each choice of `config` changes."""
+
+CONFIGS = {name: PinpointConfig(**values) for name, values in SETS.items()}
 
 
-def settings_class(name: str, own: Sequence[tuple[str, Any, Any]] = ()) -> type[Any]:
-    """Parameters of a method: a configuration, any of its fields to change, and the method's own."""
-    changes = [
-        (
-            item.name,
-            type(item.default) | None,
-            param(
-                None,
-                item.metadata["help"],
-                **{key: item.metadata[key] for key in ("minimum", "maximum", "choices")},
-            ),
-        )
-        for item in fields(PinpointConfig)
-    ]
-    shared = [
-        ("config", str, param("mini", "where all else comes from", choices=tuple(sorted(CONFIGS)))),
-        ("seed", int, param(0, "of the training", minimum=0)),
-        (
-            "models",
-            Path | None,
-            param(None, "folder of trained stages [default: models in --home]", in_title=False),
-        ),
-    ]
-    return dataclasses.make_dataclass(name, [*shared, *own, *changes], frozen=True)
+@dataclass(frozen=True)
+class _Asked:
+    """What every variant takes beside the configuration."""
+
+    config: str = param("mini", "where the other defaults come from", sets=SETS)
+    seed: int = param(0, "of the training", minimum=0)
+    models: Path | None = param(None, "folder of trained stages [default: models in --home]", in_title=False)
+    instance: str = param(
+        "auto", "gallery to search; auto: that of each query's source", choices=("auto", *SOURCES)
+    )
+    author_filter: bool = param(False, "leave out gallery photos by the query's photographer")
+    candidates: int = param(64, "alternatives to report", minimum=1, maximum=1000)
 
 
-PLUS: Mapping[str, Any] = {
-    "galleries": "both",
-    "candidates_image": 32,
-    "candidates_raw": 16,
-    "candidates_location": 16,
-    "query_embedding": False,
-    "visual_token": False,
-    "gps_token": False,
-    "support_token": False,
-    "list_features": True,
-    "layers": 1,
-    "width": 64,
-    "heads": 4,
-    "streetview_lists": "both",
-    "ranking_loss": "radii",
-    "reranker_epochs": 4,
-    "reranker_learning_rate": 1e-3,
-    "decoding": "expected",
-}
-"""What split C favours on mini-Earth, see results/mini-earth/choices.md."""
-
-METHODS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "pinpoint": ("own gallery, support from the other source, argmax", {}),
-    "pinpoint-plus": (
-        "what split C favours: both galleries, hand-made features, a score by radius, expected",
-        PLUS,
-    ),
-    # Controls.
-    "pinpoint-no-reranker-plus": (
-        "candidates and decoding of plus, retrieval scores",
-        {**PLUS, "reranker": "none"},
-    ),
-    "pinpoint-feature-reranker": ("an MLP over hand-made features", {"reranker": "features"}),
-    # Ablations.
-    "pinpoint-no-support": ("no support token", {"support": "none"}),
-    "pinpoint-shuffled-support": ("support from random places", {"support": "shuffled"}),
-    "pinpoint-photos-only": ("embedder, gallery and support of photos", {"sources": "photos"}),
-    "pinpoint-streetview-only": ("embedder, gallery and support of street view", {"sources": "streetview"}),
-    # A dropped channel's places go to the others, or the number of candidates would change as well.
-    "pinpoint-no-raw-channel": ("candidates 10 + 0 + 2", {"candidates_image": 10, "candidates_raw": 0}),
-    "pinpoint-no-gps-channel": ("candidates 10 + 2 + 0", {"candidates_image": 10, "candidates_location": 0}),
-    "pinpoint-no-image-channel": (
-        "candidates 0 + 6 + 6",
-        {"candidates_image": 0, "candidates_raw": 6, "candidates_location": 6},
-    ),
-    "pinpoint-no-gps-token": ("no GPS token", {"gps_token": False}),
-    "pinpoint-no-visual-token": ("no visual token", {"visual_token": False}),
-    "pinpoint-loo-reranker": ("reranker trained on gallery photos, each left out", {"reranker_queries": "A"}),
-    "pinpoint-listwise": (
-        "candidates attend to one another, soft listwise loss",
-        {"context_layers": 2, "ranking_loss": "listwise"},
-    ),
-    "pinpoint-union": ("both galleries, quotas 4 + 4, 1 + 1, 1 + 1", {"galleries": "both"}),
-    "pinpoint-expected": ("decoded by the expected share of the radii", {"decoding": "expected"}),
-}
-"""Every reranked method: what it is in words, and its changes to the configuration."""
+@dataclass(frozen=True)
+class PinpointParams(PinpointConfig, _Asked):
+    """Parameters of the reranked variants."""
 
 
-def class_name(method: str) -> str:
-    """The name of a method's class in the module `method`: `PinpointPlus`."""
-    return method.title().replace("-", "")
+@dataclass(frozen=True)
+class Top1Params(PinpointConfig, _Asked):
+    """Parameters of the retrieval alone."""
 
-
-def config_of(params: Any, changes: Mapping[str, Any] | None = None) -> PinpointConfig:
-    """The configuration that parameters name, changed by the method and then by the user."""
-    given = {item.name: getattr(params, item.name) for item in fields(PinpointConfig)}
-    asked = {name: value for name, value in given.items() if value is not None}
-    config = replace(CONFIGS[params.config], **{**(changes or {}), **asked})
-    if config.lowest_frequency > config.highest_frequency:
-        raise UsageError(
-            "the lowest frequency is not above the highest",
-            found=f"{config.lowest_frequency:g} and {config.highest_frequency:g}",
-        )
-    if config.galleries == "both" and config.sources in SOURCES:
-        raise UsageError("galleries=both needs two sources", found=config.sources, fix="--set galleries=own")
-    if config.width % config.heads:
-        raise UsageError(
-            "the reranker's width is not a multiple of its heads", found=f"{config.width} and {config.heads}"
-        )
-    _refuse_lists_nobody_can_learn_from(config)
-    return config
-
-
-def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
-    asked = {name: config.quota(name) for name in ("image", "raw", "location")}
-    found = ", ".join(f"candidates_{name}={getattr(config, f'candidates_{name}')}" for name in asked)
-    if not any(asked.values()):
-        raise UsageError("no channel gives a candidate", found=f"{found}, galleries={config.galleries}")
-    if (most := max(asked.values())) > config.candidates_kept:
-        raise UsageError(
-            "a channel gives more candidates than are kept to train on",
-            found=f"{found}, galleries={config.galleries}, candidates_kept={config.candidates_kept}",
-            fix=f"--set candidates_kept={most}",
-        )
-    if config.reranker == "attention" and not (config.query_embedding or config.list_features):
-        raise UsageError(
-            "the query token holds nothing",
-            found="query_embedding=False, list_features=False",
-            fix="leave one of them on",
-        )
+    candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
+    channel: str = param(
+        "image",
+        "embedding that is compared: image, raw feature or location",
+        choices=("image", "raw", "location"),
+    )
 
 
 def part(config: PinpointConfig, *names: str) -> dict[str, Any]:

@@ -1,14 +1,14 @@
 """The methods: from a tile of queries to answers, with the stages' help.
 
-`PinpointTop1` names the best row of one channel. `PinpointReranked` is Pinpoint itself and every
-ablation of it, one class for each row of `config.METHODS`.
+`PinpointTop1` names the best row of one channel. `Pinpoint` is the method itself; its ablations are
+presets of its parameters, see `variants`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.params import param, train_command
+from pinpoint_harness.features import take_ids
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import Stage, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
@@ -25,66 +25,43 @@ from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Q
 from ..common.candidates import CandidateBatch
 from ..common.decoding import Answer, TemperatureScaling, decide
 from ..common.gallery import build_exclusion, unit_rows
-from .config import METHODS, SOURCES, PinpointConfig, class_name, config_of, settings_class
+from .config import PinpointConfig, PinpointParams, Top1Params
 from .embedder import load_towers
 from .reranker_training import load_reranker, read_calibration, scores_of
 from .retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from .stages import pinpoint_stages
 from .towers import in_tiles
 
-_OWN: list[tuple[str, Any, Any]] = [
-    (
-        "instance",
-        str,
-        param("auto", "gallery to search; auto: that of each query's source", choices=("auto", *SOURCES)),
-    ),
-    ("author_filter", bool, param(False, "leave out gallery photos by the query's photographer")),
-    ("candidates", int, param(10, "alternatives to report", minimum=1, maximum=1000)),
-]
-_OWN_RERANKED = [
-    *_OWN[:2],
-    (
-        "candidates",
-        int,
-        param(64, "alternatives to report", minimum=1, maximum=1000),
-    ),
-]
 _OF_DECODING = ("decoding",)
 """Choices that no stage depends on."""
 
-_OF_THE_ANSWER = ("models", *(name for name, _, _ in _OWN))
 
+class _FromStages:
+    """What both have in common: the stages, the instance of each query, and what it may not see."""
 
-class _Pinpoint:
-    """What all have in common: the stages, the instance of each query, and what it may not see."""
-
-    Params: ClassVar[type[Any]] = settings_class("PinpointParams", _OWN)
-    answer_version: ClassVar[int] = 2
-    name: ClassVar[str]
-    changes: ClassVar[Mapping[str, Any]] = {}
+    answer_version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]]
     """The stages it answers with."""
 
-    def __init__(self, params: Any, context: Context) -> None:
-        self.params, self.config = params, config_of(params, self.changes)
-        self.input = self.config.backbone
+    def __init__(self, params: PinpointParams | Top1Params, context: Context) -> None:
+        self.params = params
+        self.input = params.backbone
         self._device = context.device
-        self._sources = tuple(self.config.sources.split(","))
-        command = train_command(self.name, params, but=_OF_THE_ANSWER)
+        self._sources = tuple(params.sources.split(","))
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, params.models or context.models, context, command, self.needs)
+        self._stages = open_stages(stages, params.models or context.models, context, self.needs)
         self._galleries = galleries_of(self._folder("gallery"), self._sources, self._device)
 
     @classmethod
-    def stages(cls, params: Any, context: Context) -> list[Stage]:
-        stages = pinpoint_stages(params, context, cls.changes)
+    def stages(cls, params: PinpointParams | Top1Params, context: Context) -> list[Stage]:
+        stages = pinpoint_stages(params, params.seed, context)
         wanted = with_needs(stages, cls.needs)
         return [stage for stage in stages if stage.name in wanted]
 
     def content(self) -> Mapping[str, Any]:
         """The stages by their keys; what only made them stands in those already."""
         made = dict.fromkeys(["config", "seed", "models", *(item.name for item in fields(PinpointConfig))])
-        answer = {name: getattr(self.config, name) for name in _OF_DECODING}
+        answer = {name: getattr(self.params, name) for name in _OF_DECODING}
         return {**made, **answer, "stages": {name: stage.key for name, stage in self._stages.items()}}
 
     def predict(self, queries: Queries) -> Predictions:
@@ -92,22 +69,19 @@ class _Pinpoint:
         instance = self._instances(queries.source)
         count, kept = len(queries), self.params.candidates
         places, scores = np.full((count, kept, 2), np.nan), np.full(count, np.nan)
-        rows, named = np.full((count, kept), -1, dtype=np.int64), np.full((count, kept), "", dtype="U16")
+        source_of, photo_of = np.full((2, count, kept), "", dtype=object)
         probability, within = np.full((count, kept), np.nan), np.full((count, len(RADII_KM)), np.nan)
         for source in sorted(set(instance)):
             mine = np.flatnonzero(instance == source)
             part = self._answer(source, queries, mine)
-            places[mine], rows[mine], named[mine] = part.places, part.rows, part.sources
+            places[mine], source_of[mine], photo_of[mine] = part.places, part.sources, part.photo_ids
             scores[mine], probability[mine] = part.confidence, part.probability
             within[mine] = part.within
         known = not np.isnan(probability).all()
-        candidates = Candidates(places, probability=probability if known else None, source=named, row=rows)
+        named = {"source": source_of.astype(np.str_), "photo_id": photo_of.astype(np.str_)}
+        candidates = Candidates(places, probability=probability if known else None, **named)
         stated = within if known else None
         return Predictions(places[:, 0], confidence=scores, candidates=candidates, within=stated)
-
-    def candidate_photos(self, source: str, row: NDArray[np.int64]) -> tuple[str, list[str]]:
-        """The dataset that a gallery is a part of, and the ids of its rows, as candidates name them."""
-        return self.config.dataset_of(source), self._galleries[source].table["id"].take(row).to_pylist()
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
         """Answers of one instance to the queries `mine` of a tile."""
@@ -125,7 +99,7 @@ class _Pinpoint:
         if self.params.instance != "auto":
             if self.params.instance not in self._sources:
                 raise UsageError(
-                    f"{self.name} has no instance '{self.params.instance}'", found=", ".join(self._sources)
+                    f"Pinpoint has no instance '{self.params.instance}'", found=", ".join(self._sources)
                 )
             return np.full(len(sources), self.params.instance)
         if len(self._sources) == 1:
@@ -157,48 +131,48 @@ class _Pinpoint:
 
 @dataclass(frozen=True)
 class _Part:
-    """Candidates of some queries, best first, `(n, candidates)`; -1 and NaN where there are no more."""
+    """Candidates of some queries, best first, `(n, candidates)`; "" and NaN where there are no more."""
 
     places: NDArray[np.float64]
-    rows: NDArray[np.int64]
-    sources: NDArray[np.str_]
+    sources: NDArray[np.str_]  # names of datasets
+    photo_ids: NDArray[np.str_]
     probability: NDArray[np.float64]
     confidence: NDArray[np.float64]  # (n,)
     within: NDArray[np.float64]  # (n, 5), probability of the answer within each radius
 
 
-class PinpointTop1(_Pinpoint):
-    """The place of the gallery row that one channel likes best.
+class PinpointTop1(_FromStages):
+    """The place of the gallery row that is most similar in one channel.
 
     Each query is answered by the instance of its source: photos by the gallery of photos, street
     view by that of street view. Towers run in float32 on a whole tile for each source in it.
     """
 
+    Params: ClassVar[type[Top1Params]] = Top1Params
+    params: Top1Params
     needs = ("gallery",)
-    channel: ClassVar[str]
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
-        raw = self.channel == "raw"
+        channel, kept = self.params.channel, self.params.candidates
+        raw = channel == "raw"
         vectors = unit_rows(queries.input) if raw else self._image(source, queries.input)
-        gallery, kept = self._galleries[source], self.params.candidates
-        asking = {self.channel: vectors[torch.from_numpy(mine).to(self._device)]}
+        gallery = self._galleries[source]
+        asking = {channel: vectors[torch.from_numpy(mine).to(self._device)]}
         exclusion = self._exclusion(source, queries, mine)
-        found = search(gallery.searchable([self.channel]), asking, {self.channel: kept}, exclusion)[
-            self.channel
-        ]
+        found = search(gallery.searchable([channel]), asking, {channel: kept}, exclusion)[channel]
         rows = found.rows.cpu().numpy()
         valid = rows >= 0
         return _Part(
             places=np.where(valid[..., None], gallery.coordinates[rows], np.nan),
-            rows=rows,
-            sources=np.where(valid, source, ""),
+            sources=np.where(valid, self.params.dataset_of(source), ""),
+            photo_ids=take_ids(gallery.table["id"], rows),
             probability=np.full(rows.shape, np.nan),
             confidence=np.where(valid[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
             within=np.full((len(rows), len(RADII_KM)), np.nan),
         )
 
 
-class PinpointReranked(_Pinpoint):
+class Pinpoint(_FromStages):
     """Retrieve, then rerank: one of several candidates, each scored by what stands near it.
 
     Three exact searches in one pass over each gallery, support masked for each query, scores in
@@ -206,8 +180,8 @@ class PinpointReranked(_Pinpoint):
     confidence is the share of the five radii to expect; a candidate's probability the mean over them.
     """
 
-    Params = settings_class("PinpointRerankedParams", _OWN_RERANKED)
-    answer_version = 2
+    Params: ClassVar[type[PinpointParams]] = PinpointParams
+    params: PinpointParams
     needs = ("calibration",)
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
@@ -218,19 +192,19 @@ class PinpointReranked(_Pinpoint):
         image = self._image(source, queries.input)[chosen]
         raw = unit_rows(queries.input)[chosen]
         hidden = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.galleries]
-        found = retriever.find(image, raw, hidden, quotas(self.config))
+        found = retriever.find(image, raw, hidden, quotas(self.params))
         near = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.support]
         lists = retriever.lists(found, image, raw, near)
-        scores = scores_of(model, self.config, retriever, lists)
-        answer = decide(lists, scores, calibration, self.config.decoding)
+        scores = scores_of(model, self.params, retriever, lists)
+        answer = decide(lists, scores, calibration, self.params.decoding)
         return self._part(retriever, lists, answer, len(mine))
 
     def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
         """The retriever of a source, its reranker and its calibration, opened when first asked for."""
         if source not in self._open:
-            retriever = open_retriever(self.config, source, self._galleries, self._folder("support"))
-            trained = self._folder("reranker") if self.config.reranker != "none" else None
-            model = load_reranker(trained, source, self.config, self._device)
+            retriever = open_retriever(self.params, source, self._galleries, self._folder("support"))
+            trained = self._folder("reranker") if self.params.reranker != "none" else None
+            model = load_reranker(trained, source, self.params, self._device)
             calibration = read_calibration(self._folder("calibration"), source, self.params.author_filter)
             self._open[source] = retriever, model, calibration
         return self._open[source]
@@ -244,17 +218,20 @@ class PinpointReranked(_Pinpoint):
         kept = self.params.candidates
         slot = answer.slot[:count, :kept]
         valid = answer.valid[:count, :kept].cpu().numpy()
-        row = lists.row[:count].gather(1, slot).cpu().numpy()
-        gallery = retriever.slots.gallery.to(slot.device)[slot].cpu().numpy()
-        each = [retriever.galleries[number].coordinates for number in range(len(retriever.galleries))]
-        places = np.stack([coordinates[np.where(gallery == g, row, 0)] for g, coordinates in enumerate(each)])
-        taken = np.take_along_axis(places, gallery[None, ..., None], axis=0)[0]
-        names = np.array(retriever.slots.sources)[gallery]
+        row = np.where(valid, lists.row[:count].gather(1, slot).cpu().numpy(), -1)
+        number = retriever.slots.gallery.to(slot.device)[slot].cpu().numpy()
+        places = np.full((*row.shape, 2), np.nan)
+        sources, photo_ids = np.full((2, *row.shape), "", dtype=object)
+        for place, gallery in enumerate(retriever.galleries):
+            mine = valid & (number == place)
+            places[mine] = gallery.coordinates[row[mine]]
+            sources[mine] = self.params.dataset_of(gallery.source)
+            photo_ids[mine] = take_ids(gallery.table["id"], row[mine])
         share, within = (t[:count, 0].cpu().numpy() for t in (answer.expected_share, answer.within))
         part = _Part(
-            places=np.where(valid[..., None], taken, np.nan),
-            rows=np.where(valid, row, -1),
-            sources=np.where(valid, names, ""),
+            places=places,
+            sources=sources,
+            photo_ids=photo_ids,
             probability=np.where(valid, answer.probability[:count, :kept].cpu().numpy(), np.nan),
             confidence=np.where(valid[:, 0], share, np.nan),
             within=np.where(valid[:, :1], within, np.nan),
@@ -264,48 +241,14 @@ class PinpointReranked(_Pinpoint):
 
 def _widened(part: _Part, kept: int) -> _Part:
     """As many columns as are reported, the last of them empty where lists are shorter."""
-    more = kept - part.rows.shape[1]
+    more = kept - part.sources.shape[1]
     if more <= 0:
         return part
     wider = ((0, 0), (0, more))
     return replace(
         part,
         places=np.pad(part.places, (*wider, (0, 0)), constant_values=np.nan),
-        rows=np.pad(part.rows, wider, constant_values=-1),
         sources=np.pad(part.sources, wider, constant_values=""),
+        photo_ids=np.pad(part.photo_ids, wider, constant_values=""),
         probability=np.pad(part.probability, wider, constant_values=np.nan),
     )
-
-
-class Top1GPS(PinpointTop1):
-    """The gallery coordinate whose location embedding the query's image embedding likes best."""
-
-    name = "pinpoint-top1-gps"
-    channel = "location"
-
-
-class Top1Image(PinpointTop1):
-    """The place of the photo with the nearest image embedding."""
-
-    name = "pinpoint-top1-image"
-    channel = "image"
-
-
-class Top1Raw(PinpointTop1):
-    """The place of the photo with the nearest raw feature, in the same gallery."""
-
-    name = "pinpoint-top1-raw"
-    channel = "raw"
-
-
-@cache
-def _method(name: str) -> type[PinpointReranked]:
-    title, changes = METHODS[name]
-    return type(name, (PinpointReranked,), {"__doc__": title, "name": name, "changes": changes})
-
-
-def __getattr__(attribute: str) -> type[PinpointReranked]:
-    for name in METHODS:
-        if class_name(name) == attribute:
-            return _method(name)
-    raise AttributeError(f"module '{__name__}' has no attribute '{attribute}'")

@@ -26,7 +26,7 @@ from pinpoint_harness.training import Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
 from .candidate_search import OF_CANDIDATES, make_candidates
-from .config import EMBEDDER, PinpointConfig, config_of, part
+from .config import EMBEDDER, PinpointConfig, part
 from .embedder import TrainingRows, make_embedder
 from .embedder_validation import Photos, Validation
 from .gallery import make_gallery, make_support, read_labels
@@ -52,16 +52,14 @@ _OF_SUPPORT = ("support_neighbours", "support_km")
 Stores = Mapping[str, "FeatureStore"]
 
 
-def pinpoint_stages(params: Any, context: Context, changes: Mapping[str, Any] | None = None) -> list[Stage]:
-    """All stages of a method, for the stores that its configuration names.
+def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list[Stage]:
+    """All stages of a configuration, for the stores that it names.
 
     Names of datasets and of the backbone are in no recipe: the keys of their stores are.
     """
-    config = config_of(params, changes)
     sources = config.sources.split(",")
     stores = {source: _store(context, config.dataset_of(source), config) for source in sources}
     tests = [_store(context, name, config) for name in config.benchmarks()]
-    seed = params.seed
 
     def stage(name: str, spec: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
         versioned = {"version": VERSIONS.get(name, 1), **spec}

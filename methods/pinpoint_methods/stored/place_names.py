@@ -14,7 +14,7 @@ import pandas as pd
 
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.params import param
-from pinpoint_harness.readers import Answers
+from pinpoint_harness.readers import Answers, Source
 from pinpoint_harness.types import Context
 
 from ..common.gazetteer import MINIMUM_POPULATIONS, Gazetteer, open_gazetteer
@@ -70,7 +70,6 @@ class PlaceNames(StoredPredictions):
     def __init__(self, params: PlaceNamesParams, context: Context) -> None:
         columns = {role: getattr(params, f"{role}_column") for role in ROLES}
         given = {role: name for role, name in columns.items() if name is not None}
-        self._file = params.file
         read = read_place_answers(params.file, given)
         if params.geocoder == "nominatim":
             coordinates, notes, self._content = _by_nominatim(read.rows, params)
@@ -78,7 +77,7 @@ class PlaceNames(StoredPredictions):
             gazetteer = open_gazetteer(params.gazetteer, params.minimum_population)
             coordinates, notes = _by_gazetteer(read.rows, gazetteer, cast(CountryOnly, params.country_only))
             self._content = {"gazetteer": dict(gazetteer.content)}
-        self._answers = _answers(read, coordinates, notes)
+        self._answers = _answers(read, coordinates, notes, Source(f"'{params.file}'"))
 
     def content(self) -> Mapping[str, Any]:
         """The gazetteer by what it holds, or all that the service has answered."""
@@ -133,7 +132,9 @@ def _names(rows: pd.DataFrame) -> list[tuple[str, ...]]:
     return list(zip(*columns, strict=True))
 
 
-def _answers(read: PlaceAnswers, coordinates: Sequence[Place | None], notes: Sequence[str]) -> Answers:
+def _answers(
+    read: PlaceAnswers, coordinates: Sequence[Place | None], notes: Sequence[str], source: Source
+) -> Answers:
     rows = read.rows
     blank = [not any(names) for names in _names(rows)]
     lost = [place is None and not nothing for place, nothing in zip(coordinates, blank, strict=True)]
@@ -152,6 +153,7 @@ def _answers(read: PlaceAnswers, coordinates: Sequence[Place | None], notes: Seq
             *_counted(rows, lost, "could not be resolved and are misses"),
             *([f"{sum(blank):,} of {len(rows):,} answers are blank: no prediction"] if any(blank) else []),
         ),
+        source=source,
     )
 
 

@@ -13,7 +13,7 @@ from ...errors import DataError
 from ...running import Run
 from ...running import predictions as answers
 from ...types import RADII_KM, Candidates
-from ..bootstrap import Clusters, cluster
+from ..bootstrap import Clusters, cluster_rows
 from ..metrics import hits
 from ..protocols import Protocol, get_protocol
 from ..scoring import RESAMPLES, errors_km
@@ -66,7 +66,7 @@ def calibrate(
     table = run.table()
     return calibrate_answers(
         answers.to_frame(table),
-        answers.candidates_of(table),
+        answers.candidates_of(table, photos=False),
         get_protocol(protocol or run.record["dataset"]["default_protocol"]),
         within=answers.within_of(table),
         cluster_column=run.record["dataset"]["cluster_column"],
@@ -93,7 +93,7 @@ def calibrate_answers(
 
     `within`, `(n, 5)`, is what the method states of `RADII_KM`; see `stated_within` for what is used.
     """
-    clusters = cluster(frame["author"].tolist(), cluster_column or "author", len(frame))
+    clusters = cluster_rows(frame, cluster_column)
     error_km = errors_km(frame, protocol)
     hit = hits(error_km, radii_km, protocol.inclusive)  # (n, radii)
     answered = np.isfinite(error_km)

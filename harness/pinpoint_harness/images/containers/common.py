@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import lzma
 import os
 import re
 import struct
 import tarfile
+import threading
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 MAX_MEMBER_BYTES = 256 * 2**20
 """The largest picture read, packed or unpacked; benchmark photos stay below 10 MiB."""
@@ -31,7 +36,7 @@ INFLATION_IS_HARMLESS_BYTES = 2**20
 """Below this size any ratio passes: an almost empty drawing may well pack 300 to 1."""
 
 MAX_UNPACKED_BYTES = 8 * 2**30
-"""How much of a `.tar.gz` is unpacked: gzip cannot be read in the middle, so it lies on disk meanwhile."""
+"""How much of a packed tar is unpacked: it cannot be read in the middle, so it lies on disk meanwhile."""
 
 BROKEN_ARCHIVE = (
     OSError,  # among them gzip.BadGzipFile
@@ -41,6 +46,7 @@ BROKEN_ARCHIVE = (
     MemoryError,
     NotImplementedError,
     RecursionError,
+    lzma.LZMAError,
     struct.error,
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -49,12 +55,18 @@ BROKEN_ARCHIVE = (
 """What zipfile, tarfile and gzip raise over files that are not what they claim to be."""
 
 _REASON_LENGTH = 160
-_UNSAFE = re.compile(r"^$|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)|[\x00-\x1f\x7f\\\ud800-\udfff]")
+_UNSAFE = re.compile(r"^$|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)|[\x00-\x1f\x7f\ud800-\udfff]")
 _SIDECAR = re.compile(
     r"(?:^|/)(?:__MACOSX/|\._|\.DS_Store$|Thumbs\.db$)"
-    r"|\.(?:json|txt|cls|csv|tsv|parquet|npy|npz|pkl|msg|xml|html?|md|md5|sha256|log|lock|py)$",
+    r"|\.(?:json|txt|cls|csv|tsv|parquet|npy|npz|pkl|msg|xml|html?|md|md5|sha256|log|lock|py|xmp|aae|pp3|dop|ini|db)$",
     re.IGNORECASE,
 )
+_FILM = re.compile(r"\.(?:mp4|mov|m4v|avi|3gp|3g2|mkv|webm|mts|m2ts|mpe?g|wmv|flv|insv|lrv)$", re.IGNORECASE)
+_POSITION_FILE = re.compile(r"(?:^|/)(?!\._)[^/]+\.(?:xmp|json)$", re.IGNORECASE)
+
+Choice = Callable[[str], str | None]
+"""What to do with a member's name: None to index it, else to pass over it, counted under a reason or, for
+an empty one, silently."""
 _OBJECT_ADDRESS = re.compile(r"<[^<>]* at 0x[0-9a-fA-F]+>|\b0x[0-9a-fA-F]{6,}\b")
 
 
@@ -98,14 +110,14 @@ class Notes:
 
     def __init__(self) -> None:
         self._by_cause: dict[tuple[str, str], Skipped] = {}
+        self._lock = threading.Lock()
 
-    def add(self, container: str, reason: str, member: str = "") -> None:
-        known = self._by_cause.get((container, reason))
-        if known is not None:
-            known.count += 1
-            return
-        shown = member.encode("utf-8", "backslashreplace").decode()
-        self._by_cause[container, reason] = Skipped(container, reason, 1, shown[:_REASON_LENGTH])
+    def add(self, container: str, reason: str, member: str = "", count: int = 1) -> None:
+        """Count one more, or `count`; from any thread."""
+        shown = member.encode("utf-8", "backslashreplace").decode()[:_REASON_LENGTH]
+        with self._lock:
+            known = self._by_cause.setdefault((container, reason), Skipped(container, reason, 0, shown))
+            known.count += count
 
     def __iter__(self) -> Iterator[Skipped]:
         return iter(self._by_cause.values())
@@ -127,15 +139,17 @@ class Container(Protocol):
 
 
 def unsafe_because(name: str) -> str:
-    """Why a member's name is not to be trusted, or nothing. A trusted name is a relative path with `/`."""
+    """Why a member's name is not to be trusted, or nothing. A trusted name is a relative path.
+
+    A backslash counts as `/`, as programs for Windows mean it and as names are compared.
+    """
+    name = name.replace("\\", "/")
     if not _UNSAFE.search(name):
         return ""
     if not name:
         return "name is empty"
     if name.startswith("/") or re.match(r"[A-Za-z]:", name):
         return "name is an absolute path"
-    if "\\" in name:
-        return "name has a backslash"
     if ".." in name.split("/"):
         return "name climbs out with '..'"
     if re.search(r"[\ud800-\udfff]", name):
@@ -148,8 +162,32 @@ def is_sidecar(name: str) -> bool:
     return _SIDECAR.search(name) is not None
 
 
+def pictures_only(name: str) -> str | None:
+    """The choice of whoever wants pictures: sidecars are passed over, films are counted."""
+    if is_sidecar(name):
+        return ""
+    return "a film, not a photo" if _FILM.search(name) else None
+
+
+def position_files_only(name: str) -> str | None:
+    """The choice of whoever wants what may say where a photo was taken: `.xmp` files and Takeout's JSON."""
+    return None if _POSITION_FILE.search(name) else ""
+
+
+def last_of_each(names: pa.ChunkedArray) -> NDArray[np.int64]:
+    """The rows, in order, of which no later one has the same name: an archive's later member replaces."""
+    codes = np.concatenate(
+        [np.empty(0, np.int64)]
+        + [chunk.indices.to_numpy() for chunk in pc.dictionary_encode(names).unify_dictionaries().chunks]
+    ).astype(np.int64)
+    last = np.zeros(int(codes.max(initial=-1)) + 1, np.int64)
+    last[codes] = np.arange(len(codes))
+    return np.sort(last)
+
+
 def tidy(name: str) -> str:
-    """The name without `./` and empty steps, which `tar cf x.tar .` puts in front."""
+    """The name with `/` between its steps, without the `./` which `tar cf x.tar .` puts in front."""
+    name = name.replace("\\", "/")
     if not name.startswith(".") and "//" not in name and "/./" not in name:
         return name
     return "/".join(step for step in name.split("/") if step not in ("", "."))

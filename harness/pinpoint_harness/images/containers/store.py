@@ -11,6 +11,7 @@ Whatever is odd in a container (links, names that climb out, bombs, damage) is l
 from __future__ import annotations
 
 import bisect
+import logging
 import os
 import zipfile
 from collections.abc import Sequence
@@ -25,43 +26,80 @@ from numpy.typing import NDArray
 from ... import photo_ids as ids
 from ...errors import DataError
 from .common import (
-    BROKEN_ARCHIVE,
     MAX_MEMBER_BYTES,
     MAX_MEMBERS,
+    Choice,
     Container,
     Failure,
     NameColumn,
     Notes,
     Parts,
     Skipped,
+    pictures_only,
 )
-from .folder import FolderContainer, Prober, is_inside, list_folder, probe
-from .tar import TarContainer, is_gzipped_tar, is_tar, read_head, split_parts, unpack_gzip
+from .folder import LEADS_OUT, FolderContainer, Prober, Reach, is_inside, list_folder, probe
+from .parquet import BROKEN_PARQUET, ParquetContainer, ParquetRows, picture_columns
+from .tar import TarContainer, is_packed_tar, is_tar, packed_by, read_head, split_parts, unpack
 from .zip import ZipContainer
+
+log = logging.getLogger(__name__)
+
+_UNREAD = {
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive: unpack it, or make it a .tar",
+    b"Rar!": "a RAR archive: unpack it, or make it a .tar",
+    b"\x28\xb5\x2f\xfd": "packed by zstd: `zstd -d` makes it a plain .tar",
+}
+"""Archives that are not read, by how they begin."""
+
+MAX_REASONS = 10
+"""Reasons a run prints; there is one for each archive and cause."""
+
+_NEITHER = "neither zip nor tar"
 
 
 class ImageStore:
     """The pictures of one data set, found by name and read by position.
 
-    `find` belongs to one thread; `read` may be called from many. Use as a context manager, or
-    call `close`: an unpacked `.tar.gz` lies in a temporary file until then.
+    `find` belongs to one thread; `read` and `remark` may be called from many. Use as a context
+    manager, or call `close`: an unpacked `.tar.gz` lies in a temporary file until then.
     """
 
-    def __init__(self, folders: Sequence[Path], archives: Sequence[Path]) -> None:
-        self._folders = folders
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        archives: Sequence[Path],
+        *,
+        follow_links: bool = False,
+        choice: Choice = pictures_only,
+        name_column: str = "",
+    ) -> None:
+        self._folders = {folder: Reach(folder, follow_links) for folder in folders}
         self._archives = archives
+        self._choice = choice
+        self._name_column = name_column
+        self._rows = ParquetRows()
         self._containers: list[Container] = []
         self._starts: list[int] = [0]
         self._listed: list[int] = []
         self._opened: set[str] = set()
         self._notes = Notes()
+        self._remarks = Notes()
         self._resources = ExitStack()
 
     @classmethod
-    def open(cls, roots: Sequence[Path]) -> ImageStore:
+    def open(
+        cls,
+        roots: Sequence[Path],
+        *,
+        follow_links: bool = False,
+        choice: Choice = pictures_only,
+        name_column: str = "",
+    ) -> ImageStore:
         """A store over those of the given folders and archives that exist; DataError if none does.
 
-        Nothing is read yet. A root may be a symbolic link; links inside it may not lead out of it.
+        Nothing is read yet. A root may be a symbolic link; links inside it may not lead out of it,
+        but for those of a Hugging Face cache, unless `follow_links`. `choice` says which files are
+        wanted. `name_column` is the column of Parquet files by which rows are called.
         """
         present = list(dict.fromkeys(Path(root) for root in roots if Path(root).exists()))
         if not present:
@@ -71,7 +109,8 @@ class ImageStore:
                 fix="name the folder or the archives that hold the pictures",
             )
         folders = [root for root in present if root.is_dir()]
-        return cls(folders, [root for root in present if not root.is_dir()])
+        archives = [root for root in present if not root.is_dir()]
+        return cls(folders, archives, follow_links=follow_links, choice=choice, name_column=name_column)
 
     def find(self, images: pd.Series[str]) -> NDArray[np.int64]:
         """For each name the position to `read`, -1 where no container has it.
@@ -124,6 +163,16 @@ class ImageStore:
         """What the containers opened so far hold that was left out or refused, and why."""
         return list(self._notes)
 
+    @property
+    def remarks(self) -> list[Skipped]:
+        """What is odd about pictures that were read all the same."""
+        return list(self._remarks)
+
+    def remark(self, ref: int, text: str) -> None:
+        """Note something odd about the picture at a position; from any thread."""
+        container, row = self._at(ref)
+        self._remarks.add(container.label, text, container.names[row].as_py())
+
     def close(self) -> None:
         self._resources.close()
 
@@ -163,13 +212,13 @@ class ImageStore:
         """The pictures at their expected places, and the paths they take."""
         refs = np.full(len(images), -1, np.int64)
         probed: set[str] = set()
-        found = probe([Prober(folder) for folder in self._folders], images.tolist())
-        for number, folder in enumerate(self._folders):
+        found = probe([Prober(reach) for reach in self._folders.values()], images.tolist())
+        for number, (folder, reach) in enumerate(self._folders.items()):
             mine = {position: name for position, (owner, name) in found.items() if owner == number}
             names = NameColumn()
             for name in mine.values():
                 names.append(name)
-            container = FolderContainer(folder, names.finish(), str(folder))
+            container = FolderContainer(reach, names.finish(), str(folder))
             added = self._add(container)
             refs[list(mine)] = np.arange(self._starts[added], self._starts[added + 1])
             probed.update(map(container.path, range(len(mine))))
@@ -177,20 +226,21 @@ class ImageStore:
 
     def _open_archives(self) -> None:
         for path in self._archives:
-            self._open_archive(split_parts(path), path.name)
+            self._open_archive(split_parts(path), path.name, is_given=True)
 
     def _list_folders(self) -> None:
-        real = {os.path.realpath(folder): folder for folder in self._folders}
-        for root, folder in real.items():
+        real = {reach.root: (folder, reach) for folder, reach in self._folders.items()}
+        for root, (folder, reach) in real.items():
             if root in self._opened or any(is_inside(root, other) for other in real if other != root):
                 continue
             self._opened.add(root)
-            listing = list_folder(root, self._notes, str(folder))
-            self._listed.append(self._add(FolderContainer(folder, listing.names.finish(), str(folder))))
+            listing = list_folder(reach, self._notes, str(folder), self._choice)
+            self._listed.append(self._add(FolderContainer(reach, listing.names.finish(), str(folder))))
             for parts in listing.archives:
-                self._open_archive(parts, str(parts[0].relative_to(root)))
+                real_parts = [Path(reach.resolve(str(part))) for part in parts]
+                self._open_archive(real_parts, str(parts[0].relative_to(root)))
 
-    def _open_archive(self, paths: list[Path], label: str) -> None:
+    def _open_archive(self, paths: list[Path], label: str, is_given: bool = False) -> None:
         """Index one archive, known by its content and not by its name, unless it is open already."""
         real = [os.path.realpath(path) for path in paths]
         if real[0] in self._opened:
@@ -200,19 +250,57 @@ class ImageStore:
             self._notes.add(label, f"not opened, {MAX_MEMBERS} pictures are indexed already")
             return
         try:
-            self._listed.append(self._add(self._container(paths, label)))
-        except BROKEN_ARCHIVE as error:
+            container = self._container(paths, label)
+        except BROKEN_PARQUET as error:
             self._notes.add(label, f"archive cannot be read: {error}")
+            return
+        if container is not None:
+            self._listed.append(self._add(container))
+        elif is_given:
+            self._notes.add(label, "a table without a column of pictures")
 
-    def _container(self, paths: list[Path], label: str) -> Container:
-        if is_tar(read_head(paths[0])):
-            return TarContainer(Parts(paths), self._notes, label)
-        if is_gzipped_tar(paths[0]):
-            unpacked = self._resources.enter_context(unpack_gzip(paths[0], self._notes, label))
-            return TarContainer(Parts([Path(unpacked.name)]), self._notes, label)
-        if zipfile.is_zipfile(paths[0]) or read_head(paths[0]).startswith(b"PK"):
-            return ZipContainer(paths[0], self._notes, label)
-        raise ValueError("neither zip nor tar")
+    def _container(self, paths: list[Path], label: str) -> Container | None:
+        """The container at a path, None for a table that holds no pictures."""
+        first, head = paths[0], read_head(paths[0])
+        if is_tar(head):
+            return TarContainer(Parts(paths), self._notes, label, self._choice)
+        packing = packed_by(first)
+        if packing and is_packed_tar(first, packing):
+            unpacked = self._resources.enter_context(unpack(first, packing, self._notes, label))
+            return TarContainer(Parts([Path(unpacked.name)]), self._notes, label, self._choice)
+        if head.startswith(b"PAR1"):
+            columns = picture_columns(first, self._name_column)
+            if columns is None:
+                return None
+            return ParquetContainer(first, columns, self._rows, self._notes, label, self._choice)
+        if zipfile.is_zipfile(first) or head.startswith(b"PK"):
+            return ZipContainer(first, self._notes, label, self._choice)
+        raise ValueError(next((what for mark, what in _UNREAD.items() if head.startswith(mark)), _NEITHER))
+
+
+def find_any(store: ImageStore, images: pd.Series[str], whose: str) -> NDArray[np.int64]:
+    """`store.find`, with a warning for each reason for which containers left something out.
+
+    Raises DataError where not one of the photos is there; `whose` completes "none of the 5 photos".
+    """
+    refs = store.find(images)
+    reasons = [str(left_out) for left_out in store.skipped]
+    shown = reasons[:MAX_REASONS]
+    if len(shown) < len(reasons):
+        shown.append(f"{len(reasons) - len(shown)} more; `pinpoint datasets verify` names all")
+    if (refs >= 0).any():
+        for reason in shown:
+            log.warning("left out: %s", reason)
+        return refs
+    fix = "give the folder or archive that holds them with --images"
+    if any(LEADS_OUT in reason for reason in reasons):
+        fix = "add --follow-links, or give the folder that the links lead to with --images"
+    looked_for = f"the first one looked for is '{images.iloc[0]}'"
+    raise DataError(
+        f"none of the {len(images)} photos{whose} was found",
+        found="; left out: ".join([looked_for, *shown]),
+        fix=fix,
+    )
 
 
 def dataset_roots(base: Path, patterns: Sequence[str]) -> list[Path]:

@@ -1,8 +1,11 @@
-"""Tar files read in place: plain, unpacked from gzip, or split into byte ranges over many files."""
+"""Tar files read in place: plain, unpacked from gzip, bzip2 or xz, or split into byte ranges over files."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
+import posixpath
 import re
 import tarfile
 import tempfile
@@ -13,6 +16,8 @@ from typing import IO, Any, cast
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ...errors import DataError
 from .common import (
@@ -22,12 +27,14 @@ from .common import (
     MAX_MEMBER_BYTES,
     MAX_MEMBERS,
     MAX_UNPACKED_BYTES,
+    Choice,
     Failure,
     JoinedFile,
     NameColumn,
     Notes,
     Parts,
-    is_sidecar,
+    last_of_each,
+    pictures_only,
     tidy,
     unsafe_because,
 )
@@ -36,6 +43,18 @@ MAX_HEADER_BYTES = 2**15
 """A long name or extended header; real ones have a few hundred bytes. tarfile before 3.11.10 takes
 time that grows with their square (CVE-2024-6232)."""
 
+MAX_LINKS = 1_000_000
+"""Links of one tar that are followed within it; each is kept as an object until the tar is indexed."""
+
+MAX_GAP_BYTES = 2**24
+"""Zeros behind an end mark that are passed over to look for a further tar; tar itself fills up 10 KiB."""
+
+MAX_XZ_MEMORY_BYTES = 2**28
+"""What unpacking xz may take; the dictionary of `xz -9` is 64 MiB, and a file may ask for 4 GiB."""
+
+PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+"""How a packed file begins."""
+
 _SPLIT_NAME = re.compile(r"(?P<stem>.*[^0-9])(?P<number>[0-9]+)")
 _CHUNK_BYTES = 2**20
 
@@ -43,24 +62,74 @@ _CHUNK_BYTES = 2**20
 class TarContainer:
     """The pictures of one tar as columns: name, offset, size.
 
-    Links, devices and sparse members are left out, and a tar that breaks off or goes bad gives
-    the members before the break; each of these is noted.
+    Links to members are those members; devices and sparse members are left out, and a tar that
+    breaks off or goes bad gives the members before the break; each of these is noted. Of members
+    of one name the last counts, as when a tar is unpacked.
     """
 
-    def __init__(self, parts: Parts, notes: Notes, label: str) -> None:
+    def __init__(self, parts: Parts, notes: Notes, label: str, choice: Choice = pictures_only) -> None:
         self.label = label
         self._parts = parts
         names, offsets, sizes = NameColumn(), [], []
+        links: dict[int, tuple[str, bool]] = {}
         with closing(parts.open(MAX_HEADER_BYTES)) as file:
             for member in _members(file, notes, label):
-                if not _is_wanted(member, parts.size, notes, label):
+                if not _is_wanted(member, parts.size, notes, label, choice):
                     continue
+                if (member.issym() or member.islnk()) and len(links) == MAX_LINKS:
+                    notes.add(label, f"more than {MAX_LINKS} links, others are left out", member.name)
+                    continue
+                if member.issym() or member.islnk():
+                    links[len(names)] = _target(member), member.islnk()
                 names.append(tidy(member.name))
                 offsets.append(member.offset_data)
                 sizes.append(member.size)
-        self.names: pa.ChunkedArray = names.finish()
+        column = names.finish()
         self._offsets = np.array(offsets, np.int64)
         self._sizes = np.array(sizes, np.int64)
+        there = self._follow(column, links, notes) if links else np.ones(len(column), bool)
+        rows = last_of_each(column)
+        if len(rows) < len(column):
+            notes.add(label, "replaced by a later member of the same name", "", len(column) - len(rows))
+        rows = rows[there[rows]]
+        if len(rows) < len(column):
+            column = column.take(pa.array(rows))
+            self._offsets, self._sizes = self._offsets[rows], self._sizes[rows]
+        self.names: pa.ChunkedArray = column
+
+    def _follow(
+        self, names: pa.ChunkedArray, links: dict[int, tuple[str, bool]], notes: Notes
+    ) -> NDArray[np.bool_]:
+        """Give links the place of what they lead to; which rows then have a place.
+
+        A hard link stands for the member of that name before it, a symbolic one for the last.
+        """
+        targets = pa.array({target for target, _ in links.values()}, pa.large_string())
+        concerned = pc.is_in(names, targets).to_numpy()
+        concerned[list(links)] = True
+        there = np.ones(len(names), bool)
+        there[list(links)] = False
+        latest: dict[str, int] = {}
+
+        def visit(row: int) -> None:
+            name = names[row].as_py()
+            led_to = latest.get(links[row][0], -1) if row in links else row
+            if led_to < 0:
+                return
+            there[row] = True
+            self._offsets[row], self._sizes[row] = self._offsets[led_to], self._sizes[led_to]
+            latest[name] = max(row, latest.get(name, -1))
+
+        soft = [row for row, (_, is_hard) in links.items() if not is_hard]
+        waiting = set(soft)
+        for row in np.flatnonzero(concerned).tolist():
+            if row not in waiting:
+                visit(row)
+        for row in (*soft, *soft):  # twice, since one may lead to another
+            visit(row)
+        for row in np.flatnonzero(~there).tolist():
+            notes.add(self.label, "link to what the tar does not hold", names[row].as_py())
+        return there
 
     def read(self, row: int, max_bytes: int) -> bytes | Failure:
         size = int(self._sizes[row])
@@ -103,15 +172,22 @@ def split_parts(first: Path, is_there: Callable[[Path], bool] = Path.is_file) ->
     return parts
 
 
-def unpack_gzip(path: Path, notes: Notes, label: str) -> IO[bytes]:
-    """A temporary file with the tar inside a `.tar.gz`, as far as limits and damage allow."""
+def packed_by(path: Path) -> str:
+    """`gzip`, `bzip2`, `xz` or nothing, from how the file begins."""
+    head = read_head(path)
+    return next((kind for mark, kind in PACKED.items() if head.startswith(mark)), "")
+
+
+def unpack(path: Path, kind: str, notes: Notes, label: str) -> IO[bytes]:
+    """A temporary file with the tar inside a `.tar.gz` or the like, as far as limits and damage allow."""
     unpacked = tempfile.NamedTemporaryFile(prefix="pinpoint-", suffix=".tar")  # noqa: SIM115  (the store's)
-    with path.open("rb") as packed, gzip.GzipFile(fileobj=packed) as stream:
+    with path.open("rb") as packed:
+        chunks = _unpacked(packed, kind)
         while True:
             try:
-                chunk = stream.read1(_CHUNK_BYTES)  # `read` would lose what lies right before a break
+                chunk = next(chunks, b"")
             except BROKEN_ARCHIVE as error:
-                notes.add(label, f"gzip breaks off, only what lies before is read: {error}")
+                notes.add(label, f"{kind} breaks off, only what lies before is read: {error}")
                 break
             if not chunk:
                 break
@@ -127,6 +203,37 @@ def unpack_gzip(path: Path, notes: Notes, label: str) -> IO[bytes]:
     return cast("IO[bytes]", unpacked)
 
 
+def _unpacked(packed: IO[bytes], kind: str) -> Iterator[bytes]:
+    """The content in pieces of bounded size; raises one of BROKEN_ARCHIVE where it breaks off."""
+    if kind == "gzip":
+        with gzip.GzipFile(fileobj=packed) as stream:
+            while chunk := stream.read1(_CHUNK_BYTES):  # `read` would lose what lies right before a break
+                yield chunk
+        return
+    unpacker, data = _unpacker(kind), packed.read(_CHUNK_BYTES)
+    while data or not unpacker.eof:
+        if unpacker.eof:  # another stream may follow; xz fills up with zeros
+            if not data.strip(b"\0"):
+                data = packed.read(_CHUNK_BYTES)
+                continue
+            unpacker = _unpacker(kind)
+        chunk = unpacker.decompress(data, _CHUNK_BYTES)
+        if chunk:
+            yield chunk
+        if unpacker.eof:
+            data = unpacker.unused_data or packed.read(_CHUNK_BYTES)
+        else:
+            data = packed.read(_CHUNK_BYTES) if unpacker.needs_input else b""
+            if not data and unpacker.needs_input:
+                raise EOFError("the file ends before its end mark")
+
+
+def _unpacker(kind: str) -> Any:
+    if kind == "bzip2":
+        return bz2.BZ2Decompressor()
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=MAX_XZ_MEMORY_BYTES)
+
+
 def _write(unpacked: IO[bytes], chunk: bytes, path: Path) -> None:
     try:
         unpacked.write(chunk)
@@ -139,48 +246,71 @@ def _write(unpacked: IO[bytes], chunk: bytes, path: Path) -> None:
 
 
 def _members(file: JoinedFile, notes: Notes, label: str) -> Iterator[tarfile.TarInfo]:
-    """Each member once, none kept; ends at the end mark or, with a note, where the tar goes bad."""
-    count, position = 0, -1
+    """Each member once, none kept; ends at the last end mark or, with a note, where the tar goes bad.
+
+    Tars put behind one another with `cat` have several end marks.
+    """
+    count, position, start = 0, -1, 0
     try:
-        archive: Any = tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:")  # noqa: SIM115
-        while (member := archive.next()) is not None:
-            archive.members.clear()
-            # A negative size sends tarfile backwards, for ever (CVE-2025-8194).
-            if archive.offset <= position:
-                notes.add(label, "tar runs in circles, only what lies before is read", member.name)
-                return
-            count, position = count + 1, archive.offset
-            if count > MAX_MEMBERS:
-                notes.add(label, f"more than {MAX_MEMBERS} members, the rest is not read", member.name)
-                return
-            yield member
-        _check_end(file, archive.offset, count, notes, label)
+        while start >= 0:
+            file.seek(start)
+            archive: Any = tarfile.open(fileobj=cast("IO[bytes]", file), mode="r:")  # noqa: SIM115
+            while (member := archive.next()) is not None:
+                archive.members.clear()
+                # A negative size sends tarfile backwards, for ever (CVE-2025-8194).
+                if archive.offset <= position:
+                    notes.add(label, "tar runs in circles, only what lies before is read", member.name)
+                    return
+                count, position = count + 1, archive.offset
+                if count > MAX_MEMBERS:
+                    notes.add(label, f"more than {MAX_MEMBERS} members, the rest is not read", member.name)
+                    return
+                yield member
+            start = _next_tar(file, archive.offset, count, notes, label)
     except BROKEN_ARCHIVE as error:
         notes.add(label, f"tar breaks off, only the members before are read: {error}")
 
 
-def _check_end(file: JoinedFile, offset: int, count: int, notes: Notes, label: str) -> None:
-    """tarfile takes a damaged header for the end of the archive; a true end is a block of zeros."""
+def _next_tar(file: JoinedFile, offset: int, count: int, notes: Notes, label: str) -> int:
+    """Where a further tar begins behind the end mark at an offset, -1 if there is none.
+
+    tarfile takes a damaged header for the end of the archive; a true end is a block of zeros.
+    """
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if len(block) < tarfile.BLOCKSIZE:
         notes.add(label, f"tar has no end mark after {count} members: cut short, or a part is missing")
-    elif any(block):
+        return -1
+    if any(block):
         notes.add(label, f"tar has a damaged header after {count} members, the rest is not read")
+        return -1
+    for start in range(offset, offset + MAX_GAP_BYTES, tarfile.BLOCKSIZE):
+        file.seek(start)
+        block = file.read(tarfile.BLOCKSIZE)
+        if not block:
+            return -1
+        if any(block):
+            if is_tar(block):
+                return start
+            break
+    notes.add(label, f"what lies behind the tar's end mark after {count} members is not read")
+    return -1
 
 
-def _is_wanted(member: tarfile.TarInfo, archive_size: int, notes: Notes, label: str) -> bool:
-    if member.isdir() or is_sidecar(member.name):
+def _is_wanted(member: tarfile.TarInfo, archive_size: int, notes: Notes, label: str, choice: Choice) -> bool:
+    if member.isdir():
         return False
-    reason = unsafe_because(member.name)
-    if member.issym() or member.islnk():
-        reason = "link"
-    elif not member.isreg() or member.issparse():
-        reason = "not a plain file"
-    elif member.size < 0 or member.offset_data + member.size > archive_size:
-        reason = "cut off by the end of the tar"
-    if reason:
-        notes.add(label, reason, member.name)
+    reason = choice(tidy(member.name))
+    if reason is None:
+        reason = unsafe_because(member.name) or None
+    if reason is None and not (member.issym() or member.islnk()):
+        if not member.isreg() or member.issparse():
+            reason = "not a plain file"
+        elif member.size < 0 or member.offset_data + member.size > archive_size:
+            reason = "cut off by the end of the tar"
+    if reason is not None:
+        if reason:
+            notes.add(label, reason, member.name)
         return False
     if member.size > MAX_MEMBER_BYTES:
         # Kept, so that reading it says what is wrong.
@@ -188,11 +318,25 @@ def _is_wanted(member: tarfile.TarInfo, archive_size: int, notes: Notes, label: 
     return True
 
 
-def is_gzipped_tar(path: Path) -> bool:
-    """Whether a gzip file holds a tar, from its first block."""
+def _target(member: tarfile.TarInfo) -> str:
+    """The name of the member that a link leads to; one that climbs out of the tar is the name of none."""
+    if member.islnk():
+        return tidy(member.linkname).encode("utf-8", "replace").decode()
+    folder = posixpath.dirname(tidy(member.name))
+    target = posixpath.normpath(posixpath.join(folder, member.linkname.replace("\\", "/")))
+    return target.encode("utf-8", "replace").decode()
+
+
+def is_packed_tar(path: Path, kind: str) -> bool:
+    """Whether a packed file holds a tar, from its first block."""
     try:
-        with gzip.open(path) as stream:
-            return is_tar(stream.read(tarfile.BLOCKSIZE))
+        with path.open("rb") as packed:
+            head = b""
+            for chunk in _unpacked(packed, kind):
+                head += chunk
+                if len(head) >= tarfile.BLOCKSIZE:
+                    break
+            return is_tar(head[: tarfile.BLOCKSIZE])
     except BROKEN_ARCHIVE:
         return False
 

@@ -19,11 +19,13 @@ from .common import (
     INFLATION_IS_HARMLESS_BYTES,
     MAX_INFLATION,
     MAX_MEMBER_BYTES,
+    Choice,
     Failure,
     NameColumn,
     Notes,
     Parts,
-    is_sidecar,
+    last_of_each,
+    pictures_only,
     tidy,
     unsafe_because,
 )
@@ -32,7 +34,9 @@ MAX_DIRECTORY_BYTES = 2**30
 """The names and offsets of one zip; about 12 million members."""
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_ENCRYPTED = 0x1
+_ENCRYPTED, _UTF8 = 0x1, 0x800
+_UNICODE_PATH = 0x7075
+"""The extra field in which some programs put the name in UTF-8."""
 
 _REFUSALS = (
     "",
@@ -47,16 +51,17 @@ _REFUSALS = (
 class ZipContainer:
     """The pictures of one zip file as columns; no object per member stays behind.
 
+    A member that a later one of the same name replaces is left out, as unpacking would.
     Members with untrusted names and symbolic links are left out; encrypted, oversized, overlapping
     or strangely packed ones are kept, so that reading them says what is wrong.
     """
 
-    def __init__(self, path: Path, notes: Notes, label: str) -> None:
+    def __init__(self, path: Path, notes: Notes, label: str, choice: Choice = pictures_only) -> None:
         self.label = label
         self._parts = Parts([path])
         with closing(self._parts.open(MAX_DIRECTORY_BYTES)) as file:
             archive = zipfile.ZipFile(cast("IO[bytes]", file))
-            members, names = _trusted(archive.filelist, notes, label)
+            members, names = _trusted(archive.filelist, notes, label, choice)
             refusals = [_refusal(member) for member in members]
             for overlapping in np.flatnonzero(_overlapping(archive, members)):
                 refusals[overlapping] = refusals[overlapping] or len(_REFUSALS) - 1
@@ -103,23 +108,58 @@ class ZipContainer:
 
 
 def _trusted(
-    members: list[zipfile.ZipInfo], notes: Notes, label: str
+    members: list[zipfile.ZipInfo], notes: Notes, label: str, choice: Choice
 ) -> tuple[list[zipfile.ZipInfo], pa.ChunkedArray]:
     kept, names = [], NameColumn()
     for member in members:
-        # `filename` is already cut at the first NUL; the original shows what the file says.
-        name = member.orig_filename
-        if name.endswith("/") or is_sidecar(name):
+        name = _name(member)
+        if name.endswith(("/", "\\")):
             continue
-        reason = unsafe_because(name)
-        if stat.S_ISLNK(member.external_attr >> 16):
+        reason = choice(tidy(name))
+        if reason is None:
+            reason = unsafe_because(name) or None
+        if reason is None and stat.S_ISLNK(member.external_attr >> 16):
             reason = "symbolic link"
-        if reason:
+        if reason is None:
+            kept.append(member)
+            names.append(tidy(name))
+        elif reason:
             notes.add(label, reason, name)
-            continue
-        kept.append(member)
-        names.append(tidy(name))
-    return kept, names.finish()
+    column = names.finish()
+    rows = last_of_each(column)
+    if len(rows) == len(kept):
+        return kept, column
+    notes.add(label, "replaced by a later member of the same name", "", len(kept) - len(rows))
+    return [kept[row] for row in rows], column.take(pa.array(rows))
+
+
+def _name(member: zipfile.ZipInfo) -> str:
+    """A member's name; UTF-8 is recognised also where the zip does not say that it is.
+
+    `filename` is already cut at the first NUL; the original shows what the file says.
+    """
+    name: str = member.orig_filename
+    if member.flag_bits & _UTF8 or name.isascii():
+        return name
+    raw = name.encode("cp437", "replace")
+    try:
+        return _unicode_path(member.extra, raw) or raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return name
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> str:
+    """The name in the extra field for it, if it is meant for this name; empty otherwise."""
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if (
+            kind == _UNICODE_PATH
+            and field[:1] == b"\x01"
+            and field[1:5] == struct.pack("<I", zlib.crc32(raw))
+        ):
+            return field[5:].decode("utf-8")
+    return ""
 
 
 def _refusal(member: zipfile.ZipInfo) -> int:

@@ -1,0 +1,175 @@
+"""Which convention the coordinates of a file follow, judged by all of them together.
+
+A single odd row is an odd row; when nearly all rows, or all odd ones, are odd in the same way, the file
+means something else than it seems to, and no figure made of it would be right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..geo import haversine_km, on_globe
+
+if TYPE_CHECKING:
+    from ..types import Floats
+
+    Rows = NDArray[np.int64]
+
+NEARLY_ALL = 0.95
+_FEWEST = 20
+"""Rows from which on a convention is judged by values that are possible in another one, too."""
+_FEW = 0.05
+_ODD_ROWS, _ODD_SHARE = 3, 0.01
+"""Rows, and share of all rows, that must be odd in the same way to be a pattern and not mishaps."""
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3}){2,}(,[0-9]*)?|[+-]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+")
+_SAME_PLACE_KM = 0.1
+_REGION_KM = 750.0
+
+Kind = Literal["exchanged", "0 to 360", "scaled", "notation"]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why coordinates are not what they seem: the rows `(m,)`, what they look like, what to do."""
+
+    kind: Kind
+    rows: Rows
+    words: str
+    fix: str
+
+
+def look_like_radians(values: Floats) -> bool:
+    """Whether nearly all places, `(n, 2)`, would fit on a globe measured in radians.
+
+    In degrees that is a patch of sea, where (0, 0) itself, which often stands for "unknown", says nothing.
+    """
+    known = values[np.isfinite(values).all(axis=1)]
+    telling = known[(known != 0).any(axis=1)]
+    if len(known) < _FEWEST or len(telling) < _FEWEST / 2:
+        return False
+    return bool((np.abs(telling) <= (np.pi / 2, np.pi)).all(axis=1).mean() >= NEARLY_ALL)
+
+
+def null_island(values: Floats) -> Rows:
+    """The rows at exactly (0, 0)."""
+    return np.flatnonzero((values == 0).all(axis=1))
+
+
+def trouble_of(values: Floats, odd_cells: dict[int, str]) -> Trouble | None:
+    """What a file's unusable coordinates have in common, if they follow a pattern.
+
+    `values` are `(n, 2)`, NaN where there is none; `odd_cells` are the cells of those rows that hold
+    something, but no number.
+    """
+    known = np.isfinite(values).all(axis=1)
+    outside = known & ~on_globe(values)
+    if outside.any():
+        size = np.abs(values)
+        fits = (size[:, 0] <= 180) & (size[:, 1] <= 90)
+        wrapped = outside & (size[:, 0] <= 90) & (values[:, 1] > 180) & (values[:, 1] <= 360)
+        if outside.sum() >= _FEW * known.sum() and fits[known].mean() >= NEARLY_ALL:
+            return Trouble(
+                "exchanged",
+                np.flatnonzero(outside),
+                "latitudes lie beyond 90 degrees, and the rows fit with the two columns exchanged",
+                "exchange the names of the two columns in a copy",
+            )
+        if wrapped.sum() >= NEARLY_ALL * outside.sum():
+            return _from_0_to_360(values, wrapped)
+        if (size[known].max(axis=1) > 1e5).mean() >= NEARLY_ALL:
+            return Trouble(
+                "scaled",
+                np.flatnonzero(outside),
+                "coordinates are far from any place, as if they were whole numbers of 1e-7 degree, or metres",
+                "write degrees in a copy: divide by the factor the file's maker names",
+            )
+    return _unknown_notation(odd_cells)
+
+
+def is_pattern(trouble: Trouble, rows: int) -> bool:
+    """Whether so many of a file's rows are concerned that the file, and not the rows, is to blame."""
+    return trouble.kind == "exchanged" or len(trouble.rows) >= max(_ODD_ROWS, _ODD_SHARE * rows)
+
+
+def _from_0_to_360(values: Floats, wrapped: NDArray[np.bool_]) -> Trouble:
+    mixed = bool((values[:, 1] < 0).any())
+    words = "longitudes lie beyond 180 degrees: the file seems to count them from 0 to 360"
+    return Trouble(
+        "0 to 360",
+        np.flatnonzero(wrapped),
+        f"{words}, but others are negative" if mixed else words,
+        "subtract 360 from those in a copy, if that is what the file means",
+    )
+
+
+def _unknown_notation(odd_cells: dict[int, str]) -> Trouble | None:
+    numeric = {row: cell for row, cell in odd_cells.items() if re.search("[0-9]", cell)}
+    rows = np.array(list(numeric), dtype=np.int64)
+    if not len(rows):
+        return None
+    dotted = sum(bool(_THOUSANDS.fullmatch(cell.strip())) for cell in numeric.values())
+    if dotted >= NEARLY_ALL * len(rows):
+        return Trouble(
+            "notation",
+            rows,
+            "cells have dots or commas between thousands, as a spreadsheet writes when it has lost the point",
+            "export the file again with plain numbers: where the decimal point was cannot be told",
+        )
+    marks = [set(re.sub(r"[-+0-9.,\s\[\](){}\"']", "", cell)) for cell in numeric.values()]
+    shared = sorted(set.intersection(*marks))
+    if not shared:
+        return None
+    shown = ", ".join(f"'{mark}' (U+{ord(mark):04X})" for mark in shared[:3])
+    return Trouble(
+        "notation", rows, f"cells hold numbers in a notation that is not known, with {shown}",
+        "write plain numbers with a decimal point in a copy",
+    )  # fmt: skip
+
+
+# Answers beside the truth
+
+
+def share_at_truth(truth: Floats, answers: Floats) -> float:
+    """Share of the answers that are the truth itself, within 100 m, however it was rounded."""
+    answered = on_globe(answers) & on_globe(truth)
+    if not answered.any():
+        return 0.0
+    return _share_within(truth[answered], answers[answered], _SAME_PLACE_KM)
+
+
+def better_convention(truth: Floats, answers: Floats) -> str | None:
+    """In which other convention the answers would be far better: too much better for chance; None for none.
+
+    Compares the shares within 750 km.
+    """
+    answered = on_globe(answers) & on_globe(truth)
+    truth, answers = truth[answered], answers[answered]
+    if len(answers) < _FEWEST:
+        return None
+    as_given = _share_within(truth, answers, _REGION_KM)
+    others = {
+        "with latitude and longitude exchanged": answers[:, ::-1],
+        "with the sign of the longitudes turned": answers * (1, -1),
+        "with the sign of the latitudes turned": answers * (-1, 1),
+    }
+    for words, other in others.items():
+        possible = on_globe(other)
+        share = _share_within(truth[possible], other[possible], _REGION_KM) * possible.mean()
+        if share >= max(0.3, 3 * as_given):
+            return f"{share:.0%} of them lie within 750 km of the truth {words}, {as_given:.0%} as they are"
+    return None
+
+
+def _share_within(truth: Floats, answers: Floats, km: float) -> float:
+    return float((haversine_km(truth, answers) <= km).mean()) if len(truth) else 0.0
+
+
+def listed(rows: Sequence[str], count: int) -> str:
+    """The first names of many, and how many more there are."""
+    return ", ".join(rows) + (f" and {count - len(rows):,} more" if count > len(rows) else "")

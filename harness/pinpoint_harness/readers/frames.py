@@ -1,0 +1,37 @@
+"""A pandas table as the readers see any table: cells of text, so that it goes through their checks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from .delimited import Table, TableForm
+
+_EXACT_BELOW = 2.0**53
+
+
+def table_of_frame(frame: pd.DataFrame, title: str) -> Table:
+    """The columns of a frame as text, an absent value being empty; `title` names it in messages."""
+    columns = {
+        str(name): pa.array([_cell(value) for value in frame[name].tolist()], pa.large_string())
+        for name in frame
+    }
+    return Table(TableForm(Path(title), "frame", tuple(columns)), pa.table(columns))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple | dict | np.ndarray):
+        plain = value.tolist() if isinstance(value, np.ndarray) else value
+        return json.dumps(plain, default=str)
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < _EXACT_BELOW else repr(float(value))
+    return str(value)
