@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from pinpoint_harness.home import HOME_VARIABLE, OLD_VARIABLES
+
 hypothesis.settings.register_profile("suite", derandomize=True, print_blob=True)
 hypothesis.settings.register_profile("search", deadline=None)
 # The same examples everywhere, so that a red suite is the change's fault; `search` draws others.
@@ -28,6 +30,15 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"PINPOINT_REAL_DATA names {folder}, which is not a folder")
     return path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A root of the test's own, below which runs, stores, models and audits lie; no data of this machine."""
+    for name in ("PINPOINT_DATA", *OLD_VARIABLES.values()):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture

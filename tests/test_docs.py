@@ -134,6 +134,15 @@ def test_every_module_is_in_the_architecture_page() -> None:
         assert f"`{name}`" in text, name
 
 
+def test_every_variable_of_ours_is_in_the_page_of_the_environment() -> None:
+    page = (ROOT / "docs" / "environment.md").read_text()
+    files = [
+        path for room in ("harness", "methods", "datasets", "tests") for path in (ROOT / room).rglob("*.py")
+    ]
+    used = {name for path in files for name in re.findall(r"\bPINPOINT_[A-Z_]+\b", path.read_text())}
+    assert used - {"PINPOINT_"} == set(re.findall(r"\bPINPOINT_[A-Z_]+\b", page))
+
+
 def test_links_between_documents_lead_somewhere() -> None:
     for document in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):

@@ -27,6 +27,7 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import LiveBackbone, iter_stores
 from pinpoint_harness.features.backbones import find_backbone
+from pinpoint_harness.home import find_home
 from pinpoint_harness.images.loose import PhotoDataset
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.plugins import Registry, load_registry
@@ -170,7 +171,7 @@ class World:
         return seen
 
     def locator(self, method: str = "looker", **settings: Any) -> Locator:
-        return Locator(self.registry, method, settings, stores=self.stores, device="cpu")
+        return Locator(self.registry, method, settings, home=find_home(self.folder), device="cpu")
 
     def nearest(self, gallery: str, backbone: str = "colours") -> Locator:
         return self.locator("nearest-photo", gallery=gallery, backbone=backbone)
@@ -180,8 +181,7 @@ class World:
             method,
             "toy/asked",
             parameters=parameters,
-            out=self.folder / "runs",
-            stores=self.stores,
+            home=self.folder,
             device="cpu",
             tile=1,
             registry=self.registry,
@@ -190,7 +190,7 @@ class World:
     def command(self, *arguments: object) -> Result:
         plugin = ["--plugin", str(self.folder / "toy.py"), "locate"]
         return CliRunner().invoke(
-            cli, [*plugin, *map(str, arguments), "--stores", str(self.stores), "--device", "cpu"]
+            cli, [*plugin, *map(str, arguments), "--home", str(self.folder), "--device", "cpu"]
         )
 
 
@@ -507,7 +507,7 @@ def test_from_python_answers_come_in_a_list_and_what_must_be_said_is_logged(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = {"gallery": "toy/drawn", "backbone": "colours"}
-    where: dict[str, Any] = {"device": "cpu", "stores": world.stores, "registry": world.registry}
+    where: dict[str, Any] = {"device": "cpu", "home": world.folder, "registry": world.registry}
     answers = locate_photos([str(world.folder / "asked")], "nearest-photo", settings, **where)
     assert answers == ask(world.nearest("toy/drawn"), *sorted(world.photos))
     assert ["means nothing" in record.message for record in caplog.records] == [True]

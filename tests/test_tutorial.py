@@ -114,7 +114,7 @@ class Walker:
 
 @pytest.fixture
 def walker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Walker]:
-    for name in ("PINPOINT_RESULTS", "PINPOINT_DATA", "PINPOINT_PLUGINS"):
+    for name in ("PINPOINT_HOME", "PINPOINT_DATA", "PINPOINT_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     kept = sys.path[:], sys.meta_path[:], sys.path_hooks[:], set(sys.modules)

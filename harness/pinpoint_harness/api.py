@@ -13,11 +13,12 @@ from .artifacts import Subset
 from .errors import UsageError
 from .evaluation import BINS, Scores, get_protocol, score_frame, score_run
 from .evaluation.scoring import RESAMPLES
+from .home import Home, find_home
 from .plugins import Registry, load_registry
 from .readers.answer_values import Order, Units
 from .readers.prediction_files import Answers, answers_of_frame
 from .readers.truth import checked_truth
-from .running import TILE, Run, build_request, find_run, results_root, statuses
+from .running import TILE, Run, build_request, find_run, statuses
 from .running.runner import run
 from .types import RADII_KM, DataLocation
 
@@ -55,7 +56,7 @@ def evaluate(
     images: Sequence[str | Path] = (),
     follow_links: bool = False,
     parameters: Mapping[str, Any] | None = None,
-    out: str | Path | None = None,
+    home: Home | str | Path | None = None,
     label: str | None = None,
     limit: int | None = None,
     ids: Sequence[str] | None = None,
@@ -63,15 +64,17 @@ def evaluate(
     device: str = "auto",
     tile: int = TILE,
     fresh: bool = False,
-    stores: str | Path | None = None,
     weights: str | None = None,
     registry: Registry | None = None,
+    out: str | Path | None = None,
+    stores: str | Path | None = None,
 ) -> Run:
     """Run a method over a dataset, or reuse the run if it is stored already.
 
     `follow_links` opens pictures that links outside of their folder lead to.
-    Features are taken from, or put, below `stores` (default `$PINPOINT_STORES`, then
-    `results/stores`); `weights` is a folder or id instead of the weights the backbone names.
+    Runs, features and trained stages lie below `home` (default `$PINPOINT_HOME`, then `results`; `out`
+    and `stores` are the old way to move runs and features alone). `weights` is a folder or id instead of
+    the weights the backbone names.
     The answers lie in `run.folder`; `run.predictions()` gives them as a DataFrame and
     `score(run)` what they are worth.
     """
@@ -91,10 +94,9 @@ def evaluate(
         seed=seed,
         device=device,
         label=label,
-        out=None if out is None else Path(out),
+        home=find_home(home, runs=out, stores=stores),
         tile=tile,
         fresh=fresh,
-        stores=None if stores is None else Path(stores),
         weights=weights,
         registry=registry,
     )
@@ -171,9 +173,9 @@ def _needed(given: Given | None, by: str, what: str) -> Given:
     return given
 
 
-def read_run(run: str | Path, out: str | Path | None = None) -> Run:
-    """A finished run by path, key prefix or `METHOD@DATASET`."""
-    return find_run(str(run), results_root(None if out is None else Path(out)))
+def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str | Path | None = None) -> Run:
+    """A finished run below `home` by path, key prefix or `METHOD@DATASET`; `out` is the old way."""
+    return find_run(str(run), find_home(home, runs=out).runs)
 
 
 def _joined(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:

@@ -6,14 +6,16 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .artifacts import check_writable, library_versions
+from .artifacts.removal import readable, size_of
 from .batching import ROW_BLOCK
 from .errors import HarnessError
+from .home import OLD_VARIABLES, WORLDS_VARIABLE, Home, checksums_file, worlds_root
 from .plugins import Registry
 
 _EXTRAS = {
@@ -28,6 +30,8 @@ _EXTRAS = {
 _DATA_ONLY = ("geoclip",)
 """Modules whose files are read and that are never imported, which may need more than they do."""
 
+MOST_FILES = 100_000
+"""Files of a location that are counted: a data set may have millions."""
 
 PRODUCT_WIDTHS = ((512, 256), (768, 768), (1536, 512), (384, 384), (384, 1))
 """Inputs and outputs of the products in use: towers, trunks of backbones, the reranker and its scores."""
@@ -44,7 +48,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
 
 
-def examine(registry: Registry, results: Path) -> Report:
+def examine(registry: Registry, home: Home) -> Report:
     """Try everything a run may need; nothing found missing stops the rest of the examination."""
     report = Report()
     report.facts["versions"] = [f"{name} {version}" for name, version in library_versions().items()]
@@ -56,7 +60,8 @@ def examine(registry: Registry, results: Path) -> Report:
         for extra, module in _EXTRAS.items()
     ]
     report.facts["data"] = _data(os.environ, report)
-    report.facts["results"] = _results(results, report)
+    report.facts["home"] = _writable(home.folder, report)
+    report.facts["locations"] = [_location(*place) for place in _places(home)]
     report.facts["plugins"] = [f"{origin.name} ({origin.trust})" for origin in registry.origins]
     report.facts["skipped plugins"] = [f"{item.origin.name}: {item.reason}" for item in registry.skipped]
     report.problems += [f"plugin {item.origin.name} is skipped: {item.reason}" for item in registry.skipped]
@@ -167,13 +172,37 @@ def _data(environment: Mapping[str, str], report: Report) -> str:
     return f"{given}: {', '.join(sorted(entry.name for entry in Path(given).iterdir())[:20])}"
 
 
-def _results(results: Path, report: Report) -> str:
-    existed = results.exists()
+def _writable(home: Path, report: Report) -> str:
+    """Tried in the folder, or in the nearest one above it that exists, so that none is made."""
+    folder = next(path for path in (home.absolute(), *home.absolute().parents) if path.exists())
     try:
-        check_writable(results)
+        check_writable(folder)
     except HarnessError as error:
         report.problems.append(str(error))
-        return f"{results}: cannot be written"
-    if not existed:
-        results.rmdir()
-    return f"{results}: writable"
+        return f"{home}: cannot be written"
+    return f"{home}: writable"
+
+
+def _places(home: Home) -> Iterator[tuple[str, Path | None, str]]:
+    """Every location by name, with the option or variable that sets it."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    default = home.set_by == "default"
+    yield "home", home.folder, "default; --home or $PINPOINT_HOME" if default else home.set_by
+    for name in ("runs", "stores", "models", "audits"):
+        folder = getattr(home, name)
+        yield name, folder, "in home" if folder == home.folder / name else f"${OLD_VARIABLES[name]}"
+    yield "worlds of mini-Earth", worlds_root(), f"${WORLDS_VARIABLE}, else $XDG_CACHE_HOME"
+    yield "checksums of weights", checksums_file(), "$XDG_CACHE_HOME"
+    yield "weights", Path(HF_HUB_CACHE), "$HF_HUB_CACHE, else $HF_HOME"
+    data = os.environ.get("PINPOINT_DATA")
+    yield "data", Path(data) if data else None, "$PINPOINT_DATA"
+
+
+def _location(name: str, path: Path | None, set_by: str) -> str:
+    if path is None:
+        return f"{name}: nowhere ({set_by})"
+    if not path.exists():
+        return f"{name}: {path}, not there yet ({set_by})"
+    size, whole = size_of(path, MOST_FILES)
+    return f"{name}: {path}, {'' if whole else 'more than '}{readable(size)} ({set_by})"

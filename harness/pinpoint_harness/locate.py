@@ -21,9 +21,10 @@ import numpy as np
 from .batching import tiles
 from .errors import UsageError
 from .evaluation.calibration import stated_within
-from .features import FinishedStores, LiveBackbone, StoreLookup, stores_root
+from .features import FinishedStores, LiveBackbone, StoreLookup
 from .features.backbones import find_backbone
 from .geo import haversine_km
+from .home import Home, find_home
 from .images import decoder_name
 from .images.loose import Photo, PhotoDataset, open_photos
 from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
@@ -86,10 +87,11 @@ def locate_photos(
     *,
     source: str = "photos",
     device: str = "auto",
-    stores: str | Path | None = None,
+    home: Home | str | Path | None = None,
     weights: str | None = None,
     follow_links: bool = False,
     registry: Registry | None = None,
+    stores: str | Path | None = None,
 ) -> list[Answer]:
     """Ask a method where photos were taken: files, folders or archives of them.
 
@@ -102,7 +104,7 @@ def locate_photos(
         parameters or {},
         source=source,
         device=device,
-        stores=None if stores is None else Path(stores),
+        home=find_home(home, stores=stores),
         weights=weights,
     )
     with open_photos([Path(path) for path in paths], follow_links) as photos:
@@ -126,7 +128,7 @@ class Locator:
         *,
         source: str = "photos",
         device: str = "auto",
-        stores: Path | None = None,
+        home: Home | None = None,
         weights: str | None = None,
     ) -> None:
         self._registry, self._entry = registry, registry.method(method)
@@ -134,9 +136,10 @@ class Locator:
         self._params = build_params(self._entry, settings)
         self._source = source
         device = choose_device(self._entry, device)
-        store_lookup = StoreLookup(registry, stores_root(stores), device, weights)
+        home = home or find_home()
+        store_lookup = StoreLookup(registry, home.stores, device, weights)
         self._stores = FinishedStores(store_lookup, self._entry, self._params)
-        self._context = Context(device=device, stores=self._stores)
+        self._context = Context(device=device, stores=self._stores, models=home.models)
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
         _check_looks(self._entry, kind)

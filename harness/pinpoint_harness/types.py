@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from .home import find_home
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -146,13 +148,15 @@ class Predictions:
 class Context:
     """Where and how a method runs: decided by the harness, recorded with the run.
 
-    `stores` opens the galleries a method searches; None where there is no run.
+    `stores` opens the galleries a method searches; None where there is no run. `models` is the folder of
+    trained stages.
     """
 
     device: str = "cpu"
     dtype: str = "float32"
     seed: int = 0
     stores: Stores | None = field(default=None, compare=False, repr=False)
+    models: Path = field(default_factory=lambda: find_home().models, compare=False, repr=False)
 
 
 class Method(Protocol):

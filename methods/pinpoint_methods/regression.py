@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from pinpoint_harness.params import param
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Checkpoints, Stage, StageContext, models_root, open_stages
+from pinpoint_harness.training import Checkpoints, Stage, StageContext, open_stages
 from pinpoint_harness.types import Context, Predictions, Queries
 
 from .common.head import (
@@ -96,7 +96,7 @@ class Regression:
     def __init__(self, params: RegressionParams, context: Context) -> None:
         self.input = params.backbone
         self.params = params
-        self._stages = open_stages(self.stages(params, context), models_root(params.models), context)
+        self._stages = open_stages(self.stages(params, context), params.models or context.models, context)
         self._head = load_head(self._stages["head"].folder, context.device)
 
     @classmethod

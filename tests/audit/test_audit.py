@@ -104,7 +104,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gallery = ["--set", "gallery=table", "--set", f"gallery_data={folder / 'gallery' / 'truth.csv'}"]
     pinpoint(
         "run", "nearest-photo", "table", "--data", folder / "queries" / "truth.csv", *gallery,
-        "--set", "backbone=mini", "--stores", folder / "stores", "--out", folder / "runs",
+        "--set", "backbone=mini", "--home", folder,
     )  # fmt: skip
     audited(folder, "audit.parquet")
     return folder
@@ -114,7 +114,7 @@ def audited(folder: Path, file: str, *more: object) -> Result:
     return pinpoint(
         "audit", "table", "table", "--data", folder / "queries" / "truth.csv",
         "--gallery-data", folder / "gallery" / "truth.csv", "--backbone", "mini",
-        "--stores", folder / "stores", "--out", folder / "runs", "--file", folder / file, *more,
+        "--home", folder, "--file", folder / file, *more,
     )  # fmt: skip
 
 
@@ -239,7 +239,7 @@ def test_without_pictures_features_tell_equal_photos_and_placeholders(tmp_path: 
     gallery = next(one for one in stores if json.loads((one / "store.json").read_text())["rows"] == 12)
     result = pinpoint(
         "audit", gallery, "table", "--data", tmp_path / "queries" / "truth.csv", "--backbone", "mini",
-        "--stores", tmp_path / "stores", "--file", tmp_path / "without.parquet",
+        "--home", tmp_path, "--file", tmp_path / "without.parquet",
     )  # fmt: skip
     assert "the pictures are not here" in result.stdout
     with_pictures, without = rows_of(tmp_path, "with.parquet"), rows_of(tmp_path, "without.parquet")
@@ -254,7 +254,7 @@ def test_without_pictures_features_tell_equal_photos_and_placeholders(tmp_path: 
 
 def test_scores_leave_out_what_the_audit_found_and_say_so(world: Path) -> None:
     file = world / "audit.parquet"
-    words = ["score", "nearest-photo@table", "--out", world / "runs", "--exclude"]
+    words = ["score", "nearest-photo@table", "--home", world, "--exclude"]
     text = pinpoint(*words, f"{file}:placeholders").stdout
     assert "partial: 7 of 10, without placeholders (audited against table)" in text
     kept = set(rows_of(world).index) - {"505", "506", "507"}
@@ -273,14 +273,14 @@ def test_scores_leave_out_what_the_audit_found_and_say_so(world: Path) -> None:
 def test_everything_is_left_out_unless_kinds_are_named(world: Path) -> None:
     frame = rows_of(world)
     left = set(frame.index) - those(frame, "near_duplicate") - {"501", "503", "505", "506", "507"}
-    words = ["score", "nearest-photo@table", "--out", world / "runs", "--json", "--exclude"]
+    words = ["score", "nearest-photo@table", "--home", world, "--json", "--exclude"]
     (score,) = json.loads(pinpoint(*words, world / "audit.parquet").stdout)["scores"]
     assert score["counts"]["total"] == len(left)
     assert score["part"].startswith(f"{len(left)} of 10, without same-author and near-duplicates and")
 
 
 def test_a_table_of_a_part_is_marked_and_ranks_nothing(world: Path) -> None:
-    words = ["table", "table", "--out", world / "runs"]
+    words = ["table", "table", "--home", world]
     text = pinpoint(*words, "--exclude", f"{world / 'audit.parquet'}:placeholders").stdout
     assert "scored on 7 of 10, without placeholders" in text
     assert "not ranked" in text
@@ -291,10 +291,10 @@ def test_a_table_of_a_part_is_marked_and_ranks_nothing(world: Path) -> None:
 
 def test_comparisons_are_made_on_the_photos_that_are_left(world: Path) -> None:
     pinpoint(
-        "run", "constant", "table", "--data", world / "queries" / "truth.csv", "--out", world / "runs",
+        "run", "constant", "table", "--data", world / "queries" / "truth.csv", "--home", world,
         "--set", "latitude=1", "--set", "longitude=1",
     )  # fmt: skip
-    words = ["compare", "nearest-photo@table", "constant@table", "--out", world / "runs", "--flips", "100"]
+    words = ["compare", "nearest-photo@table", "constant@table", "--home", world, "--flips", "100"]
     text = pinpoint(*words, "--exclude", f"{world / 'audit.parquet'}:placeholders").stdout
     assert "7 photos, without placeholders" in text
 
@@ -302,10 +302,10 @@ def test_comparisons_are_made_on_the_photos_that_are_left(world: Path) -> None:
 def test_an_audit_of_another_dataset_is_refused(world: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("image,lat,lng\n500.png,1,2\n501.png,3,4\n")
     pinpoint(
-        "run", "constant", "table", "--data", tmp_path / "other.csv", "--out", tmp_path / "runs",
+        "run", "constant", "table", "--data", tmp_path / "other.csv", "--home", tmp_path,
         "--set", "latitude=1", "--set", "longitude=1",
     )  # fmt: skip
-    words = ["score", "constant@table", "--out", tmp_path / "runs"]
+    words = ["score", "constant@table", "--home", tmp_path]
     error = pinpoint(*words, "--exclude", world / "audit.parquet", code=2).stderr
     assert "is not of the truth" in error
 
@@ -470,7 +470,7 @@ def test_every_plant_of_a_small_mini_earth_is_found(tmp_path: Path) -> None:
     )
     pinpoint(
         "audit", "mini-earth/gallery-photos", "mini-earth/query-noisy", "--backbone", "mini", "--data", data,
-        "--gallery-data", data, "--stores", tmp_path / "stores", "--file", tmp_path / "audit.parquet",
+        "--gallery-data", data, "--home", tmp_path, "--file", tmp_path / "audit.parquet",
     )  # fmt: skip
     frame = rows_of(tmp_path)
     with (data / "leaks.csv").open(newline="") as stream:
@@ -500,7 +500,7 @@ def test_an_unknown_gallery_says_what_to_do(world: Path) -> None:
 def test_hashing_everything_without_pictures_is_refused(world: Path) -> None:
     stores = (world / "stores" / "table" / "mini").glob("*/store.json")
     gallery = next(path.parent for path in stores if json.loads(path.read_text())["rows"] == 12)
-    words = ["--data", world / "queries" / "truth.csv", "--backbone", "mini", "--stores", world / "stores"]
+    words = ["--data", world / "queries" / "truth.csv", "--backbone", "mini", "--home", world]
     result = pinpoint("audit", gallery, "table", *words, "--pixels", "--file", world / "x.parquet", code=2)
     assert "not all pictures are here" in result.stderr
 
@@ -511,7 +511,7 @@ def test_pictures_and_people_of_another_edition_are_not_mixed_in(world: Path, tm
     gallery = next(path.parent for path in stores if json.loads(path.read_text())["rows"] == 12)
     result = pinpoint(
         "audit", gallery, "table", "--data", world / "queries" / "truth.csv", "--backbone", "mini",
-        "--gallery-data", tmp_path / "other.csv", "--stores", world / "stores",
+        "--gallery-data", tmp_path / "other.csv", "--home", world,
         "--file", tmp_path / "x.parquet",
     )  # fmt: skip
     assert rows_of(tmp_path, "x.parquet")["same_author_rows"].sum() == 6
@@ -526,8 +526,7 @@ def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> No
         "nearest-photo",
         "toy/asked",
         parameters=galleries,
-        out=world.folder / "runs",
-        stores=world.folder / "stores",
+        home=world.folder,
         device="cpu",
         registry=world.registry,
     )

@@ -20,10 +20,7 @@ from pinpoint_harness.cli.main import COMMANDS, cli
 LONDON = ["--set", "latitude=51.5074", "--set", "longitude=-0.1278"]
 
 
-@pytest.fixture(autouse=True)
-def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PINPOINT_RESULTS", str(tmp_path / "runs"))
-    monkeypatch.delenv("PINPOINT_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def pinpoint(*words: str, code: int = 0) -> Result:

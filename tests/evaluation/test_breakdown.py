@@ -314,9 +314,7 @@ def test_truth_and_gallery_are_opened_only_where_they_are_needed() -> None:
 # As a user
 
 
-@pytest.fixture(autouse=True)
-def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PINPOINT_RESULTS", str(tmp_path / "runs"))
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def pinpoint(*words: str, code: int = 0) -> Result:

@@ -404,9 +404,8 @@ def pinpoint_register(register):
 
 
 @pytest.fixture(autouse=True)
-def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PINPOINT_RESULTS", str(tmp_path / "runs"))
-    file = tmp_path / "guess.py"
+def plugin(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = home / "guess.py"
     file.write_text(PLUGIN)
     monkeypatch.setenv("PINPOINT_PLUGINS", str(file))
 

@@ -173,8 +173,8 @@ LONDON = {"latitude": 51.5, "longitude": -0.1}
 
 
 def test_stored_runs_are_compared_by_id(tmp_path: Path) -> None:
-    one = evaluate("constant", "capitals", parameters=LONDON, out=tmp_path)
-    other = evaluate("random-prior", "capitals", out=tmp_path)
+    one = evaluate("constant", "capitals", parameters=LONDON, home=tmp_path)
+    other = evaluate("random-prior", "capitals", home=tmp_path)
     found = compare([one, other], flips=500, resamples=200)
     (item,) = [d for d in found.differences if d.metric == "acc_2500km"]
     expected = score(one).estimates["acc_2500km"].value, score(other).estimates["acc_2500km"].value
@@ -183,8 +183,8 @@ def test_stored_runs_are_compared_by_id(tmp_path: Path) -> None:
 
 
 def test_other_photos_are_refused_unless_the_common_ones_are_asked_for(tmp_path: Path) -> None:
-    one = evaluate("constant", "capitals", parameters=LONDON, out=tmp_path, limit=50)
-    other = evaluate("random-prior", "capitals", out=tmp_path, limit=60)
+    one = evaluate("constant", "capitals", parameters=LONDON, home=tmp_path, limit=50)
+    other = evaluate("random-prior", "capitals", home=tmp_path, limit=60)
     with pytest.raises(DataError, match=r"60 photos, of which 50 are common[\s\S]*--common"):
         compare([one, other])
     assert compare([one, other], common=True, flips=100, resamples=100).rows == 50
@@ -195,13 +195,13 @@ def test_other_truth_is_refused(tmp_path: Path) -> None:
     for name, latitude in (("a", 1.0), ("b", 2.0)):
         table = tmp_path / f"{name}.csv"
         table.write_text(f"id,latitude,longitude\nx,{latitude},1\ny,3,3\n")
-        runs.append(evaluate("constant", "table", data=table, parameters=LONDON, out=tmp_path, label=name))
+        runs.append(evaluate("constant", "table", data=table, parameters=LONDON, home=tmp_path, label=name))
     with pytest.raises(DataError, match="different truth"):
         compare(runs)
 
 
 def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
-    run = evaluate("random-prior", "capitals", out=tmp_path)
+    run = evaluate("random-prior", "capitals", home=tmp_path)
     with pytest.raises(UsageError, match="with itself"):
         compare([run, run])
     with pytest.raises(UsageError, match="two runs"):
@@ -210,7 +210,7 @@ def test_a_run_is_not_compared_with_itself(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 def test_against_a_published_row_nothing_is_tested(real_data: Path, tmp_path: Path) -> None:
-    run = evaluate("constant", "yfcc4k", data=real_data, parameters=LONDON, out=tmp_path)
+    run = evaluate("constant", "yfcc4k", data=real_data, parameters=LONDON, home=tmp_path)
     row = next(row for row in read_published("yfcc4k") if row.method == "GeoRanker")
     table = against_published(run, row, resamples=100).set_index("metric")
     assert table.loc["acc_25km", "published"] == 43.5

@@ -44,7 +44,7 @@ def test_a_constant_hits_what_the_truth_file_says(
 ) -> None:
     latitude, longitude = PLACES[place]
     settings = ["--set", f"latitude={latitude}", "--set", f"longitude={longitude}"]
-    where = ["--data", str(real_data), "--out", str(tmp_path), "--protocol", "haversine-6371-le"]
+    where = ["--data", str(real_data), "--home", str(tmp_path), "--protocol", "haversine-6371-le"]
     (scores,) = report("run", "constant", dataset, *settings, *where)["scores"]
     assert hits(scores) == HITS[dataset, place]
     assert scores["counts"]["total"] == ROWS[dataset]
@@ -52,7 +52,7 @@ def test_a_constant_hits_what_the_truth_file_says(
 
 def test_the_published_osv5m_baseline_scores_as_its_authors_measure(real_data: Path, tmp_path: Path) -> None:
     folder = real_data / "osv5m"
-    where = ["--dataset", "osv5m", "--data", str(folder), "--out", str(tmp_path)]
+    where = ["--dataset", "osv5m", "--data", str(folder), "--home", str(tmp_path)]
     measured = ["--protocol", "haversine-6371-lt", "--name", "osv5m-baseline"]
     ran = report("score", str(folder / "baseline_predictions.csv"), *where, *measured)
     (scores,) = ran["scores"]
@@ -67,7 +67,7 @@ def test_place_names_of_the_baseline_score_by_both_presets_and_stand_in_the_tabl
     real_data: Path, tmp_path: Path
 ) -> None:
     folder = real_data / "osv5m"
-    where = ["--dataset", "osv5m", "--data", str(folder), "--out", str(tmp_path), "--name", "baseline"]
+    where = ["--dataset", "osv5m", "--data", str(folder), "--home", str(tmp_path), "--name", "baseline"]
     presets = ["--protocol", "admin-osv5m", "--protocol", "admin-labelled", "--protocol", "haversine-6371-lt"]
     strict, labelled, _ = report("score", str(folder / "baseline_predictions.csv"), *where, *presets)[
         "scores"
@@ -79,7 +79,7 @@ def test_place_names_of_the_baseline_score_by_both_presets_and_stand_in_the_tabl
 
     assert cells(strict) == [(50, 71), (33, 71), (11, 71), (7, 71)]
     assert cells(labelled) == [(50, 71), (33, 71), (11, 36), (10, 71)]
-    words = ["table", "osv5m", "--admin", "admin-labelled", "--out", str(tmp_path)]
+    words = ["table", "osv5m", "--admin", "admin-labelled", "--home", str(tmp_path)]
     text = CliRunner().invoke(cli, words, prog_name="pinpoint").stdout
     assert "30.6 [" in text
     assert "place names by admin-labelled" in text
@@ -91,7 +91,7 @@ def test_the_ceiling_of_100000_points_is_that_of_a_brute_force(real_data: Path, 
     points = np.stack([latitude, generator.uniform(-180, 180, 100_000)], axis=1).round(6)
     gallery = tmp_path / "coordinates.csv"
     np.savetxt(gallery, points, delimiter=",", header="LAT,LON", comments="", fmt="%.6f")
-    where = ["--data", str(real_data), "--out", str(tmp_path / "runs"), "--protocol", "haversine-6371-le"]
+    where = ["--data", str(real_data), "--home", str(tmp_path), "--protocol", "haversine-6371-le"]
     (scores,) = report("ceiling", "im2gps", "--gallery", str(gallery), *where)["scores"]
 
     from pinpoint_harness.api import load_dataset

@@ -149,7 +149,7 @@ class Folder:
 def as_new(monkeypatch: pytest.MonkeyPatch) -> None:
     Colours.sizes.clear()
     monkeypatch.setattr(embedding, "SHARD_TILES", 1)
-    for name in ("RANK", "WORLD_SIZE", "PINPOINT_STORES"):
+    for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -418,7 +418,7 @@ def test_two_processes_under_torchrun_give_the_bytes_of_one(photos: Path, tmp_pa
         "main()\n"
     )
     command = ["--plugin", str(tmp_path / "plugin.py"), "embed", "table", "--data", str(photos / "truth.csv")]
-    command += ["--images", str(photos), "--backbone", "colours", "--out"]
+    command += ["--images", str(photos), "--backbone", "colours", "--home"]
     assert CliRunner().invoke(cli, [*command, str(tmp_path / "one")]).exit_code == 0
     paths = os.pathsep.join(path for path in sys.path if path)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -431,7 +431,7 @@ def test_two_processes_under_torchrun_give_the_bytes_of_one(photos: Path, tmp_pa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (one,), (two,) = iter_stores(tmp_path / "one"), iter_stores(tmp_path / "two")
+    (one,), (two,) = iter_stores(tmp_path / "one" / "stores"), iter_stores(tmp_path / "two" / "stores")
     assert contents(two) == contents(one)
     log = [json.loads(line) for line in (two.folder / "sessions.jsonl").read_text().splitlines()]
     assert len({entry["process"] for entry in log if entry["event"] == "start"}) == 2
@@ -577,9 +577,7 @@ def test_photos_found_later_are_used_once_they_are_embedded(
     assert ask(table, photos, registry, tmp_path).key == first.key
     plugin = str(tmp_path / "plugin.py")
     command = ["--plugin", plugin, "embed", "table", "--data", str(table), "--images", str(photos)]
-    done = CliRunner().invoke(
-        cli, [*command, "--backbone", "colours", "--out", str(tmp_path / "stores"), "--json"]
-    )
+    done = CliRunner().invoke(cli, [*command, "--backbone", "colours", "--home", str(tmp_path), "--json"])
     assert json.loads(done.stdout)["rows"] == COUNT
     second = ask(table, photos, registry, tmp_path)
     assert second.record["counts"]["ok"] == COUNT
@@ -713,13 +711,13 @@ def test_an_imported_store_is_found_by_the_name_of_its_backbone(
     np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
     command = ["--plugin", str(tmp_path / "plugin.py"), "store", "import", "table", str(tmp_path / "x.npz")]
     command += ["--backbone", "colours", "--normalisation", "none", "--data", str(table)]
-    done = CliRunner().invoke(cli, [*command, "--out", str(tmp_path / "stores")])
+    done = CliRunner().invoke(cli, [*command, "--home", str(tmp_path)])
     assert done.exit_code == 0, done.output
     frame = ask(table, photos, registry, tmp_path).predictions()
     assert frame["predicted_latitude"].tolist() == [10.0] * COUNT
     # Both an imported store and one made here: which is meant would be a guess.
     command = ["--plugin", str(tmp_path / "plugin.py"), "embed", "table", "--backbone", "colours"]
-    command += ["--data", str(table), "--images", str(photos), "--out", str(tmp_path / "stores")]
+    command += ["--data", str(table), "--images", str(photos), "--home", str(tmp_path)]
     assert CliRunner().invoke(cli, command).exit_code == 0
     with pytest.raises(UsageError, match=r"there are 2 stores[\s\S]*imported"):
         ask(table, photos, registry, tmp_path)
@@ -758,11 +756,11 @@ def test_an_unknown_ending_is_refused(photos: Path, tmp_path: Path) -> None:
 def test_stores_are_listed_with_what_they_hold(photos: Path, tmp_path: Path) -> None:
     complete(request(photos, tmp_path / "stores"))
     complete(request(photos, tmp_path / "stores", subset=Subset(limit=2)))
-    listed = CliRunner().invoke(cli, ["store", "list", "--out", str(tmp_path / "stores"), "--json"])
+    listed = CliRunner().invoke(cli, ["store", "list", "--home", str(tmp_path), "--json"])
     rows = json.loads(listed.stdout)
     assert sorted((row["rows"], row["part"]) for row in rows) == [(2, "2 photos"), (11, "all")]
     exported = CliRunner().invoke(
-        cli, ["store", "export", rows[0]["key"], str(tmp_path / "x.npy"), "--out", str(tmp_path / "stores")]
+        cli, ["store", "export", rows[0]["key"], str(tmp_path / "x.npy"), "--home", str(tmp_path)]
     )
     assert exported.stdout.split() == [str(tmp_path / "x.npy"), str(tmp_path / "x.npy.ids.parquet")]
 

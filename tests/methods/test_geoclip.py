@@ -54,10 +54,9 @@ needs_package = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_places(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cache and no gallery of this machine."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PINPOINT_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -512,8 +511,7 @@ def test_stored_features_are_answered_without_pictures(small: dict[str, str], tm
     artifact.finish(store_files(truth, {}, write, record))
     given = {**small, "preprocess": "store", "backbone": "owner/none"}
     run = evaluate(
-        "geoclip", "table", data=tmp_path / "truth.csv", parameters=given, out=tmp_path / "runs",
-        stores=tmp_path / "stores", tile=4, device="cpu",
+        "geoclip", "table", data=tmp_path / "truth.csv", parameters=given, tile=4, device="cpu",
     )  # fmt: skip
     expected = ask(built(**given), torch.from_numpy(features)).coordinates
     found = run.predictions()[["predicted_latitude", "predicted_longitude"]].to_numpy()
@@ -559,14 +557,11 @@ def test_without_the_package_one_message_says_all_ways_and_other_methods_go_on(
     with pytest.raises(DataError, match="package geoclip is not installed") as caught:
         built(backbone=small["backbone"])
     assert_names_every_way(str(caught.value))
-    shown = CliRunner().invoke(cli, ["run", "geoclip", "capitals", "--out", str(tmp_path)])
+    shown = CliRunner().invoke(cli, ["run", "geoclip", "capitals"])
     assert shown.exit_code == 2
     assert_names_every_way(shown.stderr)
     given = ["--set", "latitude=1", "--set", "longitude=2"]
-    assert (
-        CliRunner().invoke(cli, ["run", "constant", "capitals", "--out", str(tmp_path), *given]).exit_code
-        == 0
-    )
+    assert CliRunner().invoke(cli, ["run", "constant", "capitals", *given]).exit_code == 0
     assert "geoclip" in CliRunner().invoke(cli, ["methods", "list"]).output
 
 

@@ -409,6 +409,5 @@ def test_a_gallery_without_features_says_how_to_make_them(tmp_path: Path) -> Non
             "table",
             data=truth,
             parameters={"backbone": "owner/none", "gallery": "mp16"},
-            out=tmp_path / "runs",
-            stores=tmp_path / "stores",
+            home=tmp_path,
         )

@@ -240,7 +240,7 @@ def test_train_on_the_command_line_names_the_stages(world: World) -> None:
 
     pairs = [f"--set={name}={value}" for name, value in SETTINGS.items()]
     arguments = ["pinpoint-top1-image", *pairs, "--stage", "embedder", "--device", "cpu", "--json"]
-    arguments += ["--stores", str(world.folder / "stores"), "--out", str(world.folder / "models")]
+    arguments += ["--home", str(world.folder)]
     result = CliRunner().invoke(command, arguments, obj=(str(world.folder / "toy.py"),))
     assert result.exit_code == 0, result.output
     assert [row["stage"] for row in json.loads(result.output)] == ["splits", "embedder"]

@@ -365,7 +365,7 @@ def test_a_run_scores_words_and_says_what_became_of_them(tmp_path: Path, table: 
     truth.write_text("img_id,lat,lon\na.jpg,48.86,2.34\nb.jpg,45.7,4.8\nc.jpg,0,0\n")
     answers.write_text("id,pred_city,pred_country\na.jpg,Paris,France\nb.jpg,Lyon,FR\nc.jpg,Atlantis,\n")
     given = {"file": str(answers), "gazetteer": str(table)}
-    run = evaluate("place-names", "table", data=truth, parameters=given, out=tmp_path / "runs")
+    run = evaluate("place-names", "table", data=truth, parameters=given, home=tmp_path)
     assert run.record["counts"] == {
         "total": 3, "ok": 2, "missing": 0, "unreadable": 0, "no prediction": 1, "invalid coordinate": 0,
     }  # fmt: skip

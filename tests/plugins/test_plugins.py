@@ -207,7 +207,7 @@ def test_a_plugin_installed_with_pip_runs_and_stands_in_the_table(tmp_path: Path
     pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
     subprocess.run([*pip, "--target", str(site), str(project)], check=True, capture_output=True)
     environment = _environment(site)
-    runs = str(tmp_path / "runs")
+    home = str(tmp_path)
 
     def pinpoint(*words: str) -> str:
         command = [sys.executable, "-c", "from pinpoint_harness.cli.main import main; main()", *words]
@@ -215,8 +215,8 @@ def test_a_plugin_installed_with_pip_runs_and_stands_in_the_table(tmp_path: Path
         return done.stdout
 
     assert "'north-pole' (north-pole 2.0)" in pinpoint("methods", "list")
-    pinpoint("run", "north-pole", "capitals", "--out", runs)
-    assert "north-pole" in pinpoint("table", "capitals", "--out", runs)
+    pinpoint("run", "north-pole", "capitals", "--home", home)
+    assert "north-pole" in pinpoint("table", "capitals", "--home", home)
 
 
 def _environment(site: Path) -> dict[str, str]:

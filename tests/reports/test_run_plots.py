@@ -140,7 +140,7 @@ class World:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         monkeypatch.setenv("PINPOINT_DATA", str(root / "data"))
-        monkeypatch.setenv("PINPOINT_RESULTS", str(root / "runs"))
+        monkeypatch.setenv("PINPOINT_HOME", str(root))
         self.queries = dataset(root / "queries", QUERIES, (QUERY_RED, 0, 0))
         self.gallery = dataset(root / "data" / "shelf", GALLERY, (0, SHELF_GREEN, 0))
         self.plugin = root / "shelf_plugin.py"
@@ -372,15 +372,15 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
 def test_several_runs_share_one_picture_of_curves(world: World, tmp_path: Path) -> None:
     world.run()
     world.run("constant", latitude=10, longitude=20)
-    words = ["results", "plot", "rows@table", "constant@table", "--kind", "cdf", "--out-dir", str(tmp_path)]
+    words = ["results", "plot", "rows@table", "constant@table", "--kind", "cdf", "--out", str(tmp_path)]
     assert world.pinpoint(*words).stdout.split() == [str(tmp_path / "table-cdf.png")]
     words[-1] = str(tmp_path / "table-cdf.png" / "below")
-    assert "choose another --out-dir" in world.pinpoint(*words, code=2).stderr
+    assert "choose another --out" in world.pinpoint(*words, code=2).stderr
 
 
 def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, tmp_path: Path) -> None:
     run = world.run()
-    sheet = ["results", "plot", str(run.folder), "--kind", "sheet", "--out-dir", str(tmp_path / "o")]
+    sheet = ["results", "plot", str(run.folder), "--kind", "sheet", "--out", str(tmp_path / "o")]
     missing = world.pinpoint(*sheet, "--data", str(tmp_path / "nowhere.csv"), code=2)
     assert "nowhere.csv" in missing.stderr
     assert world.pinpoint(*sheet).stdout.endswith("sheet.png\n")
@@ -393,7 +393,7 @@ def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, 
 def test_runs_of_two_datasets_are_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
     world.run()
     evaluate("constant", "capitals", parameters={"latitude": 1, "longitude": 1})
-    words = ["results", "plot", "rows@table", "constant@capitals", "--out-dir", str(tmp_path / "o")]
+    words = ["results", "plot", "rows@table", "constant@capitals", "--out", str(tmp_path / "o")]
     assert "do not share one dataset" in world.pinpoint(*words, code=2).stderr
     assert not (tmp_path / "o").exists()
 

@@ -82,13 +82,12 @@ def note(text: str, *settings: str) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def notes(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file of notes; the plugin beside it, and runs in a folder of the test's own."""
-    (tmp_path / "notes.py").write_text(PLUGIN)
-    monkeypatch.setenv("PINPOINT_RESULTS", str(tmp_path / "runs"))
-    monkeypatch.setenv("NOTES", str(tmp_path / "notes.txt"))
+    (home / "notes.py").write_text(PLUGIN)
+    monkeypatch.setenv("NOTES", str(home / "notes.txt"))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    return tmp_path / "notes.txt"
+    return home / "notes.txt"
 
 
 def own(folder: Path, *steps: list[str], lanes: str = LANES) -> list[str]:
@@ -152,7 +151,7 @@ def test_lanes_keep_their_order_and_steps_without_one_wait_for_all(tmp_path: Pat
         note("all"),
         note("last-{world}"),
     )
-    result = pinpoint(*words, "--jobs", "2", "--out", str(tmp_path / "elsewhere"))
+    result = pinpoint(*words, "--jobs", "2", "--home", str(tmp_path / "elsewhere"))
     rows = [line.split() for line in notes.read_text().splitlines()]
     texts = [row[0] for row in rows]
     process = {row[0]: row[1] for row in rows}
@@ -160,16 +159,17 @@ def test_lanes_keep_their_order_and_steps_without_one_wait_for_all(tmp_path: Pat
         mine = [text for text in texts if f"-{world}" in text]
         assert mine == [f"first-{world}-0", f"first-{world}-1", f"second-{world}", f"last-{world}"]
         assert len({process[text] for text in mine[:3]}) == 1
-        assert f"[world={world}] [{3 if world == '4' else 1}/9] pinpoint run note" in result.stderr
+        title = f"[{3 if world == '4' else 1}/9] pinpoint --home {tmp_path / 'elsewhere'} run note"
+        assert f"[world={world}] {title}" in result.stderr
     assert texts.index("all") == 6
     assert set(texts[7:]) == {"last-3", "last-4"}
     assert process["all"] == str(os.getpid()) not in {process["first-3-0"], process["first-4-0"]}
     assert process["first-3-0"] != process["first-4-0"]
     shared = str(max(1, len(os.sched_getaffinity(0)) // 2))
     assert {row[3] for row in rows if row[0] != "all"} == {shared}
-    assert len(list((tmp_path / "elsewhere" / "capitals").iterdir())) == 9
+    assert len(list((tmp_path / "elsewhere" / "runs" / "capitals").iterdir())) == 9
     # What lanes have made is found again, by whatever way the recipe is run.
-    pinpoint(*words, "--out", str(tmp_path / "elsewhere"))
+    pinpoint(*words, "--home", str(tmp_path / "elsewhere"))
     assert len(notes.read_text().splitlines()) == 9
 
 

@@ -43,10 +43,7 @@ cells = { acc_1km = 0.0, acc_2500km = EXPECTED }
 """
 
 
-@pytest.fixture(autouse=True)
-def own_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PINPOINT_RESULTS", str(tmp_path / "runs"))
-    monkeypatch.delenv("PINPOINT_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def reproduce(*words: str, code: int = 0) -> Result:

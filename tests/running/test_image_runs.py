@@ -216,7 +216,7 @@ def test_real_photos_run_from_folder_zip_and_tar(real_data: Path, tmp_path: Path
         else:
             pack = {"zip": as_zip, "tar": as_tar}[kind]
             pack(pictures, base / "images" / "test" / f"00.{kind}")
-        run = evaluate("brightness", "osv5m", data=base, out=tmp_path / f"out-{kind}", registry=registry)
+        run = evaluate("brightness", "osv5m", data=base, home=tmp_path / f"out-{kind}", registry=registry)
         assert run.record["counts"]["ok"] == 71
         found.append((run.folder / "predictions.parquet").read_bytes())
         result = CliRunner().invoke(cli, ["datasets", "verify", "osv5m", str(base), "--json"])

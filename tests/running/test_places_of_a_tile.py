@@ -280,11 +280,11 @@ def test_a_run_rounds_its_tile_up_and_says_so(
     file = tmp_path / "counting.py"
     file.write_text(COUNTING)
     registry = load_registry([str(file)])
-    run = evaluate("counting", "capitals", out=tmp_path / "runs", tile=tile, registry=registry)
+    run = evaluate("counting", "capitals", home=tmp_path, tile=tile, registry=registry)
     counts = {int(note) for note in run.record["notes"]}
     assert counts == {size}
     assert (f"a tile of {tile} is rounded up to {size}" in caplog.text) == (tile != size)
-    again = evaluate("counting", "capitals", out=tmp_path / "runs", tile=size, registry=registry)
+    again = evaluate("counting", "capitals", home=tmp_path, tile=size, registry=registry)
     assert again.folder == run.folder
 
 

@@ -165,7 +165,8 @@ class World:
         self.registry: Registry = load_registry([str(file)])
 
     def context(self) -> Context:
-        return Context(stores=StoreLookup(self.registry, self.folder / "stores"))
+        stores = StoreLookup(self.registry, self.folder / "stores")
+        return Context(stores=stores, models=self.folder / "models")
 
     def request(self, method: str = "pinpoint", **changes: Any) -> TrainRequest:
         entry = self.registry.method(method)
@@ -189,9 +190,8 @@ class World:
         return evaluate(
             method,
             dataset,
-            parameters={**SETTINGS, "models": self.folder / "models", **changes},
-            out=self.folder / "runs",
-            stores=self.folder / "stores",
+            parameters={**SETTINGS, **changes},
+            home=self.folder,
             device="cpu",
             registry=self.registry,
             **options,

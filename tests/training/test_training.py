@@ -27,7 +27,6 @@ from pinpoint_harness.training import (
     StageContext,
     StageMissingError,
     TrainRequest,
-    models_root,
     open_stages,
     train,
 )
@@ -160,14 +159,6 @@ def test_the_command_names_changed_parameters_only() -> None:
     assert train_command("staged", Params(depth=4)) == "pinpoint train staged --set depth=4"
     assert train_command("deep", Params(depth=4), {"depth": 4}) == "pinpoint train deep"
     assert train_command("deep", Params(), {"depth": 4}) == "pinpoint train deep --set depth=2"
-
-
-def test_the_folder_of_stages_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PINPOINT_MODELS", raising=False)
-    assert models_root() == Path("results", "models")
-    monkeypatch.setenv("PINPOINT_MODELS", "elsewhere")
-    assert models_root() == Path("elsewhere")
-    assert models_root(Path("here")) == Path("here")
 
 
 def test_only_the_newest_checkpoint_is_kept_to_the_last_bit(tmp_path: Path) -> None:

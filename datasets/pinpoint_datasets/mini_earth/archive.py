@@ -32,6 +32,7 @@ from PIL import Image
 
 from pinpoint_harness.artifacts import Artifact, Content, write_atomic
 from pinpoint_harness.errors import ArtifactError
+from pinpoint_harness.home import worlds_root
 from pinpoint_harness.progress import phase
 
 from .drawing.appearance import photo_views, place_attributes, street_views
@@ -45,7 +46,6 @@ TABLES = ("photos", "streetview", "query-clean", "query-street", "query-noisy")
 
 SHARD = 1000
 JPEG_QUALITY = 88
-ENVIRONMENT = "PINPOINT_MINI_EARTH"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time a zip can hold; files must not depend on the clock."""
 
@@ -190,15 +190,6 @@ def _zip(names: Sequence[str], contents: Sequence[bytes]) -> bytes:
 # The artifact
 
 
-def default_folder() -> Path:
-    """Where worlds are kept: `PINPOINT_MINI_EARTH`, or the user's cache."""
-    if chosen := os.environ.get(ENVIRONMENT):
-        return Path(chosen)
-    import platformdirs
-
-    return platformdirs.user_cache_path("pinpoint") / "mini-earth"
-
-
 def ensure_world(spec: WorldSpec | None = None, folder: Path | None = None, workers: int = 2) -> Path:
     """The folder of a world, written first where it is not there yet or not complete.
 
@@ -206,7 +197,7 @@ def ensure_world(spec: WorldSpec | None = None, folder: Path | None = None, work
     where it cannot be written, or where a half-written world is of other library versions.
     """
     spec = spec or WorldSpec()
-    artifact = Artifact.begin(folder or default_folder(), "mini-earth", spec.as_dict())
+    artifact = Artifact.begin(folder or worlds_root(), "mini-earth", spec.as_dict())
     if artifact.complete:
         return artifact.folder
     tables = Tables(spec)

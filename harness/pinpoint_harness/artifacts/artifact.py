@@ -112,7 +112,7 @@ def write_atomic(path: Path, data: Content) -> dict[str, Any]:
         raise ArtifactError(
             f"cannot write '{path}'",
             found=f"{error.strerror or error}",
-            fix="free disk space or choose another place with --out; what was finished before is kept",
+            fix="free disk space or choose another place; what was finished before is kept",
         ) from error
     finally:
         with contextlib.suppress(OSError):
@@ -146,7 +146,7 @@ def check_writable(folder: Path) -> None:
         raise ArtifactError(
             f"results cannot be saved in '{folder}'",
             found=str(error.strerror or error),
-            fix="choose a folder you can write to with --out",
+            fix="choose a folder you can write to",
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -156,6 +157,14 @@ def _sentences(audit: Audit) -> Iterator[str]:
         )
     if limits["spot_m"] > 0:
         yield f"  by place: {share('by_place')}, one photographer within {limits['spot_m']:g} m"
+
+
+def iter_audits(folder: Path) -> Iterator[Path]:
+    """Every file of a folder that is an audit of any version, ordered by name."""
+    for path in sorted(folder.glob("*.parquet")):
+        with contextlib.suppress(OSError, pa.ArrowException):
+            if _KEY in (pq.read_schema(path).metadata or {}):
+                yield path
 
 
 def read_audit(path: Path) -> Audit:

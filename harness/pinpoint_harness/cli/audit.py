@@ -13,18 +13,18 @@ from ..errors import UsageError
 from ..types import DataLocation
 from .options import (
     device_option,
+    home_options,
     json_option,
     location_options,
-    out_option,
     print_json,
     registry_of,
-    stores_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
     from ..audit.effect import Effect
     from ..evaluation import Scores
+    from ..home import Home
 
 
 @click.command()
@@ -84,12 +84,11 @@ if TYPE_CHECKING:
 @click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to put the row per query [default: results/audits/DATASET--GALLERY.parquet].",
+    help="Where to put the row per query [default: audits/DATASET--GALLERY.parquet in --home].",
 )
 @device_option
 @weights_option
-@stores_option
-@out_option
+@home_options(runs="--out", stores="--stores")
 @json_option
 @click.pass_context
 def audit(
@@ -109,8 +108,7 @@ def audit(
     file: Path | None,
     device: str,
     weights: str | None,
-    stores: Path | None,
-    out: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Say what the queries of DATASET and a GALLERY share: photographers, photos, near-duplicates.
@@ -131,22 +129,22 @@ def audit(
     from ..audit.effect import effect_of, galleries_behind
     from ..audit.near_duplicates import Limits
     from ..devices import default_device
-    from ..features import StoreLookup, stores_root
+    from ..features import StoreLookup
 
     registry = registry_of(ctx)
-    store_lookup = StoreLookup(registry, stores_root(stores), default_device(device), weights)
-    measured = [read_run(run, out) for run in runs]
+    store_lookup = StoreLookup(registry, home.stores, default_device(device), weights)
+    measured = [read_run(run, home=home) for run in runs]
     place = DataLocation(gallery_data, images=tuple(gallery_images), follow_links=location.follow_links)
     galleries = [(name.strip(), place) for name in gallery.split(",") if name.strip()]
     if gallery in registry.methods:
-        measured.insert(0, read_run(f"{gallery}@{dataset}", out))
+        measured.insert(0, read_run(f"{gallery}@{dataset}", home=home))
         behind = galleries_behind(measured[0])
         backbone = backbone or behind[0].backbone
         galleries = [(one.name, replace(place, path=gallery_data or one.location.path)) for one in behind]
     if backbone is None:
         raise UsageError("a gallery is audited by a backbone's features", fix="give --backbone NAME")
     names = "+".join(safe_name(Path(name).name if Path(name).is_dir() else name) for name, _ in galleries)
-    path = file or Path("results", "audits", f"{safe_name(dataset)}--{names}.parquet")
+    path = file or home.audits / f"{safe_name(dataset)}--{names}.parquet"
     check_writable(path.parent)
     request = AuditRequest(
         dataset_name=dataset,

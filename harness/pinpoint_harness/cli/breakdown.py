@@ -12,9 +12,9 @@ from ..errors import UsageError
 from ..types import DataLocation
 from .options import (
     gallery_data_option,
+    home_options,
     json_option,
     location_options,
-    out_option,
     print_json,
     protocol_option,
     radii_option,
@@ -24,6 +24,7 @@ from .print_scores import format_number, print_table, print_title, run_heading, 
 
 if TYPE_CHECKING:
     from ..evaluation.breakdown import Breakdown, Slice
+    from ..home import Home
     from ..running import Run
     from ..types import Floats
 
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write every slice and figure into this CSV.",
 )
-@out_option
+@home_options(runs="--out")
 @json_option
 @click.pass_context
 def breakdown(
@@ -74,7 +75,7 @@ def breakdown(
     radii_km: Sequence[float],
     count: int,
     table: Path | None,
-    out: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Score slices of RUN's dataset, each with its interval, and test them against the rest.
@@ -91,7 +92,7 @@ def breakdown(
     from ..artifacts import write_atomic
     from ..evaluation.breakdown import break_down_run
 
-    found = read_run(run, out)
+    found = read_run(run, home=home)
     measured = break_down_run(
         found,
         by,

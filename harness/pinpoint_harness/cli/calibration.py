@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import (
+    home_options,
     json_option,
-    out_option,
     print_json,
     protocol_option,
     radii_option,
@@ -19,6 +19,7 @@ from .print_scores import format_interval, format_number, print_table, print_tit
 
 if TYPE_CHECKING:
     from ..evaluation.calibration import Calibration, Reliability
+    from ..home import Home
     from ..running import Run
 
 _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
@@ -37,7 +38,7 @@ _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
     metavar="FILE",
     help="Draw reliability and risk-coverage into this PNG.",
 )
-@out_option
+@home_options(runs="--out")
 @json_option
 def calibration(
     run: str,
@@ -45,7 +46,7 @@ def calibration(
     radii_km: Sequence[float],
     bins: int,
     plot: Path | None,
-    out: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Say whether RUN is as sure as it is right, and whether its surest answers are its best.
@@ -61,7 +62,7 @@ def calibration(
     from ..artifacts import write_atomic
     from ..evaluation.calibration import calibrate
 
-    found = read_run(run, out)
+    found = read_run(run, home=home)
     measured = calibrate(found, protocol=protocol, radii_km=radii_km, bins=bins)
     if as_json:
         print_json({**run_heading(found), **measured.to_dict()})

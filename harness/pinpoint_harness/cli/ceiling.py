@@ -11,8 +11,8 @@ from ..types import DataLocation
 from .options import (
     fresh_option,
     gallery_data_option,
+    home_options,
     location_options,
-    out_option,
     registry_of,
     subset_options,
 )
@@ -20,6 +20,7 @@ from .scoring_options import Measure, measure_options
 
 if TYPE_CHECKING:
     from ..artifacts import Subset
+    from ..home import Home
 
 
 @click.command()
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @gallery_data_option
 @location_options()
 @subset_options()
-@out_option
+@home_options(runs="--out")
 @fresh_option
 @measure_options()
 @click.pass_context
@@ -44,7 +45,7 @@ def ceiling(
     gallery_data: Path | None,
     location: DataLocation,
     subset: Subset,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     measure: Measure,
 ) -> None:
@@ -56,7 +57,6 @@ def ceiling(
     """
     from ..evaluation.ceiling import ceiling as best_of
     from ..readers import open_gallery
-    from ..running import results_root
 
     registry = registry_of(ctx)
     places = open_gallery(registry, gallery, gallery_data)
@@ -66,7 +66,7 @@ def ceiling(
         opened,
         gallery,
         places,
-        results_root(out),
+        home.runs,
         gallery_data=gallery_data,
         subset=subset,
         fresh=fresh,

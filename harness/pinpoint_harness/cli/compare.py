@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
-from .options import json_option, out_option, print_json, protocol_option, radii_option
+from .options import home_options, json_option, print_json, protocol_option, radii_option
 from .scoring_options import exclude_option, read_part
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from ..evaluation import Comparison, Difference
+    from ..home import Home
 
 
 @click.command()
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 )
 @click.option("--flips", type=click.IntRange(min=100), default=10_000, show_default=True, help="Sign flips.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@out_option
+@home_options(runs="--out")
 @json_option
 def compare(
     runs: Sequence[str],
@@ -42,7 +42,7 @@ def compare(
     published: str | None,
     flips: int,
     seed: int,
-    out: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Compare RUNS pair by pair on the same photos: difference, paired interval, p, Holm, letters.
@@ -58,7 +58,7 @@ def compare(
 
     if published is not None and exclude is not None:
         raise UsageError("a published row is over all photos", fix="leave --exclude or --published away")
-    found = [read_run(run, out) for run in runs]
+    found = [read_run(run, home=home) for run in runs]
     if published is not None:
         if len(found) != 1:
             raise UsageError("one run is set beside a published row", found=f"{len(found)} runs")

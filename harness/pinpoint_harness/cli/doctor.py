@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import json_option, out_option, print_facts, registry_of
+from .options import home_options, json_option, print_facts, registry_of
+
+if TYPE_CHECKING:
+    from ..home import Home
 
 
 @click.command()
-@out_option
+@home_options()
 @json_option
 @click.pass_context
-def doctor(ctx: click.Context, out: Path | None, as_json: bool) -> None:
-    """Say what works on this machine: libraries, devices, search back ends, data, plugins.
+def doctor(ctx: click.Context, home: Home, as_json: bool) -> None:
+    """Say what works on this machine (libraries, devices, data, plugins), where things lie, and how big.
 
     \b
     Example:
       pinpoint doctor
     """
     from ..doctor import examine
-    from ..running import results_root
 
-    report = examine(registry_of(ctx), results_root(out))
+    report = examine(registry_of(ctx), home)
     print_facts(report.facts, as_json)
     if report.problems and not as_json:
         click.echo()

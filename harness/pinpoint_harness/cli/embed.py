@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,11 +12,11 @@ from .options import (
     device_option,
     dtype_option,
     fresh_store_option,
+    home_options,
     json_option,
     location_options,
     print_facts,
     registry_of,
-    store_out_option,
     subset_options,
     weights_option,
 )
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from ..artifacts import Subset
     from ..batching import WorkerShare
     from ..features import EmbedRequest, FeatureStore
+    from ..home import Home
 
 
 @click.command()
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     metavar="I/N",
     help="Embed only every N-th shard, from I on [default: $RANK/$WORLD_SIZE].",
 )
-@store_out_option
+@home_options(stores="--out")
 @fresh_store_option
 @json_option
 @click.pass_context
@@ -56,7 +56,7 @@ def embed(
     device: str,
     dtype: str | None,
     share: str | None,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -75,7 +75,7 @@ def embed(
 
     chosen = WorkerShare.of_environment() if share is None else WorkerShare.parse(share)
     request = embed_request(
-        ctx, dataset, backbone, location, weights, device, dtype, out, subset, chosen, fresh
+        ctx, dataset, backbone, location, weights, device, dtype, home, subset, chosen, fresh
     )
     try:
         store = complete(request)
@@ -93,7 +93,7 @@ def embed_request(
     weights: str | None,
     device: str,
     dtype: str | None,
-    out: Path | None,
+    home: Home,
     subset: Subset | None = None,
     share: WorkerShare | None = None,
     fresh: bool = False,
@@ -101,7 +101,7 @@ def embed_request(
     from ..artifacts import Subset
     from ..batching import WorkerShare
     from ..devices import default_device, embedding_context
-    from ..features import EmbedRequest, stores_root
+    from ..features import EmbedRequest
     from ..features.backbones import find_backbone
 
     registry = registry_of(ctx)
@@ -109,7 +109,7 @@ def embed_request(
         dataset_name=dataset,
         dataset=registry.open_dataset(dataset, location),
         source=find_backbone(registry, backbone, weights),
-        root=stores_root(out),
+        root=home.stores,
         context=embedding_context(default_device(device), dtype),
         subset=subset or Subset(),
         share=share or WorkerShare(),

@@ -14,15 +14,16 @@ from ..errors import UsageError
 from .options import (
     device_option,
     follow_links_option,
+    home_options,
     json_option,
     print_json,
     registry_of,
     settings_option,
-    stores_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..locate import Answer, Candidate
 
 _ZOOM = 10
@@ -52,7 +53,7 @@ _ZOOM = 10
 @follow_links_option
 @device_option
 @weights_option
-@stores_option
+@home_options(stores="--stores")
 @json_option
 @click.pass_context
 def locate(
@@ -66,7 +67,7 @@ def locate(
     follow_links: bool,
     device: str,
     weights: str | None,
-    stores: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Say where each PHOTO was taken: files, folders or archives of them.
@@ -90,7 +91,7 @@ def locate(
             parse_settings(settings),
             source=source,
             device=device,
-            stores=stores,
+            home=home,
             weights=weights,
         )
         answers: list[Answer] = []

@@ -7,12 +7,14 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import click
 
 from .. import __version__
 from ..errors import HarnessError
+from .options import home_option
 
 
 class Command(NamedTuple):
@@ -28,12 +30,12 @@ COMMANDS = {
     "methods": Command("methods:methods", "List, describe, check and begin methods."),
     "backbones": Command("backbones:backbones", "List backbones."),
     "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
-    "store": Command("store:store", "List feature stores, import and export them."),
+    "store": Command("store:store", "List feature stores, import, export and remove them."),
     "run": Command("run:run", "Run a method over a dataset and score it."),
     "locate": Command("locate:locate", "Say where photos were taken."),
     "score": Command("score:score", "Score a file of answers, or score a run again."),
     "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
-    "results": Command("results:results", "List runs, show one, its worst answers, pictures, calibration."),
+    "results": Command("results:results", "List, show, draw and remove runs; worst answers, calibration."),
     "table": Command("results:table", "Print a paper-style table of runs and published rows."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
@@ -41,7 +43,8 @@ COMMANDS = {
     "reproduce": Command(
         "reproduce:reproduce", "Run a recipe and compare its scores with the expected ones."
     ),
-    "doctor": Command("doctor:doctor", "Say what works on this machine."),
+    "doctor": Command("doctor:doctor", "Say what works on this machine, and where things lie."),
+    "clean": Command("clean:clean", "Remove runs, feature stores, trained stages, audits or caches."),
 }
 
 
@@ -89,9 +92,10 @@ class LazyGroup(click.Group):
     metavar="FILE|MODULE",
     help="Load a plugin for this command; may be given again. Also $PINPOINT_PLUGINS.",
 )
+@home_option
 @click.option("-v", "--verbose", is_flag=True, help="Say more about what happens, on stderr.")
 @click.pass_context
-def cli(ctx: click.Context, plugins: Sequence[str], verbose: bool) -> None:
+def cli(ctx: click.Context, plugins: Sequence[str], home: Path | None, verbose: bool) -> None:
     """Measure and do worldwide image geolocation.
 
     \b

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import DataError, UsageError
+from ..home import find_home
 from ..types import RADII_KM, DataLocation
 
 if TYPE_CHECKING:
@@ -21,21 +22,11 @@ Command = Callable[..., Any]
 ROLES = ("id", "latitude", "longitude", "author", "source", "image")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-out_option = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of runs [default: $PINPOINT_RESULTS, else results/runs].",
-)
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
 )
 device_option = click.option(
     "--device", default="auto", show_default=True, help="cpu, cuda, or auto: a GPU where there is one."
-)
-stores_option = click.option(
-    "--stores",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of feature stores [default: $PINPOINT_STORES, else results/stores].",
 )
 weights_option = click.option(
     "--weights",
@@ -55,6 +46,34 @@ follow_links_option = click.option(
 protocol_option = click.option(
     "--protocol", metavar="NAME", help="How to measure [default: the dataset's own]."
 )
+
+
+home_option = click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of runs, stores, models and audits [default: $PINPOINT_HOME, else results].",
+)
+
+
+def home_options(**old: str) -> Callable[[Command], Command]:
+    """`--home`, here or before the command, as one `home`.
+
+    `old` are the hidden options of before that still move one folder each: `runs="--out"`.
+    """
+    folder = click.Path(path_type=Path, file_okay=False)
+    options = [home_option]
+    options += [click.option(flag, f"old_{name}", type=folder, hidden=True) for name, flag in old.items()]
+
+    def gather(
+        home: Path | None,
+        old_runs: Path | None = None,
+        old_stores: Path | None = None,
+        old_models: Path | None = None,
+    ) -> dict[str, Any]:
+        given = home or click.get_current_context().find_root().params.get("home")
+        return {"home": find_home(given, runs=old_runs, stores=old_stores, models=old_models)}
+
+    return gathered(options, gather)
 
 
 def location_options(images: bool = False, answers: bool = False) -> Callable[[Command], Command]:
@@ -219,11 +238,6 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
 name_option = click.option("--name", help="Name of the row [default: the method's, or the file's].")
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what is stored of this run and start over."
-)
-store_out_option = click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of feature stores [default: $PINPOINT_STORES, else results/stores].",
 )
 backbone_option = click.option(
     "--backbone", required=True, metavar="NAME|ID|FOLDER", help="Registered name, Hugging Face id or folder."

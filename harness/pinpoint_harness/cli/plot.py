@@ -10,9 +10,10 @@ import click
 
 from ..errors import ArtifactError
 from ..types import DataLocation
-from .options import location_options, out_option, registry_of
+from .options import home_options, location_options, registry_of
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..reports.photo_lookup import PhotoLookup
 
 KINDS = ("cdf", "map", "sheet", "all")
@@ -28,7 +29,7 @@ KINDS = ("cdf", "map", "sheet", "all")
     help="Error curves of all runs in one picture, a map or a sheet of each, or all three.",
 )
 @click.option(
-    "--out-dir",
+    "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path(),
     help="Folder to write the pictures in [default: here].",
@@ -43,43 +44,41 @@ KINDS = ("cdf", "map", "sheet", "all")
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which queries by chance."
 )
 @location_options(images=True)
-@out_option
+@home_options()
 @click.pass_context
 def plot(
     ctx: click.Context,
     runs: Sequence[str],
     kind: str,
-    out_dir: Path,
+    out: Path,
     rows: int,
     worst: bool,
     seed: int,
     location: DataLocation,
-    out: Path | None,
+    home: Home,
 ) -> None:
     """Draw RUNs of one dataset as PNG: error curves, a map of errors, queries with their candidates.
 
     \b
     Examples:
       pinpoint results plot nearest-photo@yfcc4k random-prior@yfcc4k --kind cdf
-      pinpoint results plot nearest-photo@yfcc4k --kind sheet --worst --out-dir pictures
+      pinpoint results plot nearest-photo@yfcc4k --kind sheet --worst --out pictures
     """
     from ..api import read_run
     from ..artifacts import safe_name, write_atomic
     from ..reports.photo_lookup import PhotoLookup
     from ..reports.run_plots import check_one_dataset
 
-    found = [read_run(run, out) for run in runs]
+    found = [read_run(run, home=home) for run in runs]
     check_one_dataset(found)
     registry = registry_of(ctx)
     photo_lookups = [PhotoLookup(run, registry, location) for run in found]
     try:
-        out_dir.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ArtifactError(
-            f"'{out_dir}' cannot be made", found=str(error), fix="choose another --out-dir"
-        ) from error
+        raise ArtifactError(f"cannot make '{out}'", found=str(error), fix="choose another --out") from error
     for name, picture in _pictures(photo_lookups, kind, rows, worst, seed):
-        path = out_dir / f"{safe_name(found[0].dataset)}-{name}.png"
+        path = out / f"{safe_name(found[0].dataset)}-{name}.png"
         write_atomic(path, picture)
         click.echo(path)
 

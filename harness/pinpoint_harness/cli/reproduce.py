@@ -8,29 +8,35 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
 from ..reproduce.parallel import Task, run_lanes, work
-from .options import json_option, out_option, print_json, print_listing, registry_of
-
-_READ_OR_WRITE_RUNS = {"run", "score", "ceiling", "compare", "results", "table"}
-"""The commands whose `--out` is the folder of runs."""
+from .options import home_options, json_option, print_json, print_listing, registry_of
 
 _MODULE = f"{__package__}.reproduce"
 """What the process of a lane runs: this module, which then works through the tasks it reads."""
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..reproduce import Cell, Recipe
 
 
+def _refuse_out(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        raise UsageError("a recipe has no --out: it keeps all below one folder", fix=f"--home {value}")
+
+
+old_out_option = click.option("--out", hidden=True, expose_value=False, callback=_refuse_out)
+
+
 @click.command()
-@out_option
+@home_options()
+@old_out_option
 @click.pass_context
-def demo(ctx: click.Context, out: Path | None) -> None:
+def demo(ctx: click.Context, home: Home) -> None:
     """Draw mini-Earth, embed its pictures, train Pinpoint, run it and baselines, and print the tables.
 
     Needs nothing but what is installed; takes a few minutes. Pictures and features are kept, so a
@@ -43,7 +49,7 @@ def demo(ctx: click.Context, out: Path | None) -> None:
     """
     from ..reproduce import load_recipe
 
-    run_steps(ctx, load_recipe("demo"), out)
+    run_steps(ctx, load_recipe("demo"), home)
 
 
 @click.command()
@@ -62,7 +68,8 @@ def demo(ctx: click.Context, out: Path | None) -> None:
 @click.option(
     "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=5; compare nothing."
 )
-@out_option
+@home_options()
+@old_out_option
 @json_option
 @click.pass_context
 def reproduce(
@@ -72,7 +79,7 @@ def reproduce(
     everything: bool,
     jobs: int,
     only: str | None,
-    out: Path | None,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Run a recipe and compare its scores with the expected ones; exit code 1 if one fails.
@@ -89,7 +96,6 @@ def reproduce(
       pinpoint reproduce mini-earth --only world=5
     """
     from ..reproduce import check, load_recipe, recipe_names
-    from ..running import results_root
 
     if name is None:
         _list([load_recipe(known) for known in recipe_names()], as_json)
@@ -103,19 +109,19 @@ def reproduce(
         return
     # What the steps print is not the answer of this command where the answer is JSON.
     with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        run_steps(ctx, recipe, out, jobs)
+        run_steps(ctx, recipe, home, jobs)
     if only is not None:
         if as_json:
             print_json([])
         click.echo(f"{only} is done; when all lanes are, `pinpoint reproduce {name}` compares", err=True)
         return
-    cells = check(recipe, results_root(out))
+    cells = check(recipe, home.runs)
     _print_cells(recipe, cells, as_json)
     if any(cell.verdict == "FAIL" for cell in cells):
         ctx.exit(1)
 
 
-def run_steps(ctx: click.Context, recipe: Recipe, out: Path | None, jobs: int = 1) -> None:
+def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> None:
     """Every step of a recipe through the command line itself; finished runs are not run again.
 
     With several `jobs` consecutive steps that have lanes are run lane beside lane. A step without one
@@ -124,10 +130,10 @@ def run_steps(ctx: click.Context, recipe: Recipe, out: Path | None, jobs: int = 
     from .main import cli as pinpoint
 
     plugins = [word for plugin in ctx.find_root().obj or () for word in ("--plugin", plugin)]
+    where = ["--home", str(home.folder)] if home.set_by == "--home" else []
     tasks = []
     for number, step in enumerate(recipe.steps, 1):
-        where = ["--out", str(out)] if out is not None and step.words[0] in _READ_OR_WRITE_RUNS else []
-        command = [*step.words, *where]
+        command = [*where, *step.words]
         title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(command)}"
         tasks.append((step.lane, Task(title, [*plugins, *command])))
     for in_lanes, stretch in groupby(tasks, lambda item: jobs > 1 and item[0] is not None):

@@ -11,18 +11,20 @@ import click
 from ..errors import UsageError
 from .breakdown import breakdown
 from .calibration import calibration
-from .options import json_option, out_option, print_listing, radii_option, registry_of
+from .clean import removal_options, remove_named
+from .options import home_options, json_option, print_listing, radii_option, registry_of
 from .plot import plot
 from .print_scores import print_report
 from .scoring_options import exclude_option, read_part
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..reports.tables import Format
 
 
 @click.group()
 def results() -> None:
-    """List runs, show one, its worst answers, pictures, calibration and breakdowns."""
+    """List runs, show one, its worst answers, pictures, calibration and breakdowns; remove some."""
 
 
 results.add_command(plot)
@@ -32,18 +34,18 @@ results.add_command(breakdown)
 
 @results.command("list")
 @click.option("--dataset", help="Only the runs of this dataset.")
-@out_option
+@home_options(runs="--out")
 @json_option
-def list_runs(dataset: str | None, out: Path | None, as_json: bool) -> None:
+def list_runs(dataset: str | None, home: Home, as_json: bool) -> None:
     """List every finished run.
 
     \b
     Example:
       pinpoint results list --dataset yfcc4k
     """
-    from ..running import iter_runs, results_root
+    from ..running import iter_runs
 
-    root = results_root(out)
+    root = home.runs
     rows = [
         {
             "key": run.key if as_json else run.key[:8],
@@ -61,9 +63,9 @@ def list_runs(dataset: str | None, out: Path | None, as_json: bool) -> None:
 
 @results.command("show")
 @click.argument("run")
-@out_option
+@home_options(runs="--out")
 @json_option
-def show_run(run: str, out: Path | None, as_json: bool) -> None:
+def show_run(run: str, home: Home, as_json: bool) -> None:
     """Show what a run was asked, what came out, and its stored scores.
 
     \b
@@ -74,7 +76,7 @@ def show_run(run: str, out: Path | None, as_json: bool) -> None:
     from ..evaluation import ADMIN_PRESETS, PROTOCOLS, score_run
     from ..reports.tables.measured import scored_by
 
-    found = read_run(run, out)
+    found = read_run(run, home=home)
     names = scored_by(found, [*PROTOCOLS, *ADMIN_PRESETS]) or [found.record["dataset"]["default_protocol"]]
     print_report(found, [score_run(found, name) for name in names], as_json)
 
@@ -82,9 +84,9 @@ def show_run(run: str, out: Path | None, as_json: bool) -> None:
 @results.command("worst")
 @click.argument("run")
 @click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
-@out_option
+@home_options(runs="--out")
 @json_option
-def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None:
+def worst_answers(run: str, count: int, home: Home, as_json: bool) -> None:
     """List the answers farthest from the truth (WGS84), photos without an answer first.
 
     \b
@@ -93,7 +95,7 @@ def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None
     """
     from ..api import read_run
 
-    frame = read_run(run, out).predictions()
+    frame = read_run(run, home=home).predictions()
     ranked = frame.sort_values("error_km", ascending=False, na_position="first", kind="stable").head(count)
     rows = [
         {
@@ -108,6 +110,24 @@ def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None
         for row in ranked.to_dict("records")
     ]
     print_listing(rows, as_json, "the run has no rows")
+
+
+@results.command("rm")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@removal_options
+@home_options()
+def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
+    """Remove RUNs, finished or not, after showing how big they are and asking.
+
+    \b
+    Example:
+      pinpoint results rm constant@yfcc4k --dry-run
+    """
+    from ..running import find_run
+
+    remove_named(
+        runs, home.runs, lambda name: find_run(name, home.runs).folder, kind="run", yes=yes, dry_run=dry_run
+    )
 
 
 @click.command()
@@ -130,7 +150,7 @@ def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None
 @click.option(
     "--format", "form", type=click.Choice(["md", "latex", "csv", "html"]), default="md", show_default=True
 )
-@out_option
+@home_options(runs="--out")
 @click.pass_context
 def table(
     ctx: click.Context,
@@ -145,7 +165,7 @@ def table(
     radii_km: Sequence[float],
     intervals: bool,
     form: Format,
-    out: Path | None,
+    home: Home,
 ) -> None:
     """Print a paper-style table of every stored run of DATASET.
 
@@ -160,11 +180,10 @@ def table(
     from ..reports.tables import render
     from ..reports.tables.measured import measured_rows
     from ..reports.tables.published import read_published
-    from ..running import results_root
 
     entry = registry_of(ctx).dataset(dataset)
     info = entry.info
-    root = results_root(out)
+    root = home.runs
     rows = measured_rows(
         root,
         dataset,

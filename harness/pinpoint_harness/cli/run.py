@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,12 +11,11 @@ from ..types import DataLocation
 from .options import (
     device_option,
     fresh_option,
+    home_options,
     location_options,
     name_option,
-    out_option,
     registry_of,
     settings_option,
-    stores_option,
     subset_options,
     weights_option,
 )
@@ -25,6 +23,7 @@ from .scoring_options import Measure, measure_options
 
 if TYPE_CHECKING:
     from ..artifacts import Subset
+    from ..home import Home
 
 
 @click.command()
@@ -49,9 +48,8 @@ if TYPE_CHECKING:
     help="Answer only every N-th tile, from I on [default: $RANK/$WORLD_SIZE].",
 )
 @weights_option
-@stores_option
 @name_option
-@out_option
+@home_options(runs="--out", stores="--stores")
 @fresh_option
 @measure_options()
 @click.pass_context
@@ -67,9 +65,8 @@ def run(
     tile: int | None,
     share: str | None,
     weights: str | None,
-    stores: Path | None,
     name: str | None,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     measure: Measure,
 ) -> None:
@@ -78,7 +75,7 @@ def run(
     For a method that looks at features, those that are not in a store yet are computed first.
 
     Give the same command again to resume a run that was stopped. Several processes or machines
-    with one --out share the work with --shard; the last one puts the run together and scores it.
+    with one --home share the work with --shard; the last one puts the run together and scores it.
 
     \b
     Example:
@@ -101,11 +98,10 @@ def run(
         seed=seed,
         device=device,
         label=name,
-        out=out,
+        home=home,
         fresh=fresh,
         tile=tile or TILE,
         share=None if share is None else WorkerShare.parse(share),
-        stores=stores,
         weights=weights,
         registry=registry,
     )

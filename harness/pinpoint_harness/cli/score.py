@@ -13,9 +13,9 @@ from ..errors import UsageError
 from ..types import DataLocation
 from .options import (
     fresh_option,
+    home_options,
     location_options,
     name_option,
-    out_option,
     registry_of,
     settings_option,
     subset_options,
@@ -24,6 +24,7 @@ from .scoring_options import Measure, exclude_option, measure_options
 
 if TYPE_CHECKING:
     from ..artifacts import Subset
+    from ..home import Home
 
 
 @click.command()
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 @settings_option
 @subset_options()
 @name_option
-@out_option
+@home_options(runs="--out")
 @fresh_option
 @exclude_option
 @measure_options()
@@ -46,7 +47,7 @@ def score(
     settings: Sequence[str],
     subset: Subset,
     name: str | None,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     exclude: str | None,
     measure: Measure,
@@ -79,7 +80,7 @@ def score(
             raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
         if column:
             raise UsageError(f"--column answer= is of a file of answers, and '{answers}' is scored as a run")
-        stored = read_run(answers, out)
+        stored = read_run(answers, home=home)
         measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
         return
     opened = registry.open_dataset(dataset, location)
@@ -90,7 +91,7 @@ def score(
         parameters={"file": answers, **column, **parse_settings(settings)},
         subset=subset,
         label=name or Path(answers).stem,
-        out=out,
+        home=home,
         fresh=fresh,
     )
     measure.report(run_request(request), lambda: opened)

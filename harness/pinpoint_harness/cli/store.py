@@ -2,50 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from ..types import DataLocation
+from .clean import removal_options, remove_named
 from .embed import embed_request, store_facts
 from .options import (
     backbone_option,
     device_option,
     dtype_option,
     fresh_store_option,
+    home_options,
     json_option,
     location_options,
     print_facts,
     print_listing,
     registry_of,
-    store_out_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
     from ..features import Normalisation
+    from ..home import Home
 
 
 @click.group()
 def store() -> None:
-    """List feature stores, and exchange them with other programs."""
+    """List feature stores, exchange them with other programs, remove some."""
 
 
 @store.command("list")
-@store_out_option
+@home_options(stores="--out")
 @json_option
-def list_stores(out: Path | None, as_json: bool) -> None:
+def list_stores(home: Home, as_json: bool) -> None:
     """List every feature store.
 
     \b
     Example:
       pinpoint store list
     """
-    from ..features import iter_stores, stores_root
+    from ..features import iter_stores
 
-    rows = [store_facts(store) for store in iter_stores(stores_root(out))]
-    print_listing(rows, as_json, f"no stores under '{stores_root(out)}'")
+    rows = [store_facts(store) for store in iter_stores(home.stores)]
+    print_listing(rows, as_json, f"no stores under '{home.stores}'")
 
 
 @store.command("import")
@@ -72,7 +75,7 @@ def list_stores(out: Path | None, as_json: bool) -> None:
 @weights_option
 @device_option
 @dtype_option
-@store_out_option
+@home_options(stores="--out")
 @fresh_store_option
 @json_option
 @click.pass_context
@@ -90,7 +93,7 @@ def import_(
     weights: str | None,
     device: str,
     dtype: str | None,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -103,7 +106,7 @@ def import_(
     Example:
       pinpoint store import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
     """
-    from ..features import ImportRequest, import_store, stores_root
+    from ..features import ImportRequest, import_store
     from ..features.backbones import find_backbone
     from ..features.exchange import compare as compare_stores
 
@@ -115,7 +118,7 @@ def import_(
             dataset=registry.open_dataset(dataset, location),
             backbone=source.name,
             width=width or source.entry.info.width or None,
-            root=stores_root(out),
+            root=home.stores,
             file=file,
             ids=id_table,
             normalisation=cast("Normalisation", normalisation),
@@ -124,7 +127,7 @@ def import_(
     )
     facts = store_facts(imported)
     if compare:
-        request = embed_request(ctx, dataset, backbone, location, weights, device, dtype, out)
+        request = embed_request(ctx, dataset, backbone, location, weights, device, dtype, home)
         agreement = compare_stores(imported, request, limit)
         facts |= {
             "compared": agreement.photos,
@@ -137,15 +140,38 @@ def import_(
 @store.command("export")
 @click.argument("store")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@store_out_option
-def export(store: str, file: Path, out: Path | None) -> None:
+@home_options(stores="--out")
+def export(store: str, file: Path, home: Home) -> None:
     """Write STORE, a folder or the beginning of a key, to FILE: .npy, .npz, .parquet or .f16.
 
     \b
     Example:
       pinpoint store export 1d9fb86c features.npz
     """
-    from ..features import export_store, find_store, stores_root
+    from ..features import export_store, find_store
 
-    for written in export_store(find_store(store, stores_root(out)), file):
+    for written in export_store(find_store(store, home.stores), file):
         click.echo(written)
+
+
+@store.command("rm")
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...")
+@removal_options
+@home_options()
+def remove_stores(stores: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
+    """Remove STOREs, each a folder or the beginning of a key, after showing how big they are and asking.
+
+    \b
+    Example:
+      pinpoint store rm 1d9fb86c --dry-run
+    """
+    from ..features import find_store
+
+    remove_named(
+        stores,
+        home.stores,
+        lambda name: find_store(name, home.stores).folder,
+        kind="features",
+        yes=yes,
+        dry_run=dry_run,
+    )

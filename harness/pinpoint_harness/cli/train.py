@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import (
     device_option,
+    home_options,
     json_option,
     print_listing,
     registry_of,
     settings_option,
-    stores_option,
     weights_option,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..home import Home
 
 
 @click.command()
@@ -32,13 +33,8 @@ if TYPE_CHECKING:
     type=click.Choice(["float32", "bfloat16"]),
     help="Precision of the towers in training [default: bfloat16 on a GPU, float32 elsewhere].",
 )
-@stores_option
 @weights_option
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of stages [default: $PINPOINT_MODELS, else results/models].",
-)
+@home_options(models="--out", stores="--stores")
 @click.option("--fresh", is_flag=True, help="Make the stage, or all of them, again.")
 @json_option
 @click.pass_context
@@ -49,9 +45,8 @@ def train(
     settings: Sequence[str],
     device: str,
     dtype: str | None,
-    stores: Path | None,
     weights: str | None,
-    out: Path | None,
+    home: Home,
     fresh: bool,
     as_json: bool,
 ) -> None:
@@ -66,10 +61,10 @@ def train(
     """
     from ..batching import WorkerShare
     from ..devices import default_device, embedding_context
-    from ..features import StoreLookup, stores_root
+    from ..features import StoreLookup
     from ..params import parse_settings
     from ..running import build_params
-    from ..training import TrainRequest, models_root
+    from ..training import TrainRequest
     from ..training import train as train_stages
     from ..types import Context
 
@@ -77,9 +72,7 @@ def train(
     entry = registry.method(method)
     params = build_params(entry, parse_settings(settings))
     chosen = embedding_context(default_device(device), dtype)
-    store_lookup = StoreLookup(
-        registry, stores_root(stores), chosen.device, weights, WorkerShare.of_environment()
-    )
+    store_lookup = StoreLookup(registry, home.stores, chosen.device, weights, WorkerShare.of_environment())
 
     def truth(name: str) -> pd.DataFrame:
         return registry.open_dataset(name).truth()
@@ -87,8 +80,8 @@ def train(
     request = TrainRequest(
         method=entry,
         params=params,
-        context=Context(chosen.device, chosen.dtype, stores=store_lookup),
-        root=models_root(out or getattr(params, "models", None)),
+        context=Context(chosen.device, chosen.dtype, stores=store_lookup, models=home.models),
+        root=getattr(params, "models", None) or home.models,
         truth=truth,
         stage=stage,
         fresh=fresh,

@@ -10,7 +10,6 @@ from .store import (
     find_store,
     iter_stores,
     store_parent,
-    stores_root,
     take_ids,
     write_matrix_header,
 )
@@ -31,7 +30,6 @@ __all__ = [
     "import_store",
     "iter_stores",
     "store_parent",
-    "stores_root",
     "take_ids",
     "tile_of",
     "write_matrix_header",

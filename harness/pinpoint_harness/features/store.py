@@ -13,7 +13,6 @@ Rows are found by id, never by position.
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -46,11 +45,6 @@ ROWS = pa.schema(
 FAILURES = ROWS.append(pa.field("status", pa.string(), nullable=False))
 
 NOT_FINITE = "unreadable: its feature is not finite"
-
-
-def stores_root(given: Path | None = None) -> Path:
-    """The folder of stores: `--out`, then `$PINPOINT_STORES`, then `results/stores`."""
-    return given or Path(os.environ.get("PINPOINT_STORES") or Path("results", "stores"))
 
 
 def store_parent(root: Path, dataset: str, backbone: str) -> Path:

@@ -15,7 +15,7 @@ from .request import (
     param_specs,
     preset_of,
 )
-from .run import Run, find_run, iter_runs, results_root, run_parent
+from .run import Run, find_run, iter_runs, run_parent
 from .runner import build_method, predict_tiles
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
     "param_specs",
     "predict_tiles",
     "preset_of",
-    "results_root",
     "run_parent",
     "run_record",
     "statuses",

@@ -13,12 +13,12 @@ from ..artifacts import Selection, Subset, file_sha256, id_list_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
-from ..features import StoreLookup, stores_root
+from ..features import StoreLookup
+from ..home import Home, find_home
 from ..plugins import Entry, Registry
 from ..types import Context, Dataset, DatasetInfo, Method, MethodInfo
 from .predictions import cluster_keys
 from .record import VERSION
-from .run import results_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,11 +111,10 @@ def build_request(
     seed: int = 0,
     device: str = "auto",
     label: str | None = None,
-    out: Path | None = None,
+    home: Home | None = None,
     tile: int = TILE,
     fresh: bool = False,
     share: WorkerShare | None = None,
-    stores: Path | None = None,
     weights: str | None = None,
     registry: Registry | None = None,
 ) -> Request:
@@ -135,17 +134,16 @@ def build_request(
         )
     device = choose_device(entry, device)
     share = share or WorkerShare.of_environment()
-    store_lookup = (
-        None if registry is None else StoreLookup(registry, stores_root(stores), device, weights, share)
-    )
+    home = home or find_home()
+    store_lookup = None if registry is None else StoreLookup(registry, home.stores, device, weights, share)
     return Request(
         method=entry,
         params=build_params(entry, parameters),
         dataset_name=dataset_name,
         dataset=dataset,
         label=label or entry.name,
-        out=results_root(out),
-        context=Context(device=device, seed=seed, stores=store_lookup),
+        out=home.runs,
+        context=Context(device=device, seed=seed, stores=store_lookup, models=home.models),
         subset=subset,
         tile=whole_blocks(tile),
         fresh=fresh,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +21,6 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
-
-
-def results_root(given: Path | None = None) -> Path:
-    """The folder of runs: `--out`, then `$PINPOINT_RESULTS`, then `results/runs`."""
-    return given or Path(os.environ.get("PINPOINT_RESULTS") or Path("results", "runs"))
 
 
 def run_parent(root: Path, dataset: str, label: str) -> Path:

@@ -10,7 +10,6 @@ The key of a stage holds the keys of the stages it is made from, so nothing stal
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
 
     from ..plugins import Entry
     from ..types import MethodInfo
-
-
-def models_root(given: Path | None = None) -> Path:
-    """The folder of stages: the one given, then `$PINPOINT_MODELS`, then `results/models`."""
-    return given or Path(os.environ.get("PINPOINT_MODELS") or Path("results", "models"))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pinpoint_harness.artifacts import read_json
-from pinpoint_harness.training import Stage, models_root, open_stages
+from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.head import load_head, made_by
@@ -40,7 +40,7 @@ class Cells:
         self.params, self._device = params, context.device
         needed = ["head"] if params.refine == "none" else ["temperature"]
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, models_root(params.models), context, needed)
+        self._stages = open_stages(stages, params.models or context.models, context, needed)
         self._cells = CellTable.read(self._stages["partition"].folder)
         self._hierarchy = self._cells.hierarchy(context.device)
         self._head = load_head(self._stages["head"].folder, context.device)

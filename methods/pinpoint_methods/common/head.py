@@ -64,7 +64,7 @@ class HeadParams:
     learning_rate: float = param(2e-3, "peak, after a warm-up and before a cosine to zero", minimum=0)
     weight_decay: float = param(0.01, "AdamW's, of matrices", minimum=0)
     seed: int = param(0, "of the training", minimum=0)
-    models: Path | None = param(None, "folder of trained stages [default: $PINPOINT_MODELS]", in_title=False)
+    models: Path | None = param(None, "folder of trained stages [default: models in --home]", in_title=False)
 
 
 HEAD_CHOICES = ("depth", "hidden", "dropout", "epochs", "batch", "learning_rate", "weight_decay")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.training import Stage, models_root, open_stages
+from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.decoding import Answer, TemperatureScaling, decide
@@ -41,7 +41,7 @@ class FeatureReranker:
     def __init__(self, params: FeatureRerankerParams, context: Context) -> None:
         self.input = params.backbone
         self.params, self._device = params, context.device
-        self._stages = open_stages(self.stages(params, context), models_root(params.models), context)
+        self._stages = open_stages(self.stages(params, context), params.models or context.models, context)
         self._galleries = [PlacedGallery(store, context.device) for store in gallery_stores(params, context)]
         folder, state = self._stages["reranker"].folder, state_of(params.author_filter)
         fitted = read_json(folder / "config.json")["calibration"]

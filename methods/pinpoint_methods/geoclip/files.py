@@ -26,7 +26,6 @@ from pinpoint_harness.artifacts import Artifact, file_sha256
 from pinpoint_harness.errors import ArtifactError, DataError
 from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
-from pinpoint_harness.training import models_root
 
 from .towers import ImageHead, LocationEncoder
 
@@ -106,7 +105,7 @@ class TowerFiles:
             "coordinates_sha256": digests[_GALLERY],
             "made": {"device": context.device.partition(":")[0], "dtype": "float32"},
         }
-        artifact = Artifact.begin(models_root(models) / _KIND, _KIND, spec)
+        artifact = Artifact.begin((models or context.models) / _KIND, _KIND, spec)
         if not artifact.complete:
             artifact.finish({_VECTORS: save({"vectors": self._encoded(context.device)})})
         path = artifact.folder / _VECTORS

@@ -37,7 +37,7 @@ class GeoCLIPParams:
     backbone: str = param(BACKBONE, "CLIP ViT-L/14: this name, its Hugging Face id or a folder")
     towers: Path | None = param(None, "folder laid out like geoclip/model [default: the installed package]")
     models: Path | None = param(
-        None, "where the encoded gallery is kept [default: $PINPOINT_MODELS]", in_title=False
+        None, "where the encoded gallery is kept [default: models in --home]", in_title=False
     )
     candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
 

@@ -315,7 +315,7 @@ class _Asked:
 
     config: str = param("mini", "where the other defaults come from", sets=SETS)
     seed: int = param(0, "of the training", minimum=0)
-    models: Path | None = param(None, "folder of trained stages [default: $PINPOINT_MODELS]", in_title=False)
+    models: Path | None = param(None, "folder of trained stages [default: models in --home]", in_title=False)
     instance: str = param(
         "auto", "gallery to search; auto: that of each query's source", choices=("auto", *SOURCES)
     )

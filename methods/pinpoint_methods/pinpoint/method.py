@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import take_ids
 from pinpoint_harness.search import Exclusion, search
-from pinpoint_harness.training import Stage, models_root, open_stages, with_needs
+from pinpoint_harness.training import Stage, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
 from ..common.candidates import CandidateBatch
@@ -49,7 +49,7 @@ class _FromStages:
         self._device = context.device
         self._sources = tuple(params.sources.split(","))
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, models_root(params.models), context, self.needs)
+        self._stages = open_stages(stages, params.models or context.models, context, self.needs)
         self._galleries = galleries_of(self._folder("gallery"), self._sources, self._device)
 
     @classmethod

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from ...artifacts import canonical_json, file_sha256, read_json, write_atomic
 from ...errors import ArtifactError, DataError, HarnessError
+from ...home import checksums_file
 
 log = logging.getLogger(__name__)
 
@@ -152,7 +151,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _remembered_sha256(path: Path) -> str:
-    memory = Path(platformdirs.user_cache_dir("pinpoint")) / "sha256.json"
+    memory = checksums_file()
     real = path.resolve()
     stat = real.stat()
     fingerprint = [stat.st_size, stat.st_mtime_ns]

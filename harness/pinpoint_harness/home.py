@@ -1,0 +1,88 @@
+"""Where things lie on this machine: one root for everything that is made, and the caches beside it.
+
+PINPOINT_HOME                            default: results/ in the current folder
+    runs/<dataset>/<label>/<key>/        answers and their scores
+    stores/<dataset>/<backbone>/<key>/   features
+    models/<kind>/<key>/                 trained stages
+    audits/*.parquet                     what queries and galleries share
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HOME_VARIABLE = "PINPOINT_HOME"
+WORLDS_VARIABLE = "PINPOINT_MINI_EARTH"
+OLD_VARIABLES = {"runs": "PINPOINT_RESULTS", "stores": "PINPOINT_STORES", "models": "PINPOINT_MODELS"}
+"""Variables that each named one folder before PINPOINT_HOME; still read, with a warning."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Home:
+    """The root and the folders below it; `set_by` names the option or variable that chose the root."""
+
+    folder: Path
+    runs: Path
+    stores: Path
+    models: Path
+    audits: Path
+    set_by: str
+
+
+def find_home(
+    given: Home | str | Path | None = None,
+    *,
+    runs: str | Path | None = None,
+    stores: str | Path | None = None,
+    models: str | Path | None = None,
+) -> Home:
+    """The root that is given, that of `$PINPOINT_HOME`, or `results` in the current folder.
+
+    `runs`, `stores` and `models` move one folder each, as the options and keywords of before did;
+    they are logged as a warning. Without a root that is given the old variables do the same.
+    """
+    if isinstance(given, Home):
+        return given
+    folder, set_by = Path(given or "results"), "--home" if given else "default"
+    moved = {"runs": runs, "stores": stores, "models": models}
+    for name in filter(moved.get, moved):
+        warn_old(f"a folder of its own for {name}", f"--home DIR, where they lie in DIR/{name}")
+    if not given:
+        if value := os.environ.get(HOME_VARIABLE):
+            folder, set_by = Path(value), f"${HOME_VARIABLE}"
+        for name, variable in OLD_VARIABLES.items():
+            if not moved[name] and (value := os.environ.get(variable)):
+                warn_old(f"${variable}", f"${HOME_VARIABLE}, where {name} lie in ${HOME_VARIABLE}/{name}")
+                moved[name] = value
+    places = {name: Path(moved.get(name) or folder / name) for name in ("runs", "stores", "models", "audits")}
+    return Home(folder, **places, set_by=set_by)
+
+
+@functools.cache
+def warn_old(old: str, new: str) -> None:
+    """Say once that something is an old way and what the new one is."""
+    log.warning("%s is the old way and will go: use %s", old, new)
+
+
+def cache_root() -> Path:
+    """What can be made again from nothing: mini-Earth's worlds, checksums of weights."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("pinpoint")
+
+
+def worlds_root() -> Path:
+    """The worlds of mini-Earth: `$PINPOINT_MINI_EARTH`, or a folder of the user's cache."""
+    value = os.environ.get(WORLDS_VARIABLE)
+    return Path(value) if value else cache_root() / "mini-earth"
+
+
+def checksums_file() -> Path:
+    """The sha256 of weight files by size and time of change, so that gigabytes are hashed once."""
+    return cache_root() / "sha256.json"
