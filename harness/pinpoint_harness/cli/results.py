@@ -15,6 +15,7 @@ from .options import json_option, out_option, print_listing, radii_option, regis
 from .plot import plot
 from .print_scores import print_report
 from .scoring_options import exclude_option, read_part
+from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..reports.tables import Format
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def results() -> None:
-    """List runs, show one, its worst answers, pictures, calibration and breakdowns."""
+    """List runs, check one, show it, its worst answers, pictures, calibration and breakdowns."""
 
 
 results.add_command(plot)
@@ -108,6 +109,28 @@ def worst_answers(run: str, count: int, out: Path | None, as_json: bool) -> None
         for row in ranked.to_dict("records")
     ]
     print_listing(rows, as_json, "the run has no rows")
+
+
+@results.command("verify")
+@click.argument("run", required=False)
+@click.option("--all", "every", is_flag=True, help="Check every finished run.")
+@out_option
+@json_option
+def verify_runs(run: str | None, every: bool, out: Path | None, as_json: bool) -> None:
+    """Check that the files of RUN are those that were written, by their sha256; exit code 1 if not.
+
+    Scores lie outside: they are measured again where they are missing.
+
+    \b
+    Example:
+      pinpoint results verify --all
+    """
+    from ..api import read_run
+    from ..running import results_root
+
+    one_or_all("run", run, every)
+    folders = finished_folders(results_root(out)) if run is None else [read_run(run, out).folder]
+    print_damage(folders, as_json)
 
 
 @click.command()

@@ -22,6 +22,7 @@ from .options import (
     store_out_option,
     weights_option,
 )
+from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..features import Normalisation
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def store() -> None:
-    """List feature stores, and exchange them with other programs."""
+    """List and check feature stores, and exchange them with other programs."""
 
 
 @store.command("list")
@@ -149,3 +150,25 @@ def export(store: str, file: Path, out: Path | None) -> None:
 
     for written in export_store(find_store(store, stores_root(out)), file):
         click.echo(written)
+
+
+@store.command("verify")
+@click.argument("store", required=False)
+@click.option("--all", "every", is_flag=True, help="Check every store.")
+@store_out_option
+@json_option
+def verify_stores(store: str | None, every: bool, out: Path | None, as_json: bool) -> None:
+    """Check that the files of STORE are those that were written, by their sha256; exit code 1 if not.
+
+    STORE is a folder or the beginning of a key.
+
+    \b
+    Example:
+      pinpoint store verify --all
+    """
+    from ..features import find_store, stores_root
+
+    one_or_all("store", store, every)
+    root = stores_root(out)
+    folders = finished_folders(root) if store is None else [find_store(store, root).folder]
+    print_damage(folders, as_json)
