@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, spec_key
 from ..errors import ArtifactError, UsageError
@@ -72,15 +72,6 @@ class Stage:
             "processes": count if self.together else 1,
         }
         return {**self.spec, "inputs": {name: inputs[name] for name in self.needs}, "made": made}
-
-
-class StagedMethod(Protocol):
-    """A method that has to be trained says in which stages, in order."""
-
-    Params: ClassVar[type[Any]]
-
-    @classmethod
-    def stages(cls, params: Any, context: Context) -> Sequence[Stage]: ...
 
 
 @dataclass(frozen=True)
