@@ -136,11 +136,11 @@ def _ranges(numbers: Sequence[int]) -> str:
 
 
 def _faiss(report: Report) -> str:
-    """FAISS is optional; half an installation is worse than none, and says so in many ways."""
+    """Only tests and benchmarks use FAISS; half an installation says so in many ways."""
     try:
         faiss = importlib.import_module("faiss")
     except ImportError:
-        return "not installed: pip install pinpoint-geo[cpu] or [gpu]"
+        return "not installed, which only tests and benchmarks mind: pip install pinpoint-geo[cpu] or [gpu]"
     except RuntimeError as error:  # faiss-gpu without its CUDA wheels
         report.problems.append(f"faiss cannot be loaded: {error}")
         return f"broken: {error}"

@@ -51,12 +51,11 @@ from pinpoint_harness.features.backbones.tower import HuggingFaceTower
 from pinpoint_harness.geo import EARTH_RADIUS_KM, geodesic_km
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Rows, SupportIndex, engine, xyz_of
+from pinpoint_harness.search import Rows, SupportIndex, engine, unit_rows, xyz_of
 from pinpoint_harness.types import RADII_KM, Context, Predictions, Queries
 from pinpoint_methods.common import candidates as lists_module
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, feature_count
 from pinpoint_methods.common.decoding import TemperatureScaling
-from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint import method as method_module
 from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig, PinpointParams
 from pinpoint_methods.pinpoint.method import Pinpoint
@@ -203,7 +202,8 @@ def world(
 
 
 def scored(truth: Floats, answers: Floats) -> dict[float, float]:
-    return metrics.threshold_accuracy(geodesic_km(truth, answers), RADII_KM, inclusive=False)
+    shares = metrics.hits(geodesic_km(truth, answers), RADII_KM, inclusive=False).mean(axis=0)
+    return dict(zip(RADII_KM, shares.tolist(), strict=True))
 
 
 # The peer

@@ -29,9 +29,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pinpoint_harness.search import Exclusion
+from pinpoint_harness.search import Exclusion, unit_rows
 from pinpoint_methods.common.candidates import CandidateBatch
-from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.pinpoint.config import CONFIGS
 from pinpoint_methods.pinpoint.reranker import Reranker
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, quotas

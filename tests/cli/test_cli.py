@@ -285,3 +285,25 @@ def test_an_interrupted_pipe_and_an_unknown_command_do_not_end_in_a_traceback() 
         check=True,
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_damaged_run_is_found_by_its_key_and_among_all(tmp_path: Path) -> None:
+    run = as_json("run", "constant", "capitals", *LONDON)["run"]
+    assert pinpoint("results", "verify", run).stdout == "1 checked, 0 damaged files\n"
+    (file,) = (tmp_path / "runs").rglob("predictions.parquet")
+    with file.open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"?")
+    assert json.loads(pinpoint("results", "verify", "--all", "--json", code=1).stdout) == {
+        "checked": 1,
+        "damaged": [{"file": str(file), "is": "changed"}],
+    }
+    file.unlink()
+    damaged = pinpoint("results", "verify", run, code=1)
+    assert damaged.stdout == f"missing: {file}\n1 checked, 1 damaged files\n"
+    assert "--fresh" in damaged.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["constant@capitals", "--all"]])
+def test_verify_takes_one_run_or_all(words: list[str]) -> None:
+    assert "give one run or --all" in pinpoint("results", "verify", *words, code=2).stderr

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
-from pinpoint_datasets.mini_earth.archive import Tables, tables_sha256
+from pinpoint_datasets.mini_earth.archive import Tables
 from pinpoint_datasets.mini_earth.draws import bell, below, draw, isqrt, mix, pick
 from pinpoint_datasets.mini_earth.geography import DRIVES_LEFT, load_geography
 from pinpoint_datasets.mini_earth.splits import (
@@ -41,6 +41,14 @@ def rows_of(tables: Tables, table: str) -> list[dict[str, str]]:
 def coordinates(rows: list[dict[str, str]]) -> np.ndarray:
     names = ("LAT", "LON") if "LAT" in rows[0] else ("latitude", "longitude")
     return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+def tables_sha256(spec: WorldSpec) -> str:
+    """One hash over all tables of a world: ids, coordinates, people and leaks."""
+    digest = hashlib.sha256()
+    for name, data in Tables(spec).files().items():
+        digest.update(f"{name} {len(data)}\n".encode() + data)
+    return digest.hexdigest()
 
 
 def test_the_world_of_a_recipe_never_changes() -> None:

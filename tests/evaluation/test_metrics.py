@@ -32,11 +32,6 @@ def test_an_error_of_exactly_the_radius_is_a_hit_only_where_the_radius_belongs()
     assert metrics.hits(error_km, (1, 25), inclusive=False).sum(axis=0).tolist() == [1, 2]
 
 
-def test_misses_stay_in_the_denominator() -> None:
-    found = metrics.threshold_accuracy([0.5, 30, MISS, MISS], inclusive=False)
-    assert found == {1.0: 0.25, 25.0: 0.25, 200.0: 0.5, 750.0: 0.5, 2500.0: 0.5}
-
-
 def test_the_geoscore_falls_from_5000_to_nothing() -> None:
     assert metrics.geoscore([0, 1492.7, MISS], rounded=False) == pytest.approx([5000, 5000 / math.e, 0])
     assert metrics.geoscore([0, 1492.7, 100, MISS], rounded=True).tolist() == [5000, 1839, 4676, 0]
@@ -57,10 +52,9 @@ def test_the_median_is_over_all_rows() -> None:
 @settings(deadline=None)
 @given(error_km=errors_of_a_run, inclusive=st.booleans())
 def test_metrics_agree_with_plain_python(error_km: list[float], inclusive: bool) -> None:
-    shares = metrics.threshold_accuracy(error_km, inclusive=inclusive)
-    for radius, share in shares.items():
-        within = [error <= radius if inclusive else error < radius for error in error_km]
-        assert share == pytest.approx(sum(within) / len(error_km))
+    hits = metrics.hits(error_km, RADII_KM, inclusive=inclusive)
+    for radius, found in zip(RADII_KM, hits.T.tolist(), strict=True):
+        assert found == [error <= radius if inclusive else error < radius for error in error_km]
     answered = [error for error in error_km if error < MISS]
     mean, n = metrics.mean_km(error_km)
     assert n == len(answered)
@@ -74,7 +68,7 @@ def test_metrics_agree_with_plain_python(error_km: list[float], inclusive: bool)
 @settings(deadline=None)
 @given(errors_of_a_run)
 def test_a_larger_radius_never_loses_a_hit(error_km: list[float]) -> None:
-    shares = list(metrics.threshold_accuracy(error_km, inclusive=True).values())
+    shares = metrics.hits(error_km, RADII_KM, inclusive=True).mean(axis=0).tolist()
     assert shares == sorted(shares)
 
 
@@ -104,8 +98,6 @@ def test_an_error_that_is_no_distance_is_refused_by_every_metric(bad: float) -> 
     with pytest.raises(DataError, match=r"1 NaN or negative, first .* at row 1"):
         metrics.hits(error_km, (1,), inclusive=True)
     with pytest.raises(DataError):
-        metrics.threshold_accuracy(error_km, inclusive=True)
-    with pytest.raises(DataError):
         metrics.geoscore(error_km, rounded=True)
     with pytest.raises(DataError):
         metrics.mean_km(error_km)
@@ -113,9 +105,7 @@ def test_an_error_that_is_no_distance_is_refused_by_every_metric(bad: float) -> 
         metrics.median_km(error_km)
 
 
-def test_no_rows_have_no_share_and_no_median() -> None:
-    with pytest.raises(DataError, match="no row to score"):
-        metrics.threshold_accuracy([], inclusive=True)
+def test_no_rows_have_no_median() -> None:
     with pytest.raises(DataError, match="no row to score"):
         metrics.median_km([])
 

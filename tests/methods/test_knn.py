@@ -27,8 +27,8 @@ from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
+from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import Context, Method, Queries
-from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.retrieval.knn import KNNVote, NearestPhoto
 from pinpoint_methods.retrieval.lknn import LKNN, lknn_peak
 

@@ -11,7 +11,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from pinpoint_harness.geo import haversine_km, unit_xyz
-from pinpoint_methods.pinpoint.sigmoid_loss import near_pairs, plain_sigmoid_loss, sigmoid_loss
+from pinpoint_methods.pinpoint.sigmoid_loss import Pairs, near_pairs, sigmoid_loss
+
+
+def plain_sigmoid_loss(
+    images: Tensor, places: Tensor, temperature: Tensor, bias: Tensor, masked: Pairs | None = None
+) -> Tensor:
+    """The formula as it is written down."""
+    logits = temperature * images @ places.T + bias  # (b, B)
+    sign = 2 * torch.eye(*logits.shape, dtype=logits.dtype, device=logits.device) - 1
+    each = -functional.logsigmoid(sign * logits)
+    if masked is not None:
+        each = each.index_put(masked, each.new_zeros(()))
+    return each.sum() / len(places)
 
 
 def batch(rows: int, seed: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -18,8 +18,8 @@ from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
 from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.running import check_predictions
+from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import Context, Method, Predictions, Queries
-from pinpoint_methods.common.gallery import unit_rows
 from pinpoint_methods.retrieval.knn import NearestPhoto
 from pinpoint_methods.retrieval.superglobal import SuperGlobal, rerank
 

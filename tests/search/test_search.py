@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pinpoint_harness.errors import DataError
 from pinpoint_harness.geo import chord_from_km
 from pinpoint_harness.search import (
     Exclusion,
@@ -23,8 +21,6 @@ from pinpoint_harness.search import (
     Hits,
     Rows,
     kernels,
-    merge,
-    ranks_of,
     scan,
     search,
     xyz_of,
@@ -210,7 +206,6 @@ def test_everything_excluded_leaves_padding() -> None:
     )["a"]
     assert found.counts.tolist() == [0, 4, 0]
     assert found.rows[0].tolist() == [-1] * 4
-    assert found.ranks[2].tolist() == [-1] * 4
     assert torch.isneginf(found.scores[0]).all()
     assert found.rows[1, 0] == 1
 
@@ -278,7 +273,7 @@ def arrangements() -> tuple[Matrix, Rows, Matrix, Exclusion, Hits]:
     rng = np.random.default_rng(15)
     gallery = np.concatenate([clustered(16, 1500, 40), duplicated(17, 1500, 40)])
     rows = Rows(
-        rank=ranks_of([f"photo-{number}" for number in rng.permutation(3000)]),
+        rank=rng.permutation(3000),
         author_token=rng.integers(1, 40, 3000).astype(np.uint64),
     )
     asked = rng.integers(0, 3000, 80)
@@ -290,7 +285,6 @@ def arrangements() -> tuple[Matrix, Rows, Matrix, Exclusion, Hits]:
 
 def assert_identical(found: Hits, reference: Hits) -> None:
     assert torch.equal(found.rows, reference.rows)
-    assert torch.equal(found.ranks, reference.ranks)
     assert found.scores.numpy().tobytes() == reference.scores.numpy().tobytes()
 
 
@@ -302,7 +296,7 @@ def test_batches_change_no_bit(batch: int, monkeypatch: pytest.MonkeyPatch) -> N
     for start in whole:
         part = slice(start, start + batch)
         found = search(store, {"a": queries[part]}, {"a": 10}, exclusion.take(part))["a"]
-        expected = Hits(*(getattr(reference, name)[part] for name in ("rows", "scores", "ranks", "counts")))
+        expected = Hits(*(getattr(reference, name)[part] for name in ("rows", "scores", "counts")))
         assert_identical(found, expected)
     monkeypatch.setattr(engine_module, "_BATCH_QUERIES", {"cpu": 7})
     assert_identical(search(store, {"a": queries}, {"a": 10}, exclusion)["a"], reference)
@@ -317,30 +311,6 @@ def test_threads_change_no_bit(count: int, threads: Callable[[int], None]) -> No
     )
 
 
-@pytest.mark.parametrize("shards", [1, 3, 8])
-def test_shards_merge_to_the_same_bits(shards: int) -> None:
-    gallery, rows, queries, exclusion, reference = arrangements()
-    assert rows.rank is not None
-    assert rows.author_token is not None
-    edges = np.linspace(0, len(gallery), shards + 1).astype(int)
-    parts = []
-    for start, stop in itertools.pairwise(edges):
-        facts = Rows(rank=rows.rank[start:stop], author_token=rows.author_token[start:stop])
-        parts.append(
-            search(Gallery.of({"a": gallery[start:stop]}, facts), {"a": queries}, {"a": 10}, exclusion)
-        )
-    assert_identical(merge(parts, [int(edge) for edge in edges[:-1]])["a"], reference)
-
-
-def test_shards_with_ranks_of_their_own_are_refused() -> None:
-    gallery = gaussian(18, 20, 8)
-    parts = [
-        search(Gallery.of({"a": half}), {"a": gallery[:2]}, {"a": 3}) for half in (gallery[:10], gallery[10:])
-    ]
-    with pytest.raises(DataError, match="ranks of the whole"):
-        merge(parts, [0, 10])
-
-
 def test_permuted_gallery_gives_the_same_ids_and_bits() -> None:
     gallery, rows, queries, exclusion, reference = arrangements()
     assert rows.rank is not None
@@ -349,7 +319,6 @@ def test_permuted_gallery_gives_the_same_ids_and_bits() -> None:
     shuffled = Rows(rank=rows.rank[order], author_token=rows.author_token[order])
     found = search(Gallery.of({"a": gallery[order]}, shuffled), {"a": queries}, {"a": 10}, exclusion)["a"]
     np.testing.assert_array_equal(order[found.rows.numpy()], reference.rows.numpy())
-    assert torch.equal(found.ranks, reference.ranks)
     assert found.scores.numpy().tobytes() == reference.scores.numpy().tobytes()
 
 

@@ -1,4 +1,4 @@
-"""The parts of the search: exact scores, error bounds, the door, exclusions, FAISS, self-joins."""
+"""The parts of the search: exact scores, error bounds, the door, exclusions, FAISS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.oracles.faiss_search import FaissIndexes, search_faiss
 
-from pinpoint_harness.errors import ArtifactError, DataError, UsageError
+from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.search import (
     Exclusion,
     Gallery,
@@ -25,10 +25,7 @@ from pinpoint_harness.search import (
     engine,
     exact,
     kernels,
-    ranks_of,
-    read_candidates,
     search,
-    self_join,
     xyz_of,
 )
 
@@ -81,13 +78,12 @@ def test_the_order_of_summation_changes_no_score() -> None:
     assert torch.equal(*found)
 
 
-def test_order_keys_sort_by_score_then_by_rank_and_give_both_back() -> None:
+def test_order_keys_sort_by_score_then_by_rank_and_give_the_score_back() -> None:
     scores = torch.tensor([0.5, -0.5, 0.5, 0.0, -3.0, 65504.0**2])
     ranks = torch.tensor([7, 0, 3, 2**32 - 2, 1, 5])
     keys = exact.order_key(scores, ranks)
     assert torch.argsort(keys, descending=True).tolist() == [5, 2, 0, 3, 1, 4]
     assert torch.equal(exact.scores_of(keys), scores)
-    assert torch.equal(exact.ranks_of_keys(keys), ranks)
 
 
 # --- error bounds
@@ -206,12 +202,6 @@ def test_queries_and_exclusions_that_do_not_fit_are_refused() -> None:
         Exclusion(xyz=np.full((2, 3), np.nan, np.float32), radius_km=1.0)
 
 
-def test_repeated_ids_have_no_ranks() -> None:
-    assert ranks_of(["b", "c", "a"]).tolist() == [1, 2, 0]
-    with pytest.raises(DataError, match="1 repeated"):
-        ranks_of(["b", "a", "b"])
-
-
 def test_equal_rows_are_numbered_by_rank_and_zeros_of_either_sign_do_no_harm() -> None:
     matrix = gaussian(8, 9, 7)
     matrix[[2, 5, 6]] = matrix[0]
@@ -290,79 +280,6 @@ def test_a_missing_broken_or_empty_faiss_is_explained(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "faiss", ModuleType("faiss"))
     with pytest.raises(UsageError, match="left by an uninstall"):
         FaissIndexes(store)
-
-
-# --- self-join
-
-
-def joinable() -> Gallery:
-    rng = np.random.default_rng(12)
-    rows = Rows(
-        rank=rng.permutation(100),
-        author_token=rng.integers(0, 20, 100).astype(np.uint64),
-        xyz=xyz_of(np.column_stack([rng.uniform(-1, 1, 100), rng.uniform(-1, 1, 100)])),
-    )
-    return Gallery.of({"image": gaussian(13, 100, 12), "gps": gaussian(14, 100, 12)}, rows)
-
-
-def test_a_self_join_leaves_out_the_row_its_author_and_its_neighbourhood(tmp_path: Path) -> None:
-    store = joinable()
-    artifact = self_join(
-        tmp_path,
-        store,
-        {"image": 5, "gps": 2},
-        {"features": "abc"},
-        query_channel={"gps": "image"},
-        exclude_author=True,
-        radius_km=20.0,
-        shard_rows=30,
-    )
-    found = read_candidates(artifact.folder)
-    image = store.channels["image"].matrix
-    expected = search(
-        store,
-        {"image": image, "gps": image},
-        {"image": 5, "gps": 2},
-        Exclusion(
-            own_row=np.arange(100), author_token=store.rows.author_token, xyz=store.rows.xyz, radius_km=20.0
-        ),
-    )
-    np.testing.assert_array_equal(found["image_row"], expected["image"].rows.numpy())
-    np.testing.assert_array_equal(found["gps_row"], expected["gps"].rows.numpy())
-    assert found["gps_score"].tobytes() == expected["gps"].scores.numpy().tobytes()
-    assert not (found["image_row"] == np.arange(100)[:, None]).any()
-    artifact.verify()
-
-
-def test_an_interrupted_self_join_resumes_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, real, calls = joinable(), engine.search, 0
-
-    def dies_at_the_third(*arguments: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            raise KeyboardInterrupt
-        return real(*arguments)
-
-    def join(parent: Path) -> Path:
-        return self_join(parent, store, {"image": 4}, {"features": "abc"}, shard_rows=16).folder
-
-    whole = join(tmp_path / "whole")
-    monkeypatch.setattr("pinpoint_harness.search.selfjoin.search", dies_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        join(tmp_path / "cut")
-    (cut,) = (tmp_path / "cut").iterdir()
-    with pytest.raises(ArtifactError, match="not finished"):
-        read_candidates(cut)
-    assert join(tmp_path / "cut") == cut
-    assert calls == 3 + 5  # two of seven parts were kept
-    assert {p.name: p.read_bytes() for p in cut.glob("*.*")} == {
-        p.name: p.read_bytes() for p in whole.glob("*.*")
-    }
-    join(tmp_path / "cut")
-    assert calls == 8
 
 
 # --- import

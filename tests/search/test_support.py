@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,8 +15,6 @@ from pinpoint_harness.search import (
     Rows,
     SupportIndex,
     mask_support,
-    read_support,
-    support_table,
     xyz_of,
 )
 from pinpoint_harness.search.exclusion import squared_chord
@@ -86,25 +82,6 @@ def test_a_support_store_without_places_and_points_that_are_nowhere_are_refused(
     index = SupportIndex(Rows(xyz=xyz_of([(0.0, 0.0)])))
     with pytest.raises(DataError, match="finite"):
         index.nearest(np.full((1, 3), np.nan, np.float32), 1, 1.0)
-
-
-def test_the_table_holds_what_a_search_finds_and_is_not_made_twice(tmp_path: Path) -> None:
-    points, support = Rows(xyz=xyz_of(cities(5, 90))), Rows(xyz=xyz_of(cities(6, 300)))
-    inputs = {"points": "abc", "support": "def"}
-    artifact = support_table(tmp_path, points, support, inputs, k=10, radius_km=8.0, shard_rows=40)
-    assert points.xyz is not None
-    found = SupportIndex(support).nearest(points.xyz, 10, 8.0)
-    table = read_support(artifact.folder)
-    np.testing.assert_array_equal(table.rows, found.rows)
-    np.testing.assert_array_equal(table.distance_km, found.distance_km)
-    artifact.verify()
-    before = {path: path.stat().st_mtime_ns for path in artifact.folder.iterdir()}
-    again = support_table(tmp_path, points, support, inputs, k=10, radius_km=8.0, shard_rows=40)
-    assert {path: path.stat().st_mtime_ns for path in again.folder.iterdir() if path in before} == before
-    other = support_table(tmp_path, points, support, inputs, k=10, radius_km=9.0, shard_rows=40)
-    assert other.folder != artifact.folder
-    with pytest.raises(DataError, match="inputs"):
-        support_table(tmp_path, points, support, {"points": "abc"})
 
 
 def test_masking_takes_the_first_rows_a_query_may_see() -> None:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import io
 import os
 import shutil
@@ -112,14 +111,6 @@ class Tables:
     def files(self) -> dict[str, bytes]:
         """Every table by its file name."""
         return {**{f"{table}.csv": self.csv(table) for table in TABLES}, "leaks.csv": self.leaks()}
-
-
-def tables_sha256(spec: WorldSpec) -> str:
-    """One hash over all tables of a world: ids, coordinates, people and leaks."""
-    digest = hashlib.sha256()
-    for name, data in Tables(spec).files().items():
-        digest.update(f"{name} {len(data)}\n".encode() + data)
-    return digest.hexdigest()
 
 
 def _degrees(e7: Integers) -> list[str]:

@@ -253,17 +253,6 @@ class Artifact:
             for leftover in [self.folder / "started.json", *self.folder.glob("*.tmp")]:
                 leftover.unlink(missing_ok=True)
 
-    def verify(self) -> None:
-        """Compare every file with the manifest; damage is an error that names it."""
-        for name, expected in read_json(self.folder / "manifest.json")["files"].items():
-            path = self.folder / name
-            if not path.is_file():
-                raise ArtifactError(f"'{path}' is missing", fix="run the command again with --fresh")
-            if file_sha256(path) != expected["sha256"]:
-                raise ArtifactError(
-                    f"'{path}' is not the file that was written", fix="run the command again with --fresh"
-                )
-
     @contextlib.contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
         """Shared by those who add, exclusive for who clears; released by the system after a kill."""
@@ -297,6 +286,17 @@ class Artifact:
                 found=", ".join(changed),
                 fix="run with --fresh to start over, or go back to those versions to resume",
             )
+
+
+def damaged_files(folder: Path) -> dict[str, str]:
+    """The files of a finished artifact that are not as its manifest says: `missing` or `changed`."""
+    damaged = {}
+    for name, expected in read_json(folder / "manifest.json")["files"].items():
+        if not (folder / name).is_file():
+            damaged[name] = "missing"
+        elif file_sha256(folder / name) != expected["sha256"]:
+            damaged[name] = "changed"
+    return damaged
 
 
 def _flush_folder(folder: Path) -> None:

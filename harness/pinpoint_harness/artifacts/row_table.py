@@ -14,7 +14,7 @@ from ..progress import phase
 from .artifact import Artifact, write_atomic
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 _SUFFIX = ".npy"
 _TABLE = "table.npy"
@@ -44,14 +44,19 @@ def fill(
 def _join(paths: list[Path], rows: int, stream: BinaryIO) -> None:
     """All shards as one array, read one at a time."""
     first = np.load(paths[0], mmap_mode="r", allow_pickle=False)
-    header = {
-        "descr": np.lib.format.dtype_to_descr(first.dtype),
-        "fortran_order": False,
-        "shape": (rows, *first.shape[1:]),
-    }
-    np.lib.format.write_array_header_1_0(stream, header)
+    write_npy_header(stream, (rows, *first.shape[1:]), first.dtype)
     for path in paths:
         stream.write(np.load(path, allow_pickle=False).tobytes())
+
+
+def write_npy_header(stream: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    """Begin a `.npy` file of this shape, whose values follow row by row."""
+    header = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(stream, header)
 
 
 def read(folder: Path) -> NDArray[Any]:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..features import FeatureStore
 from ..geo import geodesic_km
-from ..search import Gallery, search
+from ..search import Gallery, search, unit_rows
 from ..search.rows import LabelIndex
 from . import perceptual
 from .identical import Pictures
@@ -81,7 +81,7 @@ def compare(
     The most similar rows come from the exact search. Hashes are taken of the pairs it finds, or,
     with `every_hash`, of the whole gallery, kept in that folder and searched as exactly.
     """
-    own, others = unit_rows(queries.store, device), unit_rows(gallery.store, device)
+    own, others = unit_matrix(queries.store, device), unit_matrix(gallery.store, device)
     hits = search(Gallery.of({"raw": others}), {"raw": own}, {"raw": NEIGHBOURS})["raw"]
     similar = _listed(hits.rows.cpu().numpy())
     author = LabelIndex(gallery.author_token)
@@ -104,15 +104,14 @@ def compare(
     return Found(frame, _far_cosine(hits, places))
 
 
-def unit_rows(store: FeatureStore, device: str) -> Any:
-    """Features of length 1 as a tensor of fp16, normalised in float64; a row of zeros stays one."""
+def unit_matrix(store: FeatureStore, device: str) -> Any:
+    """The features of a store as unit vectors of fp16, `(rows, width)` on the device."""
     import torch
 
     matrix = torch.empty(len(store), store.width, dtype=torch.float16, device=device)
     for start in range(0, len(store), _CHUNK_ROWS):
-        exact = torch.from_numpy(np.array(store.matrix[start : start + _CHUNK_ROWS])).to(device).double()
-        norms = exact.norm(dim=1, keepdim=True)
-        matrix[start : start + len(exact)] = (exact / norms.where(norms > 0, norms.new_ones(()))).half()
+        chunk = torch.from_numpy(np.array(store.matrix[start : start + _CHUNK_ROWS]))
+        matrix[start : start + len(chunk)] = unit_rows(chunk.to(device))
     return matrix
 
 

@@ -16,6 +16,7 @@ from .options import home_options, json_option, print_listing, radii_option, reg
 from .plot import plot
 from .print_scores import print_report
 from .scoring_options import exclude_option, read_part
+from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def results() -> None:
-    """List runs, show one, its worst answers, pictures, calibration and breakdowns; remove some."""
+    """List runs, check, show and remove them; worst answers, pictures, calibration and breakdowns."""
 
 
 results.add_command(plot)
@@ -128,6 +129,27 @@ def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> No
     remove_named(
         runs, home.runs, lambda name: find_run(name, home.runs).folder, kind="run", yes=yes, dry_run=dry_run
     )
+
+
+@results.command("verify")
+@click.argument("run", required=False)
+@click.option("--all", "every", is_flag=True, help="Check every finished run.")
+@home_options()
+@json_option
+def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None:
+    """Check that the files of RUN are those that were written, by their sha256; exit code 1 if not.
+
+    Scores lie outside: they are measured again where they are missing.
+
+    \b
+    Example:
+      pinpoint results verify --all
+    """
+    from ..api import read_run
+
+    one_or_all("run", run, every)
+    folders = finished_folders(home.runs) if run is None else [read_run(run, home=home).folder]
+    print_damage(folders, as_json)
 
 
 @click.command()

@@ -24,6 +24,7 @@ from .options import (
     registry_of,
     weights_option,
 )
+from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..features import Normalisation
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def store() -> None:
-    """List feature stores, exchange them with other programs, remove some."""
+    """List, check and remove feature stores, and exchange them with other programs."""
 
 
 @store.command("list")
@@ -175,3 +176,24 @@ def remove_stores(stores: Sequence[str], home: Home, yes: bool, dry_run: bool) -
         yes=yes,
         dry_run=dry_run,
     )
+
+
+@store.command("verify")
+@click.argument("store", required=False)
+@click.option("--all", "every", is_flag=True, help="Check every store.")
+@home_options()
+@json_option
+def verify_stores(store: str | None, every: bool, home: Home, as_json: bool) -> None:
+    """Check that the files of STORE are those that were written, by their sha256; exit code 1 if not.
+
+    STORE is a folder or the beginning of a key.
+
+    \b
+    Example:
+      pinpoint store verify --all
+    """
+    from ..features import find_store
+
+    one_or_all("store", store, every)
+    folders = finished_folders(home.stores) if store is None else [find_store(store, home.stores).folder]
+    print_damage(folders, as_json)

@@ -8,7 +8,7 @@ spelled, and hence in their numbers; a result names its preset.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -121,7 +121,7 @@ def admin_estimates(
         hit = np.zeros(len(frame), dtype=np.bool_)
         hit[answered] = names[metric][answered] == _unique_names(nearest, parts)
         counted = pd.notna(names[metric]) if rule.labelled_only else np.ones(len(frame), dtype=np.bool_)
-        estimates[metric] = _share(hit[counted], _among(clusters, counted), resamples, seed)
+        estimates[metric] = _share(hit[counted], clusters.among(counted), resamples, seed)
     return estimates
 
 
@@ -243,10 +243,3 @@ def _share(hit: NDArray[np.bool_], clusters: Clusters, resamples: int, seed: int
     error_km = np.where(hit, 0.0, np.inf)  # the bootstrap counts hits by their distance
     found = estimate_all(error_km, clusters, (1.0,), True, False, resamples=resamples, seed=seed)
     return found["acc_1km"]
-
-
-def _among(clusters: Clusters, rows: NDArray[np.bool_]) -> Clusters:
-    """The clusters of some rows only; those without any such row are gone."""
-    _, codes, sizes = np.unique(clusters.codes[rows], return_inverse=True, return_counts=True)
-    effective = len(codes) ** 2 / float(np.square(sizes).sum()) if len(codes) else 0.0
-    return replace(clusters, codes=codes, count=len(sizes), effective=effective)

@@ -82,6 +82,12 @@ class Clusters:
             return "unclustered: no author is known"
         return f"{self.count} clusters by {self.column}, {self.effective:.1f} effective"
 
+    def among(self, rows: NDArray[np.bool_]) -> Clusters:
+        """The clusters of some rows only, numbered anew; those without any such row are gone."""
+        _, codes, sizes = np.unique(self.codes[rows], return_inverse=True, return_counts=True)
+        effective = len(codes) ** 2 / float(np.square(sizes).sum()) if len(codes) else 0.0
+        return replace(self, codes=codes, count=len(sizes), effective=effective)
+
 
 def cluster(authors: Sequence[str | None] | None, column: str, n: int) -> Clusters:
     """Group `n` rows by author; a row without one (None, NaN or blank) is a cluster of its own.

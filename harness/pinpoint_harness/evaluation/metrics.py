@@ -30,19 +30,6 @@ def hits(error_km: ArrayLike, radii_km: Sequence[float], inclusive: bool) -> NDA
     return errors <= radii if inclusive else errors < radii
 
 
-def threshold_accuracy(
-    error_km: ArrayLike, radii_km: Sequence[float] = RADII_KM, *, inclusive: bool
-) -> dict[float, float]:
-    """Share of rows, 0 to 1, within each radius.
-
-    A row without an answer has error `inf` and counts as a miss, so the denominator is always
-    the number of truth rows.
-    """
-    within = hits(error_km, radii_km, inclusive)
-    _require_rows(len(within))
-    return dict(zip(radii_km, within.mean(axis=0).tolist(), strict=True))
-
-
 def geoscore(error_km: ArrayLike, rounded: bool) -> Floats:
     """Points of each row, `5000 exp(-d / 1492.7)`: 5000 for a perfect answer, 0 for a miss.
 

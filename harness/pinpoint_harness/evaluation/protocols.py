@@ -13,10 +13,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from ..errors import DataError, UsageError
-from ..geo import geodesic_km, great_circle_km, haversine_km
+from ..geo import geodesic_km, great_circle_km, haversine_km, on_globe
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -61,7 +61,8 @@ class Protocol:
             else:
                 error_km = _SPHERICAL[self.distance](truth, predicted, self.radius_km)
         _check_truth(truth)
-        error_km[~np.broadcast_to(_on_earth(predicted), error_km.shape)] = np.inf
+        there = on_globe(np.asarray(predicted, dtype=np.float64))
+        error_km[~np.broadcast_to(there, error_km.shape)] = np.inf
         return error_km
 
 
@@ -72,15 +73,8 @@ def get_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def _on_earth(coordinates: ArrayLike) -> NDArray[np.bool_]:
-    """Whether each row is finite and its latitude between the poles; any longitude wraps."""
-    latitude, longitude = np.moveaxis(np.asarray(coordinates, dtype=np.float64), -1, 0)
-    # Written so that NaN, which compares false with everything, is outside.
-    return np.asarray((np.abs(latitude) <= 90) & np.isfinite(longitude))
-
-
 def _check_truth(truth: ArrayLike) -> None:
-    nowhere = np.flatnonzero(~_on_earth(truth))
+    nowhere = np.flatnonzero(~on_globe(np.asarray(truth, dtype=np.float64)))
     if len(nowhere):
         raise DataError(
             "every row of the truth needs a valid coordinate",

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..artifacts.artifact import Content, canonical_json, read_json, safe_name
+from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError
 
 if TYPE_CHECKING:
@@ -188,8 +189,7 @@ def store_files(
 
 def write_matrix_header(stream: BinaryIO, rows: int, width: int) -> None:
     """Begin a `.npy` file of fp16, whose rows follow."""
-    header = {"descr": "<f2", "fortran_order": False, "shape": (rows, width)}
-    np.lib.format.write_array_header_1_0(stream, header)
+    write_npy_header(stream, (rows, width), np.float16)
 
 
 def _encode(frame: pd.DataFrame, schema: pa.Schema) -> bytes:

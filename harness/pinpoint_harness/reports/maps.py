@@ -83,15 +83,6 @@ def longitude_on(axes: Axes, longitude: Floats) -> Floats:
     return turned
 
 
-def is_land(latitude: Floats, longitude: Floats) -> NDArray[np.bool_]:
-    """Whether points lie on land, to 0.1 degree."""
-    cells = land()
-    row = np.floor((90 - np.asarray(latitude)) * _CELLS_A_DEGREE).astype(np.intp)
-    column = np.floor((np.asarray(longitude) + 180) * _CELLS_A_DEGREE).astype(np.intp)
-    found: NDArray[np.bool_] = cells[np.clip(row, 0, len(cells) - 1), column % cells.shape[1]]
-    return found
-
-
 @functools.cache
 def land() -> NDArray[np.bool_]:
     """Cells of 0.1 degree, `(1800, 3600)`, from the north-west corner."""

@@ -4,8 +4,8 @@
     found = search(gallery, {"image": queries, "gps": queries}, {"image": 8, "gps": 2}, Exclusion(...))
     found["image"].rows  # (queries, 8), -1 where nothing is left
 
-What is found never depends on the batch, the tile, the number of threads, how the gallery is cut
-into shards or ordered, nor on the device: scores are exact, and ties go to the lower rank.
+What is found never depends on the batch, the tile, the number of threads, how the gallery is
+ordered, nor on the device: scores are exact, and ties go to the lower rank.
 """
 
 from __future__ import annotations
@@ -17,27 +17,21 @@ if TYPE_CHECKING:
     from .engine import search as search
     from .exclusion import Exclusion as Exclusion
     from .gallery import Gallery as Gallery
+    from .gallery import unit_rows as unit_rows
     from .result import Hits as Hits
     from .result import SearchResult as SearchResult
-    from .result import merge as merge
     from .rows import Rows as Rows
-    from .rows import ranks_of as ranks_of
     from .rows import xyz_of as xyz_of
-    from .selfjoin import read_candidates as read_candidates
-    from .selfjoin import self_join as self_join
     from .support import SupportIndex as SupportIndex
     from .support import mask_support as mask_support
-    from .support import read_support as read_support
-    from .support import support_table as support_table
 
 _HOMES = {
     "engine": ("search",),
     "exclusion": ("Exclusion",),
-    "gallery": ("Gallery",),
-    "result": ("Hits", "SearchResult", "merge"),
-    "rows": ("Rows", "ranks_of", "xyz_of"),
-    "selfjoin": ("read_candidates", "self_join"),
-    "support": ("SupportIndex", "mask_support", "read_support", "support_table"),
+    "gallery": ("Gallery", "unit_rows"),
+    "result": ("Hits", "SearchResult"),
+    "rows": ("Rows", "xyz_of"),
+    "support": ("SupportIndex", "mask_support"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -77,10 +77,6 @@ def scores_of(keys: Tensor) -> Tensor:
     return torch.where(ascending < 0, ascending ^ 0x7FFFFFFF, ascending).view(torch.float32)
 
 
-def ranks_of_keys(keys: Tensor) -> Tensor:
-    return _LOW_WORD - (keys & _LOW_WORD)
-
-
 def topk_per_query(
     query: Tensor, key: Tensor, row: Tensor, shape: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -75,6 +75,14 @@ class Gallery:
         return cls(channels, rows, count, device, rank)
 
 
+def unit_rows(features: Tensor) -> Tensor:
+    """Rows of length 1, normalised in float64 and rounded to fp16; a row of zeros stays one."""
+    exact = features.double()
+    norms = exact.norm(dim=1, keepdim=True)
+    unit: Tensor = (exact / norms.where(norms > 0, norms.new_ones(()))).half()
+    return unit
+
+
 def _as_tensor(name: str, matrix: NDArray[np.float16] | Tensor) -> Tensor:
     if isinstance(matrix, np.ndarray):
         with warnings.catch_warnings():

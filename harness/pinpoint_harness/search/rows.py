@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,21 +16,6 @@ if TYPE_CHECKING:
     from scipy.spatial import cKDTree
 
 MAX_ROWS = 2**31 - 1
-
-
-def ranks_of(ids: Sequence[str]) -> NDArray[np.int64]:
-    """Place of each id in the sorted order of all: the tie-break that survives reordering.
-
-    A gallery cut into shards takes the ranks of the whole, so that shards can be merged.
-    """
-    found, rank = np.unique(np.asarray(ids, dtype=np.str_), return_inverse=True)
-    if len(found) < len(rank):
-        raise DataError(
-            "rows of a gallery are told apart by their ids",
-            found=f"{len(rank) - len(found)} repeated ids",
-            fix="remove repeated rows or make the ids unique",
-        )
-    return rank.astype(np.int64)
 
 
 def xyz_of(coordinates: ArrayLike) -> NDArray[np.float32]:

@@ -7,14 +7,11 @@ float32 xyz decides order and membership.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts import Artifact, row_table
 from ..errors import DataError
 from ..geo import chord_from_km, km_from_chord
 from .exclusion import squared_chord
@@ -29,10 +26,6 @@ if TYPE_CHECKING:
 _CHUNK_POINTS = 4096
 _CLOSE = 1e-9
 """Relative margin within which two ways of computing a distance may disagree."""
-
-
-TABLE_NEIGHBOURS = 64
-RADIUS_KM = 25.0
 
 
 @dataclass(frozen=True)
@@ -154,47 +147,6 @@ class SupportIndex:
         best = np.lexsort((self._ranks[near], distance))[:k]
         rows[target, : len(best)] = near[best]
         squared[target, : len(best)] = distance[best]
-
-
-def support_table(
-    parent: Path,
-    points: Rows,
-    support: Rows,
-    inputs: Mapping[str, str],
-    *,
-    k: int = TABLE_NEIGHBOURS,
-    radius_km: float = RADIUS_KM,
-    shard_rows: int = 65_536,
-    fresh: bool = False,
-) -> Artifact:
-    """The `k` rows of `support` nearest to every row of `points`, as a resumable artifact.
-
-    `inputs` names the content keys of both stores, `points` and `support`: with the numbers above
-    they make the artifact's key.
-    """
-    if set(inputs) != {"points", "support"}:
-        raise DataError("a support table has the inputs 'points' and 'support'", found=f"{sorted(inputs)}")
-    spec = {"inputs": dict(inputs), "k": k, "radius_km": radius_km, "shard_rows": shard_rows}
-    artifact = Artifact.begin(parent, "support-table", spec, fresh=fresh)
-    if artifact.complete:
-        return artifact
-    xyz = points.needed("xyz", points.xyz)
-    index = SupportIndex(support)
-
-    def make(start: int, stop: int) -> NDArray[Any]:
-        found = index.nearest(xyz[start:stop], k, radius_km)
-        table = np.empty(stop - start, dtype=[("row", "<i4", (k,)), ("distance_km", "<f4", (k,))])
-        table["row"], table["distance_km"] = found.rows, found.distance_km
-        return table
-
-    row_table.fill(artifact, "support", len(xyz), shard_rows, make)
-    return artifact
-
-
-def read_support(folder: Path) -> Neighbours:
-    """A finished table: support rows and distances of every gallery row."""
-    table = row_table.read(folder)
-    return Neighbours(np.ascontiguousarray(table["row"]), np.ascontiguousarray(table["distance_km"]))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, spec_key
 from ..errors import ArtifactError, UsageError
@@ -70,15 +70,6 @@ class Stage:
 
 class StageMissingError(ArtifactError):
     """A stage that a method answers with is not there; the runner adds the command that trains it."""
-
-
-class StagedMethod(Protocol):
-    """A method that has to be trained says in which stages, in order."""
-
-    Params: ClassVar[type[Any]]
-
-    @classmethod
-    def stages(cls, params: Any, context: Context) -> Sequence[Stage]: ...
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from torch import Tensor
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.features import write_matrix_header
 from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import RADII_KM
 
-from ..common.gallery import unit_rows
 from ..common.head import Photos
 from .quadtree import Codes, Partition, mean_places, members, quadtree
 

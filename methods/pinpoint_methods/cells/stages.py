@@ -16,11 +16,10 @@ from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.params import param
-from pinpoint_harness.search import xyz_of
+from pinpoint_harness.search import unit_rows, xyz_of
 from pinpoint_harness.training import Checkpoints, Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
-from ..common.gallery import unit_rows
 from ..common.head import (
     HEAD_CHOICES,
     Head,

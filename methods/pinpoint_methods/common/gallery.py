@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import FeatureStore, take_ids
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Exclusion, Gallery, Rows, search
+from pinpoint_harness.search import Exclusion, Gallery, Rows, search, unit_rows
 from pinpoint_harness.types import Context
 
 if TYPE_CHECKING:
@@ -119,10 +119,3 @@ def build_exclusion(
             fix="name the column of authors (--column author=NAME), or leave the filter off",
         )
     return Exclusion(own_key=key, author_token=author_token)
-
-
-def unit_rows(features: Any) -> Any:
-    """Rows of length 1, normalised in float64 and rounded to fp16; a row of zeros stays one."""
-    exact = features.double()
-    norms = exact.norm(dim=1, keepdim=True)
-    return (exact / norms.where(norms > 0, norms.new_ones(()))).half()

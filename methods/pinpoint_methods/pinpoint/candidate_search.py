@@ -23,11 +23,10 @@ from numpy.typing import NDArray
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Exclusion, search, xyz_of
+from pinpoint_harness.search import Exclusion, search, unit_rows, xyz_of
 from pinpoint_harness.training import StageContext, describe
 
 from ..common.candidates import CHANNELS
-from ..common.gallery import unit_rows
 from ..common.splits import md5_number
 from .config import PinpointConfig, part
 from .embedder import load_towers

@@ -11,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.search import Exclusion, Gallery, Rows, search, xyz_of
+from pinpoint_harness.search import Exclusion, Gallery, Rows, search, unit_rows, xyz_of
 from pinpoint_harness.types import RADII_KM
 
-from ..common.gallery import unit_rows
 from .towers import Towers, in_tiles
 
 if TYPE_CHECKING:

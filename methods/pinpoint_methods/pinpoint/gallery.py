@@ -27,17 +27,16 @@ from torch import Tensor
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import ArtifactError
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Gallery, Rows, SupportIndex, xyz_of
+from pinpoint_harness.search import Gallery, Rows, SupportIndex, unit_rows, xyz_of
 from pinpoint_harness.training import StageContext, describe
 
-from ..common.gallery import unit_rows
 from .config import PinpointConfig
 from .embedder import load_towers
 from .splits import A
 from .towers import TILE, Towers, in_tiles
 
 if TYPE_CHECKING:
-    from pinpoint_harness.features import FeatureStore
+    from pinpoint_harness.features import FeatureStore, write_matrix_header
     from pinpoint_harness.types import Floats
 
 _SUPPORT_ROWS = 65_536
@@ -87,8 +86,7 @@ def _channels(
 
 
 def _write(rows: int, width: int, chunk: Chunks, stream: BinaryIO) -> None:
-    header = {"descr": "<f2", "fortran_order": False, "shape": (rows, width)}
-    np.lib.format.write_array_header_1_0(stream, header)
+    write_matrix_header(stream, rows, width)
     for start in range(0, rows, TILE):
         stream.write(chunk(start, min(start + TILE, rows)).numpy().tobytes())
 

@@ -17,7 +17,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 from pinpoint_harness.geo import chord_from_km
 
@@ -51,18 +50,6 @@ def sigmoid_loss(
         images, places, temperature, bias, masked, first, tile or (GPU_TILE if images.is_cuda else CPU_TILE)
     )
     return loss
-
-
-def plain_sigmoid_loss(
-    images: Tensor, places: Tensor, temperature: Tensor, bias: Tensor, masked: Pairs | None = None
-) -> Tensor:
-    """The formula as it is written down, for tests and benchmarks."""
-    logits = temperature * images @ places.T + bias  # (b, B)
-    sign = 2 * torch.eye(*logits.shape, dtype=logits.dtype, device=logits.device) - 1
-    each = -functional.logsigmoid(sign * logits)
-    if masked is not None:
-        each = each.index_put(masked, each.new_zeros(()))
-    return each.sum() / len(places)
 
 
 def near_pairs(xyz: Tensor, radius_km: float, first: int = 0, count: int | None = None) -> Pairs:

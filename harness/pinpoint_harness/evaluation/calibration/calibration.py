@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ...errors import DataError
 from ...running import Run
 from ...running import predictions as answers
 from ...types import RADII_KM, Candidates
-from ..bootstrap import Clusters, cluster_rows
+from ..bootstrap import cluster_rows
 from ..metrics import hits
 from ..protocols import Protocol, get_protocol
 from ..scoring import RESAMPLES, errors_km
@@ -103,7 +103,7 @@ def calibrate_answers(
     ranks, ranking, notes = _ranking(frame["confidence"].to_numpy(), sure, answered)
     how = {"resamples": resamples, "seed": seed}
     if (stated & answered).any():
-        part = _among(clusters, stated)
+        part = clusters.among(stated)
         reliable = reliability(sure[stated], hit[stated], part, radii_km, bins=bins, **how)
         if not stated.all():
             notes += (f"{(~stated).sum():,} answers without probabilities are left out of the reliability",)
@@ -140,9 +140,3 @@ def _ranking(
         found=f"{int(answered.sum()):,} answers, every one as sure as any other",
         fix="let the method return Predictions with `confidence`, `within`, or candidates with `probability`",
     )
-
-
-def _among(clusters: Clusters, rows: NDArray[np.bool_]) -> Clusters:
-    """The clusters of some rows, numbered anew."""
-    kept, codes = np.unique(clusters.codes[rows], return_inverse=True)
-    return replace(clusters, codes=codes, count=len(kept))

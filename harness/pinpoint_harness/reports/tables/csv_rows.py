@@ -1,6 +1,6 @@
-"""Rows as CSV: the columns of the published files, then what only measured rows have.
+"""Rows as CSV, unrounded: the columns of the published files, then what only measured rows have.
 
-What `write` writes, `read` reads back equal: full precision, no rounding, no marks.
+`write` writes rows of every kind; `read` reads published ones alone.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import cast
 
 from ...errors import DataError, UsageError
 from ...evaluation import Estimate
 from ...types import STATUS
 from .formats import plain
-from .row import UNSTATED, Kind, Metric, Present, Row, find_metric, leading_integer
+from .row import UNSTATED, Metric, Row, find_metric, leading_integer
 
 LEADING = ("method", "source", "mllm", "web")
 TRAILING = ("protocol", "views", "n", "gallery", "author_filter", "verified", "note")
@@ -35,7 +34,6 @@ _MEASURED = (
 )
 _ESTIMATE = ("low", "high", "standard_error", "n", "present", "letters")
 
-_KINDS = ("measured", "oracle", "published")
 _YES_NO = ("yes", "no", UNSTATED)
 _VERIFIED = ("copied", "recomputed", "approximate", "unverified", UNSTATED)
 _AUTHOR_FILTER = (*_YES_NO, "leakage-aware")
@@ -58,7 +56,7 @@ def write(rows: Iterable[Row], metrics: Sequence[str]) -> str:
 
 
 def read(text: str, name: str) -> list[Row]:
-    """The rows of one file; a blank cell is a metric the row does not have.
+    """The published rows of one file; a blank cell is a metric the row does not have.
 
     Raises DataError naming `name` and the line for a column that is missing, unknown or twice
     there, a line of another width, a word or number that cannot be, an accuracy that falls as
@@ -141,14 +139,6 @@ class _Line:
             raise DataError(f"{self.where}: {column} is '{text}'", fix=f"{allowed}, or blank")
         return float(text)
 
-    def count(self, column: str) -> int | None:
-        number = self.number(column)
-        if number is not None and not number.is_integer():
-            raise DataError(
-                f"{self.where}: {column} is '{self.text(column)}'", fix="a whole number, or blank"
-            )
-        return None if number is None else int(number)
-
 
 def _check_header(header: Sequence[str], name: str) -> list[Metric]:
     if missing := [column for column in (*LEADING, *TRAILING) if column not in header]:
@@ -158,12 +148,12 @@ def _check_header(header: Sequence[str], name: str) -> list[Metric]:
     if twice := sorted({column for column in header if header.count(column) > 1}):
         raise DataError(f"{name}, line 1: column {', '.join(twice)} occurs more than once")
     metrics = [metric for column in header if (metric := _metric_or_none(column))]
-    extra = {f"{metric.name}_{part}" for metric in metrics for part in _ESTIMATE}
-    known = {*LEADING, *TRAILING, *_MEASURED, *extra, *(metric.name for metric in metrics)}
+    known = {*LEADING, *TRAILING, *(metric.name for metric in metrics)}
     if unknown := [column for column in header if column not in known]:
         raise DataError(
             f"{name}, line 1: unknown column {', '.join(unknown)}",
-            fix=f"columns are {', '.join(LEADING)}, metrics such as acc_25km, {', '.join(TRAILING)}",
+            fix=f"columns are {', '.join(LEADING)}, metrics such as acc_25km, {', '.join(TRAILING)}; what "
+            "`pinpoint table --format csv` writes after them is of measured rows, which their runs show",
         )
     return metrics
 
@@ -187,7 +177,7 @@ def _refuse_duplicates(rows: Sequence[Row], lines: Sequence[_Line]) -> None:
     first: dict[tuple[str, ...], str] = {}
     for row, line in zip(rows, lines, strict=True):
         key = (row.method, row.source, row.protocol, row.views, row.n, row.gallery, row.author_filter)
-        if row.kind == "published" and key in first:
+        if key in first:
             raise DataError(
                 f"{line.where}: '{row.method}' ({row.source}) stands there twice", found=first[key]
             )
@@ -195,16 +185,12 @@ def _refuse_duplicates(rows: Sequence[Row], lines: Sequence[_Line]) -> None:
 
 
 def _row(line: _Line, metrics: Sequence[Metric]) -> Row:
-    kind = cast(Kind, line.word("kind", _KINDS, "published"))
     if not line.text("method"):
         raise DataError(f"{line.where}: the row has no method")
-    if kind == "published":
-        line.word("verified", _VERIFIED)
-        line.word("author_filter", _AUTHOR_FILTER)
     return Row(
         method=line.text("method"),
         cells=_cells(line, metrics),
-        kind=kind,
+        kind="published",
         protocol=line.text("protocol", UNSTATED),
         source=line.text("source"),
         mllm=line.word("mllm", _YES_NO),
@@ -212,32 +198,17 @@ def _row(line: _Line, metrics: Sequence[Metric]) -> Row:
         views=line.text("views", UNSTATED),
         n=line.text("n", UNSTATED),
         gallery=line.text("gallery", UNSTATED),
-        author_filter=line.text("author_filter", UNSTATED),
-        verified=line.text("verified", UNSTATED),
+        author_filter=line.word("author_filter", _AUTHOR_FILTER),
+        verified=line.word("verified", _VERIFIED),
         note=line.text("note"),
-        total=line.count("total"),
-        complete=line.word("complete", ("yes", "no"), "yes") == "yes",
-        counts=_counts(line),
-        clusters=line.text("clusters"),
-        present=_present(line, metrics),
-        letters=_letters(line, metrics),
-        footnotes=tuple(_unguarded(note) for note in line.fields.get("footnotes", "").split("\n") if note),
     )
 
 
 def _cells(line: _Line, metrics: Sequence[Metric]) -> dict[str, Estimate]:
-    row_n = leading_integer(line.text("n")) or 0
-    cells = {}
-    for metric in metrics:
-        value = line.number(metric.name, metric.maximum)
-        if value is not None:
-            low, high, error = (
-                line.number(f"{metric.name}_{part}") for part in ("low", "high", "standard_error")
-            )
-            own_n = line.count(f"{metric.name}_n")
-            cells[metric.name] = Estimate(value, error, low, high, row_n if own_n is None else own_n)
+    n = leading_integer(line.text("n")) or 0
+    values = {metric.name: line.number(metric.name, metric.maximum) for metric in metrics}
     _check_monotone(line, metrics)
-    return cells
+    return {name: Estimate(value, None, None, None, n) for name, value in values.items() if value is not None}
 
 
 def _check_monotone(line: _Line, metrics: Sequence[Metric]) -> None:
@@ -246,28 +217,3 @@ def _check_monotone(line: _Line, metrics: Sequence[Metric]) -> None:
     for (narrow, inner), (wide, outer) in pairwise(reported):
         if inner > outer:
             raise DataError(f"{line.where}: {narrow} is above {wide}", found=f"{inner:g} and {outer:g}")
-
-
-def _counts(line: _Line) -> dict[str, int]:
-    counts = {word: line.count(column) for word, column in _COUNTS.items()}
-    stated = {word: count for word, count in counts.items() if count is not None}
-    if stated and len(stated) < len(counts):
-        raise DataError(f"{line.where}: fill all of {', '.join(_COUNTS.values())} or none", found=f"{stated}")
-    return {"total": sum(stated.values()), **stated} if stated else {}
-
-
-def _letters(line: _Line, metrics: Sequence[Metric]) -> dict[str, str]:
-    given = {metric.name: line.text(f"{metric.name}_letters") for metric in metrics}
-    return {name: letters for name, letters in given.items() if letters}
-
-
-def _present(line: _Line, metrics: Sequence[Metric]) -> Present | None:
-    n = line.count("present_n")
-    if n is None:
-        return None
-    values = {metric.name: line.number(f"{metric.name}_present") for metric in metrics}
-    return Present(
-        n,
-        line.text("present_ids_sha256"),
-        {name: value for name, value in values.items() if value is not None},
-    )

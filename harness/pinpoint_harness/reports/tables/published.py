@@ -35,11 +35,6 @@ def read_published(dataset: str, *, extra: Iterable[Path] = (), total: int | Non
     rows: list[Row] = []
     for file in [*sorted(own, key=lambda item: item.name), *extra]:
         for row in read_rows(file):
-            if row.kind != "published":
-                raise DataError(
-                    f"{file.name}: '{row.method}' is a {row.kind} row, not a published one",
-                    fix="show it from its run, or remove the columns after 'note'",
-                )
             _merge(rows, replace(row, total=total))
     return rows
 
@@ -57,7 +52,7 @@ def find_published(dataset: str, method: str) -> Row:
 
 
 def read_rows(file: Path | Traversable) -> list[Row]:
-    """The rows of one CSV file in the columns of the published ones, of whatever kind they are."""
+    """The rows of one CSV file in the columns of the published ones."""
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:

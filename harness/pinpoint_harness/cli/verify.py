@@ -1,0 +1,42 @@
+"""What `pinpoint results verify` and `pinpoint store verify` share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from ..errors import UsageError
+from .options import print_json
+
+
+def one_or_all(what: str, text: str | None, every: bool) -> None:
+    """UsageError unless either one artifact or all are given."""
+    if every == (text is not None):
+        raise UsageError(f"give one {what} or --all", found="both" if every else "neither")
+
+
+def finished_folders(root: Path) -> list[Path]:
+    """Every finished run or store under its root."""
+    return [path.parent for path in sorted(root.glob("*/*/*/manifest.json"))]
+
+
+def print_damage(folders: Iterable[Path], as_json: bool) -> None:
+    """Read every file again, list those that are not as written, and exit with 1 if there are any."""
+    from ..artifacts import damaged_files
+
+    checked = 0
+    damaged: list[dict[str, str]] = []
+    for folder in folders:
+        checked += 1
+        damaged += [{"file": str(folder / name), "is": how} for name, how in damaged_files(folder).items()]
+    if as_json:
+        print_json({"checked": checked, "damaged": damaged})
+    else:
+        for item in damaged:
+            click.echo(f"{item['is']}: {item['file']}")
+        click.echo(f"{checked} checked, {len(damaged)} damaged files")
+    if damaged:
+        click.echo("fix: give the command that made it again with --fresh", err=True)
+        raise click.exceptions.Exit(1)
