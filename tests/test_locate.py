@@ -21,14 +21,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pinpoint_harness.api import evaluate
+from pinpoint_harness.batching import tiles
 from pinpoint_harness.cli.locate import _percent
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import iter_stores
+from pinpoint_harness.features import LiveBackbone, iter_stores
+from pinpoint_harness.features.backbones import find_backbone
+from pinpoint_harness.images.loose import PhotoDataset
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.reports.answer_map import _around, draw_answers
-from pinpoint_harness.running import candidates_of
+from pinpoint_harness.running import SingleInput, candidates_of
 from pinpoint_harness.running.predictions import within_of
 
 PLUGIN = """
@@ -97,7 +100,7 @@ class Looker:
             np.stack([places, north, far, none], axis=1),
             np.tile([0.5, 0.25, 0.125, np.nan], (n, 1)),
             np.tile(["a", "b", "a", ""], (n, 1)),
-            np.tile([3, 5, 7, -1], (n, 1)),
+            np.tile(["3.jpg", "5.jpg", "", ""], (n, 1)),
         ))
 
 class Stating(Looker):
@@ -223,8 +226,9 @@ def assert_as_in_the_run(answers: list[Answer], run: Any) -> None:
         assert [(c.latitude, c.longitude) for c in answer.candidates] == [
             tuple(place) for place in stored.tolist() if not np.isnan(place[0])
         ]
-        assert candidates.row is not None
-        assert [c.row for c in answer.candidates] == candidates.row[row][: len(answer.candidates)].tolist()
+        assert candidates.photo_id is not None
+        names = candidates.photo_id[row][: len(answer.candidates)].tolist()
+        assert [c.photo_id or "" for c in answer.candidates] == names
 
 
 def test_a_method_that_sees_pictures_answers_as_in_a_stored_run_at_tile_1(world: World) -> None:
@@ -324,6 +328,38 @@ def test_a_name_a_comment_and_a_position_change_nothing_a_method_sees(world: Wor
     assert misled.source == ["photos"]
 
 
+def test_the_dataset_of_the_given_photos_holds_neither_names_nor_places(world: World) -> None:
+    with open_photos(world.photos) as photos:
+        truth = PhotoDataset(photos, "streetview").truth()
+    assert truth["id"].is_unique
+    assert truth[["latitude", "longitude", "author"]].isna().all(axis=None)
+    assert set(truth["source"]) == {"streetview"}
+    assert not truth.astype(str).apply(lambda column: column.str.contains("asked")).any(axis=None)
+
+
+def test_a_photo_has_one_key_whether_pixels_or_features_are_asked_for(world: World, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    live = LiveBackbone(find_backbone(world.registry, "colours"), "cpu")
+    with open_photos([world.photos[0], tmp_path / "broken.jpg", *world.photos[1:]]) as photos:
+        dataset, each = PhotoDataset(photos, "photos"), list(tiles(len(photos), 1))
+        pixels, features = (
+            list(SingleInput(dataset, dataset.truth(), backbone).stream(each, 1)) for backbone in (None, live)
+        )
+    assert [given.keys for given in pixels] == [given.keys for given in features]
+    assert [given.answerable for given in pixels] == [given.answerable for given in features]
+    assert [given.failures for given in features] == [{}, {0: "unreadable: empty file (0 bytes)"}, *[{}] * 4]
+    for picture, feature in zip(pixels, features, strict=True):
+        if feature.answerable:
+            made = live.backbone.prepare(picture.values[0]).astype(np.float16)
+            assert feature.values.shape == (1, 12)
+            np.testing.assert_array_equal(feature.values[0].numpy(), made)
+
+
+def test_of_no_photos_there_are_no_answers(world: World) -> None:
+    assert ask(world.locator()) == []
+    assert ask(world.nearest("toy/real")) == []
+
+
 def test_other_pixels_have_another_key(world: World, tmp_path: Path) -> None:
     image = pixels(5)
     other = image.copy()
@@ -382,10 +418,10 @@ def test_confidence_and_distances_are_those_of_the_candidates(world: World, tmp_
     # A tenth of a degree of latitude is 11.1 km; 60 degrees of longitude near the equator are 6,672 km.
     assert answer.within == {1.0: 0.5, 25.0: 0.75, 200.0: 0.75, 750.0: 0.75, 2500.0: 0.75}
     assert [round(candidate.distance_km, 1) for candidate in answer.candidates] == [0.0, 11.1, 6671.6]
-    assert [(c.source, c.row, c.probability) for c in answer.candidates] == [
-        ("a", 3, 0.5),
-        ("b", 5, 0.25),
-        ("a", 7, 0.125),
+    assert [(c.source, c.photo_id, c.probability) for c in answer.candidates] == [
+        ("a", "3.jpg", 0.5),
+        ("b", "5.jpg", 0.25),
+        ("a", None, 0.125),
     ]
 
 
@@ -421,7 +457,7 @@ def test_json_holds_every_photo_and_what_the_answers_depend_on(world: World) -> 
     assert first["confidence_within_km"] == {"1": 0.5, "25": 0.75, "200": 0.75, "750": 0.75, "2500": 0.75}
     assert len(first["candidates"]) == 2
     assert set(first["candidates"][0]) == {
-        "latitude", "longitude", "distance_km", "probability", "source", "row",
+        "latitude", "longitude", "distance_km", "probability", "source", "photo_id",
     }  # fmt: skip
 
 

@@ -109,14 +109,15 @@ class Queries:
 class Candidates:
     """Ranked alternatives of each query, best first, padded with NaN coordinates.
 
-    `coordinates` is `(n, k, 2)`; `probability` `(n, k)` sums to at most 1 per query; `source` and
-    `row` say which gallery and which of its rows a candidate comes from (-1: none).
+    `coordinates` is `(n, k, 2)`; `probability` `(n, k)` sums to at most 1 per query. A candidate that is
+    a photo is named by `source`, the dataset it belongs to, and `photo_id`, its id there, both `(n, k)`;
+    "" where it is none.
     """
 
     coordinates: Floats
     probability: Floats | None = None
     source: NDArray[np.str_] | None = None
-    row: NDArray[np.int64] | None = None
+    photo_id: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,7 @@ class Method(Protocol):
     `answer_version` rises whenever the same parameters would give other answers, so that stored
     runs are never mistaken for new ones. A method whose answers depend on more than its parameters
     and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of
-    its runs, in place of the parameters of the same names. One whose candidates count through rows
-    that no feature store of the run has may say which photos they are, so that they can be shown:
-    `candidate_photos(source, row)` gives the name of a dataset and the ids of the `(n,)` rows.
+    its runs, in place of the parameters of the same names.
     """
 
     Params: ClassVar[type[Any]]

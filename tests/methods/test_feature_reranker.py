@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.training import killed_after
 
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact, read_json
@@ -27,7 +28,6 @@ from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.common.gallery import Neighbours
-from pinpoint_methods.common.training import Trainer
 from pinpoint_methods.feature_reranker.candidates import SETS
 from pinpoint_methods.feature_reranker.method import FeatureReranker
 from pinpoint_methods.feature_reranker.training import Ranker, Shape, lists_of
@@ -331,18 +331,20 @@ def test_a_copy_of_a_photo_in_its_authors_name_is_never_found(toy: Toy, tmp_path
 def test_at_test_the_own_photo_is_out_of_sight_and_with_the_filter_its_authors(toy: Toy) -> None:
     truth, features = toy.train["photos"]
     some = slice(0, 60)
-    rows = toy.stores["gallery-photos"].table.to_pandas()
+    authors = toy.stores["gallery-photos"].table.to_pandas().set_index("id")["author"]
 
     def of_same_author(answer: Any) -> int:
         found = answer.candidates
         return sum(
-            int((rows["author"].iloc[row[source == "gallery-photos"]] == author).sum())
-            for row, source, author in zip(found.row, found.source, truth["author"][some], strict=True)
+            int((authors.loc[photo_id[source == "gallery-photos"]] == author).sum())
+            for photo_id, source, author in zip(
+                found.photo_id, found.source, truth["author"][some], strict=True
+            )
         )
 
     plain = toy.ask(truth[some], features[some])
-    own = (plain.candidates.row == np.arange(60)[:, None]) & (plain.candidates.source == "gallery-photos")
-    assert not own.any()
+    assert authors.index[:60].tolist() == truth["id"][some].tolist()
+    assert not (plain.candidates.photo_id == authors.index.to_numpy(str)[:60, None]).any()
     assert of_same_author(plain) > 0
     assert of_same_author(toy.ask(truth[some], features[some], author_filter=True)) == 0
 
@@ -365,16 +367,17 @@ def test_candidates_are_rows_of_their_galleries_best_first_and_the_first_is_the_
     truth, features = toy.taken("q", 20)
     answer = toy.ask(truth, features, candidates=1000)
     found = answer.candidates
-    assert found.row.shape == (20, 32)  # no more than there are
+    assert found.photo_id.shape == (20, 32)  # no more than there are
     assert np.array_equal(answer.coordinates, found.coordinates[:, 0])
     for name in ("gallery-photos", "gallery-street"):
         mine = found.source == name
         assert mine.sum() == 20 * 16
-        assert np.array_equal(found.coordinates[mine], toy.stores[name].coordinates()[found.row[mine]])
+        row = toy.stores[name].find(found.photo_id[mine].tolist())
+        assert np.array_equal(found.coordinates[mine], toy.stores[name].coordinates()[row])
     assert (np.diff(found.probability, axis=1) <= 1e-12).all()
     assert ((answer.confidence > 0) & (answer.confidence <= 1)).all()
     few = toy.ask(truth, features, candidates=3)
-    assert np.array_equal(few.candidates.row, found.row[:, :3])
+    assert np.array_equal(few.candidates.photo_id, found.photo_id[:, :3])
 
 
 def test_expected_decoding_answers_where_the_probabilities_of_several_candidates_lie(toy: Toy) -> None:
@@ -432,22 +435,11 @@ def test_the_weights_kept_are_those_of_the_best_pass(toy: Toy) -> None:
     assert curve["photos_25km"].nunique() > 1
 
 
-def test_a_training_that_was_killed_ends_with_the_same_bytes(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_that_was_killed_ends_with_the_same_bytes(toy: Toy) -> None:
     given: dict[str, Any] = {"epochs": 4, "seed": 3, "learning_rate": 0.02}
     expected = files_of(toy.make(**given)[1])
-    epoch = Trainer.epoch
-
-    def cut(self: Any, number: int, advance: Any) -> float:
-        if number == 2:
-            raise KeyboardInterrupt
-        return epoch(self, number, advance)
-
-    monkeypatch.setattr(Trainer, "epoch", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_after(2):
         toy.make(fresh=True, **given)
-    monkeypatch.setattr(Trainer, "epoch", epoch)
     assert files_of(toy.make(**given)[1]) == expected
     assert set(expected) == FILES
 

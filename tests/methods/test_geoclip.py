@@ -315,8 +315,9 @@ def test_probabilities_are_the_softmax_over_the_whole_gallery(small: dict[str, s
     answer = ask(method, images)
     share = np.exp(logits - logits.max(axis=1, keepdims=True))
     share /= share.sum(axis=1, keepdims=True)
-    rows = answer.candidates.row
-    assert np.array_equal(rows, np.argsort(-logits, axis=1, kind="stable")[:, :7])
+    rows = np.argsort(-logits, axis=1, kind="stable")[:, :7]
+    assert np.array_equal(answer.candidates.coordinates, gallery_table().to_numpy()[rows])
+    assert answer.candidates.source is answer.candidates.photo_id is None
     assert answer.candidates.probability == pytest.approx(np.take_along_axis(share, rows, axis=1), rel=1e-4)
     assert np.array_equal(answer.confidence, answer.candidates.probability[:, 0])
     assert np.array_equal(answer.coordinates, gallery_table().to_numpy()[rows[:, 0]])
@@ -344,7 +345,7 @@ def test_logits_and_answers_are_those_of_the_package_on_200_pictures(package: An
     assert torch.allclose(ours.logits(images), expected, rtol=0, atol=1e-4)
     answer = ask(ours, images)
     probability, rows = torch.topk(expected.softmax(dim=-1), 5, dim=1)
-    assert np.array_equal(answer.candidates.row[:, 0], rows[:, 0])
+    assert np.array_equal(answer.coordinates, table.to_numpy()[rows[:, 0]])
     assert len(np.unique(answer.coordinates, axis=0)) >= 50
     assert answer.candidates.probability == pytest.approx(probability.numpy(), abs=1e-5)
 

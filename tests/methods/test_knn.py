@@ -97,6 +97,11 @@ def ask(method: Method, features: Any, authors: list[str | None] | None = None) 
     return answer
 
 
+def rows_of(photo_id: Any) -> NDArray[np.int64]:
+    """The numbers that ids end with, -1 for no photo."""
+    return np.array([[int(name[1:]) if name else -1 for name in names] for names in photo_id])
+
+
 EAST, NORTH, WEST = [1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]
 
 
@@ -107,7 +112,7 @@ def test_the_nearest_photo_is_the_one_with_the_highest_cosine_whatever_its_lengt
     assert answer.coordinates.tolist() == [[2, 2], [3, 3]]
     assert answer.confidence[0] == pytest.approx(5 / np.hypot(5, 0.1), abs=1e-3)
     assert answer.candidates.coordinates[0].tolist() == [[2, 2], [1, 1], [3, 3]]
-    assert answer.candidates.row[0].tolist() == [1, 0, 2]
+    assert answer.candidates.photo_id[0].tolist() == ["g0001", "g0000", "g0002"]
     assert set(answer.candidates.source[0]) == {"gallery"}
 
 
@@ -115,7 +120,8 @@ def test_two_galleries_are_searched_as_one_and_candidates_name_theirs(tmp_path: 
     photos = made_store(tmp_path, [EAST, NORTH], [(1, 1), (2, 2)], dataset="photos")
     street = made_store(tmp_path, [WEST, [0.9, 0.1], [0.1, 0.9]], [(3, 3), (4, 4), (5, 5)], dataset="street")
     found = ask(built(NearestPhoto, photos, street, candidates=2), [[0.9, 0.12]]).candidates
-    assert list(zip(found.source[0], found.row[0].tolist(), strict=True)) == [("street", 1), ("photos", 0)]
+    named = list(zip(found.source[0], found.photo_id[0], strict=True))
+    assert named == [("street", "g0001"), ("photos", "g0000")]
     assert found.coordinates[0].tolist() == [[4, 4], [1, 1]]
     alone = ask(built(NearestPhoto, photos), [[0.9, 0.12]])
     assert alone.coordinates.tolist() == [[1, 1]]
@@ -124,7 +130,7 @@ def test_two_galleries_are_searched_as_one_and_candidates_name_theirs(tmp_path: 
 def test_equal_photos_are_taken_in_the_order_of_their_ids(tmp_path: Path) -> None:
     store = made_store(tmp_path, [NORTH, EAST, EAST, EAST], [(0, 0), (1, 1), (2, 2), (3, 3)])
     answer = ask(built(NearestPhoto, store, candidates=3), [EAST])
-    assert answer.candidates.row[0].tolist() == [1, 2, 3]
+    assert rows_of(answer.candidates.photo_id)[0].tolist() == [1, 2, 3]
 
 
 @settings(max_examples=25, deadline=None)
@@ -140,8 +146,10 @@ def test_neighbours_are_those_of_brute_force(rows: int, queries: int, seed: int)
     unit = [unit_rows(torch.tensor(np.float16(side))).double().numpy() for side in (gallery, asked)]
     scores = unit[1] @ unit[0].T
     expected = np.argsort(-scores, axis=1, kind="stable")[:, : min(5, rows)]
-    assert np.array_equal(answer.candidates.row[:, : min(5, rows)], expected)
-    assert (answer.candidates.row[:, min(5, rows) :] == -1).all()
+    found = rows_of(answer.candidates.photo_id)
+    assert np.array_equal(found[:, : min(5, rows)], expected)
+    assert (found[:, min(5, rows) :] == -1).all()
+    assert ((answer.candidates.source == "") == (found < 0)).all()
 
 
 def test_an_answer_does_not_depend_on_the_tile(tmp_path: Path) -> None:
@@ -169,9 +177,9 @@ def test_a_photo_that_stands_in_the_gallery_is_never_its_own_neighbour(tmp_path:
     for kind in (NearestPhoto, KNNVote, LKNN):
         candidates = built(kind, store).predict(queries).candidates
         assert candidates is not None
-        assert candidates.row is not None
-        assert 0 not in candidates.row[0]
-        assert 2 in candidates.row[1]
+        assert candidates.photo_id is not None
+        assert ids[0] not in candidates.photo_id[0]
+        assert ids[2] in candidates.photo_id[1]
 
 
 # The author filter

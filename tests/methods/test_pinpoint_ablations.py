@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.support.pinpoint_world import COPIES, SETTINGS, World, one_thread
+from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness.artifacts import read_json, spec_key
 from pinpoint_harness.cli.main import cli
@@ -34,7 +35,7 @@ from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, QueryBatc
 from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
 from pinpoint_methods.pinpoint.gallery import SourceGallery
 from pinpoint_methods.pinpoint.method import Pinpoint, PinpointTop1
-from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, label_candidates
+from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, label_candidates
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
 from pinpoint_methods.pinpoint.variants import RERANKED, TOP1, Variants
@@ -387,7 +388,8 @@ def trained(pinpoint_world: World) -> World:
 
 def galleries_by(world: World, method: str) -> dict[str, pd.DataFrame]:
     folder = world.train(method)["gallery"].folder
-    return {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    tables = {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
+    return {f"toy/{source}": table.set_index("id", drop=False) for source, table in tables.items()}
 
 
 def listed(answers: pd.DataFrame) -> list[tuple[Any, Sequence[Mapping[str, Any]]]]:
@@ -401,14 +403,14 @@ def test_answers_are_coordinates_of_the_galleries_a_method_may_use(trained: Worl
     for name, candidates in listed(answers):
         assert 0 < len(candidates) <= 64
         for one in candidates:
-            row = galleries[one["source"]].iloc[one["row"]]
+            row = galleries[one["source"]].loc[one["photo_id"]]
             assert (one["latitude"], one["longitude"]) == (row["latitude"], row["longitude"])
             used[name[:2]].add(one["source"])
         places = [(one["latitude"], one["longitude"]) for one in candidates]
         assert len(set(places)) == len(places)
-    own = {"qp": {"photos"}, "qs": {"streetview"}}
-    both = {query: set(SOURCES) for query in own}
-    only = {query: {"photos"} for query in own}
+    own = {"qp": {"toy/photos"}, "qs": {"toy/streetview"}}
+    both = {query: {f"toy/{source}" for source in SOURCES} for query in own}
+    only = {query: {"toy/photos"} for query in own}
     assert used == (both if "plus" in method else only if "only" in method else own)
     first = pd.DataFrame([candidates[0] for candidates in answers["candidates"]])
     for name in ("latitude", "longitude"):
@@ -431,8 +433,8 @@ def test_the_confidence_is_the_share_of_the_radii_to_expect(trained: World, meth
 def test_decoding_changes_the_order_and_not_the_probabilities(trained: World) -> None:
     plain, expected = (trained.answers(name, candidates=100) for name in ("pinpoint", "pinpoint-expected"))
     for a, b in zip(plain["candidates"], expected["candidates"], strict=True):
-        assert {(one["row"], one["probability"]) for one in a} == {
-            (one["row"], one["probability"]) for one in b
+        assert {(one["photo_id"], one["probability"]) for one in a} == {
+            (one["photo_id"], one["probability"]) for one in b
         }
     assert (expected["confidence"] >= plain["confidence"]).all()
 
@@ -453,7 +455,7 @@ def test_the_author_filter_hides_the_photographer_s_rows(trained: World, method:
     def by_their_own(filtered: bool) -> int:
         answers = trained.answers(method, author_filter=filtered, candidates=100)
         return sum(
-            galleries[one["source"]]["author"].iloc[one["row"]] == author
+            galleries[one["source"]]["author"].loc[one["photo_id"]] == author
             for candidates, author in zip(answers["candidates"], answers["author"], strict=True)
             for one in candidates
         )
@@ -468,13 +470,9 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(trained: World, method: 
         trained.answers(method, "toy/photos", limit=COPIES, candidates=100),
         galleries_by(trained, method),
     )
-    found = [
-        galleries[one["source"]]["id"].iloc[one["row"]] == name
-        for name, candidates in listed(answers)
-        for one in candidates
-    ]
-    assert np.isin(answers["id"], galleries["photos"]["id"]).any()
-    assert np.isin(answers["id"], galleries["streetview"]["id"]).any()
+    found = [one["photo_id"] == name for name, candidates in listed(answers) for one in candidates]
+    assert np.isin(answers["id"], galleries["toy/photos"]["id"]).any()
+    assert np.isin(answers["id"], galleries["toy/streetview"]["id"]).any()
     assert not any(found)
 
 
@@ -578,10 +576,6 @@ def test_a_curve_begins_with_the_retrieval_and_ends_with_the_last_pass(trained: 
 # What a kill leaves.
 
 
-class Killed(BaseException):
-    """What a signal would do: nothing is caught, nothing is tidied."""
-
-
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
@@ -590,37 +584,20 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(
-    trained: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(trained: World, tmp_path: Path) -> None:
     whole = bytes_of(trained.train("pinpoint")["reranker"].folder)
     done = {"pinpoint-reranker", "pinpoint-calibration"}
     models = trained.folder / "models"
     shutil.copytree(models, tmp_path / "models", ignore=lambda folder, names: done & {*names})
-    epoch = RerankerTrainer.epoch
-    passes: list[int] = []
-
-    def until(count: int) -> None:
-        passes.clear()
-
-        def killed(self: RerankerTrainer, number: int) -> float:
-            if len(passes) == count:
-                raise Killed
-            passes.append(number)
-            return epoch(self, number)
-
-        monkeypatch.setattr(RerankerTrainer, "epoch", killed)
-
-    until(1)  # of the photos' two
-    with pytest.raises(Killed):
+    with killed_after(1) as photos:  # the first of two passes
         trained.train("pinpoint", root=tmp_path / "models")
-    until(2)  # the photos' second, then the first of street view
-    with pytest.raises(Killed):
+    with killed_after(1) as both:  # the second, then the first for street view
         trained.train("pinpoint", root=tmp_path / "models")
-    assert passes == [1, 0]
-    until(9)
-    resumed = trained.train("pinpoint", root=tmp_path / "models")["reranker"]
-    assert passes == [1]
+    street = len(both) - len(photos)
+    assert both == [*range(len(photos), 2 * len(photos)), *range(street)]
+    with watched_steps() as steps:
+        resumed = trained.train("pinpoint", root=tmp_path / "models")["reranker"]
+    assert steps == list(range(street, 2 * street))
     assert resumed.made
     assert bytes_of(resumed.folder) == whole
     assert not (resumed.folder / "shards").exists()

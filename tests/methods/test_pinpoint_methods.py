@@ -145,8 +145,9 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
     nobody = np.zeros(4, dtype=np.uint64)
     known, strange = (Queries(ids, nobody, ["photos"] * 4, features) for ids in (key, key + np.uint64(1)))
     own, other = (method.predict(queries).candidates for queries in (known, strange))
-    assert (other.row == np.arange(4)[:, None]).any(axis=1).all()
-    assert not (own.row == np.arange(4)[:, None]).any()
+    names = table["id"].to_numpy()[:4, None].astype(str)
+    assert (other.photo_id == names).any(axis=1).all()
+    assert not (own.photo_id == names).any()
 
 
 def test_an_instance_can_be_chosen_and_an_unknown_source_is_refused(world: World) -> None:
@@ -157,7 +158,7 @@ def test_an_instance_can_be_chosen_and_an_unknown_source_is_refused(world: World
     with pytest.raises(DataError, match="gazetteer"):
         method._instances(["photos", "gazetteer"])
     chosen = world.answers("pinpoint-top1-raw", instance="streetview")
-    assert {found["source"] for listed in chosen["candidates"] for found in listed} == {"streetview"}
+    assert {found["source"] for listed in chosen["candidates"] for found in listed} == {"toy/streetview"}
 
 
 def test_what_was_made_from_something_else_is_refused_with_the_command(world: World) -> None:

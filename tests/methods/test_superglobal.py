@@ -81,8 +81,10 @@ def ask(method: Method, features: Any, ids: list[str] | None = None, authors: An
 
 def rows_of(answer: Predictions) -> NDArray[np.int64]:
     assert answer.candidates is not None
-    assert answer.candidates.row is not None
-    return answer.candidates.row
+    assert answer.candidates.photo_id is not None
+    return np.array(
+        [[int(name[1:]) if name else -1 for name in names] for names in answer.candidates.photo_id]
+    )
 
 
 def released(gallery: Array, query: Array, top: int, k: int, beta: float) -> tuple[list[int], Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,10 @@ from pinpoint_harness.types import DataLocation
 
 PLUGIN = '''
 """A gallery called `shelf`, and methods that answer every query with its rows."""
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pinpoint_harness import Candidates, DatasetInfo, MethodInfo, Predictions, hookimpl
 from pinpoint_harness.features.store import FeatureStore
@@ -64,6 +63,7 @@ class Shelf(TableDataset):
 @dataclass(frozen=True)
 class Params:
     store: str = param(help="folder of a feature store")
+    unknown: bool = param(False, "name a dataset that is not registered")
 
 
 class Rows:
@@ -74,7 +74,7 @@ class Rows:
     answer_version = 1
 
     def __init__(self, params, context):
-        self.store = FeatureStore.open(Path(params.store))
+        self.store, self.unknown = FeatureStore.open(Path(params.store)), params.unknown
 
     def content(self):
         return {"store": self.store.key}
@@ -82,39 +82,14 @@ class Rows:
     def predict(self, queries):
         places = np.tile(self.store.coordinates(), (len(queries), 1, 1))
         shape = places.shape[:2]
-        row = np.tile(np.arange(shape[1]), (len(queries), 1))
-        chosen = Candidates(places, source=np.full(shape, "shelf"), row=row)
+        photo_id = np.tile(self.store.table["id"].to_numpy().astype(str), (len(queries), 1))
+        source = np.full(shape, "nowhere" if self.unknown else "shelf")
+        chosen = Candidates(places, source=source, photo_id=photo_id)
         return Predictions(places[:, 1], candidates=chosen)
-
-
-class Keeper:
-    """Candidates are rows of a list of its own, of which no feature store knows."""
-
-    input = "none"
-    answer_version = 1
-
-    def __init__(self, params, context):
-        self.names = Path(os.environ["KEPT"]).read_text().split()
-
-    def content(self):
-        return {"kept": tuple(self.names)}
-
-    def candidate_photos(self, source, row):
-        return {"kept": "shelf"}[source], [self.names[at] for at in row]
-
-    def predict(self, queries):
-        table = pd.read_csv(Path(os.environ["PINPOINT_DATA"], "shelf", "truth.csv")).set_index("image")
-        kept = table.loc[self.names, ["latitude", "longitude"]].to_numpy()
-        places = np.tile(kept, (len(queries), 1, 1))
-        shape = places.shape[:2]
-        row = np.tile(np.arange(shape[1]), (len(queries), 1))
-        chosen = Candidates(places, source=np.full(shape, "kept"), row=row)
-        return Predictions(places[:, 0], candidates=chosen)
 
 
 @hookimpl
 def pinpoint_register(register):
-    register.method("keeper", f"{__name__}:Keeper", MethodInfo(title="Keeper"))
     register.dataset("shelf", f"{__name__}:Shelf", INFO)
     register.method("rows", f"{__name__}:Rows", MethodInfo(title="Rows"))
 '''
@@ -175,13 +150,13 @@ class World:
         self.location = DataLocation(self.queries / "truth.csv", {}, (self.queries / "images",))
 
     def run(self, method: str = "rows", label: str | None = None, **parameters: Any) -> Run:
-        given = {"store": str(self.store.folder)} if method == "rows" else parameters
+        given = {"store": str(self.store.folder), **parameters} if method == "rows" else parameters
         return evaluate(
             method, "table", data=self.location.path, parameters=given, label=label, registry=self.registry
         )
 
     def photo_lookup(self, run: Run) -> PhotoLookup:
-        return PhotoLookup(run, self.registry, self.root / "stores", self.location)
+        return PhotoLookup(run, self.registry, self.location)
 
     def cells(self, run: Run, rows: tuple[int, ...] = (0, 1, 2)) -> list[list[Cell]]:
         figure = candidate_sheet(self.photo_lookup(run), np.array(rows))
@@ -334,34 +309,20 @@ def test_no_photo_is_decoded_outside_the_harness(world: World) -> None:
     assert "photo unreadable: looks like a PostScript file" in notes
 
 
-def test_a_gallery_without_its_store_is_shown_as_maps_and_says_so(world: World) -> None:
+def test_photos_are_shown_without_the_store_and_the_method_that_found_them(world: World) -> None:
     run = world.run()
-    photo_lookup = PhotoLookup(run, world.registry, world.root / "elsewhere", world.location)
-    figure = candidate_sheet(photo_lookup, np.array([0]))
-    assert [Cell(axes).is_map for axes in figure.axes] == [False, True, True, True]
-    assert "the run's recipe names no feature store of 'shelf'" in figure.texts[-1].get_text()
+    shutil.rmtree(world.root / "stores")
+    first = world.cells(run)[0]
+    assert all(np.abs(cell.middle - [0, SHELF_GREEN, 0]).max() <= 8 for cell in first[1:])
 
 
-def test_a_method_says_which_photos_its_own_rows_are_as_long_as_it_is_the_same(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = tmp_path / "kept.txt"
-    monkeypatch.setenv("KEPT", str(kept))
-    kept.write_text("g3.jpg g1.jpg")
-    run = world.run("keeper")
-    line = world.cells(run)[0]
-    assert [cell.caption[-1] for cell in line[1:3]] == ["kept", "kept"]
-    assert all(np.abs(cell.middle - [0, SHELF_GREEN, 0]).max() <= 8 for cell in line[1:3])
-    kept.write_text("g1.jpg g3.jpg")
-    assert [cell.is_map for cell in world.cells(run)[0][:3]] == [False, True, True]
-    why = "keeper is not here as it was when it answered"
-    assert f"6 of 9 photos are shown as maps: {why}" in world.notes(run)
-    kept.unlink()
-    why = "keeper cannot be asked for them: method 'keeper' cannot be set up"
-    assert f"6 of 9 photos are shown as maps: {why}" in world.notes(run)
+def test_a_gallery_that_is_no_dataset_is_shown_as_maps_and_says_so(world: World) -> None:
+    run = world.run(unknown=True)
+    assert [cell.is_map for cell in world.cells(run)[0]] == [False, True, True, True]
+    assert "9 of 12 photos are shown as maps: nowhere: there is no dataset 'nowhere'" in world.notes(run)
 
 
-def test_a_photo_is_not_shown_for_a_row_that_lies_elsewhere_now(world: World) -> None:
+def test_a_photo_that_lies_elsewhere_now_is_not_shown(world: World) -> None:
     run = world.run()
     table = world.gallery / "truth.csv"
     table.write_text(table.read_text().replace("10.1,20.1", "10.2,20.1"))
@@ -398,7 +359,7 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
     where = ["--data", str(world.location.path), "--images", str(world.queries / "images")]
     out = tmp_path / "pictures" / "deep"
     words = ["results", "plot", run.key[:8], "--out-dir", str(out), "--worst", "--rows", "2", *where]
-    result = world.pinpoint(*words, "--stores", str(tmp_path / "stores"))
+    result = world.pinpoint(*words)
     names = [f"table-{name}.png" for name in ("cdf", f"rows-{run.key[:8]}-map", f"rows-{run.key[:8]}-sheet")]
     assert result.stdout.split() == [str(out / name) for name in names]
     assert sorted(path.name for path in out.iterdir()) == names
@@ -424,7 +385,7 @@ def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, 
     assert "nowhere.csv" in missing.stderr
     assert world.pinpoint(*sheet).stdout.endswith("sheet.png\n")
     with pytest.raises(DataError):
-        PhotoLookup(run, world.registry, world.root, DataLocation(tmp_path / "nowhere.csv")).queries(
+        PhotoLookup(run, world.registry, DataLocation(tmp_path / "nowhere.csv")).queries(
             ["q0.jpg"], np.array([[10.0, 20.0]])
         )
 

@@ -57,11 +57,12 @@ def answers(draw: st.DrawFn) -> Predictions:
     places = np.stack([latitude, longitude], axis=-1)
     answered = draw(hnp.arrays(np.bool_, n))
     kept = np.arange(k) < draw(hnp.arrays(np.int64, n, elements=st.integers(0, k)))[:, None]
+    named = draw(st.booleans())
     candidates = Candidates(
         coordinates=np.where(kept[..., None], places[:, 1:], NAN),
         probability=np.where(kept, 1 / (k + 1), NAN) if draw(st.booleans()) else None,
-        source=np.where(kept, "gallery", "").astype(np.str_) if draw(st.booleans()) else None,
-        row=np.where(kept, 7, -1) if draw(st.booleans()) else None,
+        source=np.where(kept, "gallery", "") if named else None,
+        photo_id=np.where(kept, "7.jpg", "") if named and draw(st.booleans()) else None,
     )
     return Predictions(
         coordinates=np.where(answered[:, None], places[:, 0], NAN),
@@ -93,7 +94,7 @@ def test_the_schema_is_the_documented_one() -> None:
         "confidence double",
         "status string",
         "author string",
-        f"candidates list<element: {candidate}source: string, row: int64> not null>",
+        f"candidates list<element: {candidate}source: string, photo_id: string> not null>",
         "within list<element: double not null>",
         "cluster string",
     ]
@@ -161,7 +162,7 @@ def assert_same_candidates(given: Candidates | None, found: Candidates | None) -
     assert found is not None
     width = int((~np.isnan(given.coordinates[..., 0])).sum(axis=1).max())
     np.testing.assert_array_equal(found.coordinates, given.coordinates[:, :width])
-    for name in ("probability", "source", "row"):
+    for name in ("probability", "source", "photo_id"):
         before, after = getattr(given, name), getattr(found, name)
         if before is None or width == 0:
             assert after is None
@@ -174,7 +175,7 @@ def test_candidates_are_stored_row_by_row_without_their_padding() -> None:
         coordinates=np.array([[PARIS, LONDON], [LONDON, (NAN, NAN)]]),
         probability=np.array([[0.5, 0.25], [1.0, NAN]]),
         source=np.array([["photos", ""], ["photos", ""]]),
-        row=np.array([[3, -1], [0, -1]]),
+        photo_id=np.array([["é3", ""], ["0", ""]]),
     )
     predictions = Predictions(np.array([PARIS, LONDON]), candidates=candidates)
     table = stored.build(truth_of(2), predictions, ["ok", "ok"])
@@ -182,10 +183,10 @@ def test_candidates_are_stored_row_by_row_without_their_padding() -> None:
     london = {"latitude": LONDON[0], "longitude": LONDON[1]}
     assert table.column("candidates").to_pylist() == [
         [
-            {**paris, "probability": 0.5, "source": "photos", "row": 3},
-            {**london, "probability": 0.25, "source": None, "row": None},
+            {**paris, "probability": 0.5, "source": "photos", "photo_id": "é3"},
+            {**london, "probability": 0.25, "source": None, "photo_id": None},
         ],
-        [{**london, "probability": 1.0, "source": "photos", "row": 0}],
+        [{**london, "probability": 1.0, "source": "photos", "photo_id": "0"}],
     ]
 
 
@@ -231,7 +232,8 @@ def test_bytes_do_not_depend_on_the_tiles_a_run_was_made_of(cuts: list[int]) -> 
     n = 40
     truth = truth_of(n)
     places = np.stack([truth["latitude"], truth["longitude"]], axis=1)
-    candidates = Candidates(np.stack([places, places[::-1]], axis=1), row=np.arange(2 * n).reshape(n, 2))
+    both, names = np.stack([places, places[::-1]], axis=1), np.arange(2 * n).reshape(n, 2).astype(np.str_)
+    candidates = Candidates(both, photo_id=names)
     within = np.where(np.arange(n)[:, None] % 3 == 0, NAN, np.arange(5) / 4)
     edges = [0, *sorted(cuts), n]
     tables = [
@@ -239,7 +241,7 @@ def test_bytes_do_not_depend_on_the_tiles_a_run_was_made_of(cuts: list[int]) -> 
             truth.iloc[start:stop],
             Predictions(
                 places[start:stop],
-                candidates=Candidates(candidates.coordinates[start:stop], row=candidates.row[start:stop]),  # type: ignore[index]
+                candidates=Candidates(both[start:stop], photo_id=names[start:stop]),
                 within=within[start:stop],
             ),
             ["ok"] * (stop - start),
@@ -286,17 +288,13 @@ def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     assert stored.read(folder / "predictions.parquet").equals(table)
 
 
-@pytest.mark.parametrize("lacking", [["within", "cluster"], ["cluster"], ["within"]])
-def test_a_file_from_before_a_column_was_added_is_read_with_none(lacking: list[str], tmp_path: Path) -> None:
-    predictions = Predictions(
-        np.array([PARIS, (NAN, NAN)]), candidates=Candidates(np.array([[PARIS], [LONDON]]))
-    )
-    table = stored.build(truth_of(2), predictions, stored.statuses(predictions))
-    pq.write_table(table.drop_columns(lacking), tmp_path / "predictions.parquet")
-    found = stored.read(tmp_path / "predictions.parquet")
-    assert found.equals(table)
-    assert stored.within_of(found) is None
-    assert stored.encode(found) == stored.encode(table)
+def test_a_file_whose_candidates_are_rows_of_a_gallery_is_refused(tmp_path: Path) -> None:
+    table = stored.build(truth_of(1), one_row(PARIS), ["ok"])
+    rows = pa.struct([("latitude", pa.float64()), ("longitude", pa.float64()), ("row", pa.int64())])
+    older = table.set_column(9, "candidates", pa.nulls(1, pa.list_(rows)))
+    pq.write_table(older, tmp_path / "predictions.parquet")
+    with pytest.raises(ArtifactError, match=r"candidates is list.*row: int64"):
+        stored.read(tmp_path / "predictions.parquet")
 
 
 @pytest.mark.parametrize(
@@ -370,7 +368,7 @@ GOOD = Predictions(
         coordinates=np.array([[PARIS, LONDON], [LONDON, (NAN, NAN)]]),
         probability=np.array([[0.5, 0.5], [1.0, NAN]]),
         source=np.array([["photos", "photos"], ["photos", ""]]),
-        row=np.array([[0, 1], [2, -1]]),
+        photo_id=np.array([["0", "1"], ["2", ""]]),
     ),
     status=["ok", "ok"],
     within=np.array([[0.0, 0.25, 0.25, 0.5, 1.0], [NAN] * 5]),
@@ -430,8 +428,9 @@ def test_a_good_answer_passes() -> None:
         (with_candidates(probability=np.array([[-0.1, 0.5], [0.1, NAN]])), "lie in 0 to 1"),
         (with_candidates(probability=np.array([[NAN, 0.5], [0.1, NAN]])), "first is 0"),
         (with_candidates(source=np.array(["a", "b"])), "candidates.source must be"),
-        (with_candidates(row=np.array([[0.0, 1.0], [2.0, 3.0]])), "candidates.row must be"),
-        (with_candidates(row=np.array([[0, 1], [2, -2]])), "candidates.row must be 0 or more"),
+        (with_candidates(photo_id=np.array([[0, 1], [2, 3]])), "candidates.photo_id must be"),
+        (with_candidates(photo_id=np.array([["0", "1"], ["2", "3"]])), "beside the source.*\n.*first is 1"),
+        (with_candidates(source=None), "beside the source"),
     ],
 )
 def test_a_broken_answer_is_refused_by_name(broken: Predictions, word: str) -> None:

@@ -73,7 +73,7 @@ def _hits(run: Run, protocol: str, stores: Sequence[FeatureStore]) -> list[Hits]
     table = run.table()
     frame = to_frame(table)
     chosen = get_protocol(protocol)
-    error_km = errors_km(frame, chosen, candidates_of(table) if run.oracle else None)
+    error_km = errors_km(frame, chosen, candidates_of(table, photos=False) if run.oracle else None)
     owner = _owners(frame, table, stores)
     found = []
     for radius_km, within in zip(RADII_KM, hits(error_km, RADII_KM, chosen.inclusive).T, strict=True):
@@ -85,7 +85,7 @@ def _hits(run: Run, protocol: str, stores: Sequence[FeatureStore]) -> list[Hits]
 def _owners(frame: pd.DataFrame, table: Any, stores: Sequence[FeatureStore]) -> NDArray[np.str_]:
     """Whose photo stands at each answer's place: `same`, `other` or `none`.
 
-    The row behind the answer, where its candidates name one of these stores'; else any row at the
+    The photo behind the answer, where its candidates name one of these stores'; else any at the
     very same place, of which the query's author's counts.
     """
     queries = frame[["predicted_latitude", "predicted_longitude", "author"]].copy()
@@ -99,7 +99,7 @@ def _owners(frame: pd.DataFrame, table: Any, stores: Sequence[FeatureStore]) -> 
     owner = np.full(len(frame), "none", dtype="<U5")
     owner[met["query"].unique()] = "other"
     owner[met["query"][met["mine"]].unique()] = "same"
-    for query, author in _named_rows(frame, table, stores):
+    for query, author in _named_photos(frame, table, stores):
         mine = isinstance(author, str) and author == frame["author"].iat[query]
         owner[query] = "same" if mine else "other"
     return owner
@@ -110,12 +110,12 @@ def _places(store: FeatureStore) -> pd.DataFrame:
     return frame
 
 
-def _named_rows(
+def _named_photos(
     frame: pd.DataFrame, table: Any, stores: Sequence[FeatureStore]
 ) -> Sequence[tuple[int, str | None]]:
-    """Queries whose answer is the place of a candidate that is one of the stores' rows, and its author."""
+    """Queries whose answer is the place of a candidate that is one of the stores' photos, and its author."""
     candidates = candidates_of(table)
-    if candidates is None or candidates.source is None or candidates.row is None:
+    if candidates is None or candidates.source is None or candidates.photo_id is None:
         return []
     answer = frame[["predicted_latitude", "predicted_longitude"]].to_numpy()
     same = (candidates.coordinates == answer[:, None]).all(axis=2)  # (n, k)
@@ -123,10 +123,10 @@ def _named_rows(
     found = []
     for store in stores:
         query = np.flatnonzero(chosen >= 0)
-        row, slot = candidates.row[query, chosen[query]], chosen[query]
-        named = (candidates.source[query, slot] == store.dataset) & (row >= 0) & (row < len(store))
-        query, row = query[named], row[named]
-        # A store of another edition may have another photo in that row.
+        query = query[candidates.source[query, chosen[query]] == store.dataset]
+        row = store.find(candidates.photo_id[query, chosen[query]].tolist())
+        query, row = query[row >= 0], row[row >= 0]
+        # In a store of another edition the photo may lie elsewhere.
         right = (store.coordinates()[row] == answer[query]).all(axis=1)
         authors = store.table["author"]
         found += [

@@ -10,7 +10,7 @@ import click
 
 from ..errors import ArtifactError
 from ..types import DataLocation
-from .options import location_options, out_option, registry_of, stores_option
+from .options import location_options, out_option, registry_of
 
 if TYPE_CHECKING:
     from ..reports.photo_lookup import PhotoLookup
@@ -43,7 +43,6 @@ KINDS = ("cdf", "map", "sheet", "all")
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which queries by chance."
 )
 @location_options(images=True)
-@stores_option
 @out_option
 @click.pass_context
 def plot(
@@ -55,7 +54,6 @@ def plot(
     worst: bool,
     seed: int,
     location: DataLocation,
-    stores: Path | None,
     out: Path | None,
 ) -> None:
     """Draw RUNs of one dataset as PNG: error curves, a map of errors, queries with their candidates.
@@ -67,14 +65,13 @@ def plot(
     """
     from ..api import read_run
     from ..artifacts import safe_name, write_atomic
-    from ..features import stores_root
     from ..reports.photo_lookup import PhotoLookup
     from ..reports.run_plots import check_one_dataset
 
     found = [read_run(run, out) for run in runs]
     check_one_dataset(found)
     registry = registry_of(ctx)
-    photo_lookups = [PhotoLookup(run, registry, stores_root(stores), location) for run in found]
+    photo_lookups = [PhotoLookup(run, registry, location) for run in found]
     try:
         out_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

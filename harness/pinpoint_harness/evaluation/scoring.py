@@ -154,7 +154,7 @@ def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, C
     """The run's rows that count and, of an oracle, their alternatives."""
     if part is not None:
         table = table.filter(pa.array(part.rows(run, table["id"].to_pandas())))
-    return answers.to_frame(table), answers.candidates_of(table) if run.oracle else None
+    return answers.to_frame(table), answers.candidates_of(table, photos=False) if run.oracle else None
 
 
 def score_places(

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from .embed import EmbedRequest, complete, features_of, tile_of
+from .embed import EmbedRequest, LiveBackbone, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
 from .lookup import FinishedStores, StoreLookup
-from .store import FeatureStore, find_store, iter_stores, store_parent, stores_root, write_matrix_header
+from .store import (
+    FeatureStore,
+    find_store,
+    iter_stores,
+    store_parent,
+    stores_root,
+    take_ids,
+    write_matrix_header,
+)
 
 __all__ = [
     "EmbedRequest",
     "FeatureStore",
     "FinishedStores",
     "ImportRequest",
+    "LiveBackbone",
     "Normalisation",
     "StoreLookup",
     "complete",
@@ -22,6 +31,7 @@ __all__ = [
     "iter_stores",
     "store_parent",
     "stores_root",
+    "take_ids",
     "tile_of",
     "write_matrix_header",
 ]

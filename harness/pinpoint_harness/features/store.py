@@ -121,8 +121,8 @@ class FeatureStore:
 
     @cached_property
     def table(self) -> pa.Table:
-        """`id, latitude, longitude, author, source` of each row."""
-        return _read(self.folder / "rows.parquet", ROWS)
+        """`id, latitude, longitude, author, source` of each row, each column in one chunk."""
+        return _read(self.folder / "rows.parquet", ROWS).combine_chunks()
 
     @cached_property
     def failures(self) -> dict[str, str]:
@@ -138,6 +138,17 @@ class FeatureStore:
     def coordinates(self) -> NDArray[np.float64]:
         """`(latitude, longitude)` of each row, `(rows, 2)`."""
         return np.stack([self.table["latitude"].to_numpy(), self.table["longitude"].to_numpy()], axis=1)
+
+
+def take_ids(ids: pa.ChunkedArray, rows: NDArray[np.int64]) -> NDArray[np.str_]:
+    """The ids at these row numbers, in the shape of `rows`; "" where a number is negative.
+
+    Only those ids become strings: a column of a gallery has millions.
+    """
+    flat = rows.ravel()
+    taken = pc.fill_null(ids.take(pa.array(flat, mask=flat < 0)), "")
+    named: NDArray[np.str_] = taken.to_numpy().astype(np.str_).reshape(rows.shape)
+    return named
 
 
 def iter_stores(

@@ -378,23 +378,16 @@ def _parquet_form(path: Path) -> TableForm:
             first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=names), None)
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(path, error) from error
-    sample = pa.table({}) if first is None else pa.Table.from_batches([first])
-    columns = (
-        {} if first is None else {name: _as_text(name, leaf(sample, name))[0].to_pylist() for name in names}
-    )
+    sample = pa.Table.from_batches([first]) if first is not None else pa.table({})
+    read = names if first is not None else []
+    columns = {name: _as_text(name, leaf(sample, name))[0].to_pylist() for name in read}
     lists = [name for name in columns if holds_lists(sample, name)]
     long = {name for name in lists if max(map(len, columns[name])) > LONGEST_LIST}
-    left_out = [name for kept, out in found for name in (*(one for one in kept if one in long), *out)]
+    left_out = [name for kept, out in found for name in (*filter(long.__contains__, kept), *out)]
     kept = tuple(name for name in names if name not in long)
-    return TableForm(
-        path=path,
-        kind="parquet",
-        names=kept,
-        sample=tuple(zip(*(columns[name] for name in kept), strict=True)) if columns else (),
-        notes=(f"columns that hold long lists or pictures are left out: {', '.join(left_out)}",)
-        if left_out
-        else (),
-    )
+    rows = tuple(zip(*(columns[name] for name in kept), strict=True)) if columns else ()
+    note = f"columns that hold long lists or pictures are left out: {', '.join(left_out)}"
+    return TableForm(path=path, kind="parquet", names=kept, sample=rows, notes=(note,) if left_out else ())
 
 
 def _read_parquet(form: TableForm, positions: Sequence[int]) -> list[pa.ChunkedArray]:

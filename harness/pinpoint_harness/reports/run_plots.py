@@ -213,13 +213,15 @@ def _look_up(
     kept = ~np.isnan(places[..., 0])  # (n, k)
     query = np.nonzero(kept)[0]
     flat = places[kept]  # (m, 2)
-    source = [""] * len(flat) if found.source is None else found.source[:, :most][kept].tolist()
-    row = np.full(len(flat), -1) if found.row is None else found.row[:, :most][kept]
+    nothing = np.full(kept.shape, "")
+    source, photo_id = (
+        (nothing if names is None else names[:, :most])[kept] for names in (found.source, found.photo_id)
+    )
     distance_km = geodesic_km(truth[query], flat)
     choices: list[list[_Cell]] = [[] for _ in rows]
-    for at, photo in enumerate(photo_lookup.candidates(source, row, flat)):
+    for at, photo in enumerate(photo_lookup.candidates(source, photo_id, flat)):
         word = "answer: " if (flat[at] == answer[query[at]]).all() else ""
-        caption = (word + _km(distance_km[at]), _place_label(flat[at]), source[at])
+        caption = (word + _km(distance_km[at]), _place_label(flat[at]), str(source[at]))
         colour = NEAR_COLOUR if distance_km[at] <= NEAR_KM else FAR_COLOUR
         choices[query[at]].append(_Cell(photo, flat[at], caption, colour))
     return queries, choices

@@ -34,7 +34,7 @@ _CANDIDATE = pa.struct(
         pa.field("longitude", pa.float64(), nullable=False),
         pa.field("probability", pa.float64()),
         pa.field("source", pa.string()),
-        pa.field("row", pa.int64()),
+        pa.field("photo_id", pa.string()),
     ]
 )
 
@@ -58,12 +58,8 @@ SCHEMA = pa.schema(
 )
 """Degrees and WGS84 kilometres; null stands for "none", NaN is never stored."""
 
-_ADDED_LATER = ("within", "cluster")
-"""Columns that runs stored before they existed lack, in the order in which they were added."""
-
 _ROW_GROUP_ROWS = 1 << 16
 _PROBABILITY_TOLERANCE = 1e-6
-_NO_ROW = -1
 
 
 def build(
@@ -140,26 +136,19 @@ def write(table: pa.Table, path: Path) -> None:
 
 
 def read(path: Path) -> pa.Table:
-    """A run's table; ArtifactError unless the file has exactly this schema.
-
-    Columns that were added since it was stored are given to it, all null.
-    """
+    """A run's table; ArtifactError unless the file has exactly this schema."""
     try:
         # Not `read_table`, which would take `name=value` in a folder's name for a column.
         with pq.ParquetFile(path) as file:
             found = file.schema_arrow
-            lacking = [name for name in _ADDED_LATER if name not in found.names]
-            if not found.equals(pa.schema([field for field in SCHEMA if field.name not in lacking])):
+            if not found.equals(SCHEMA):
                 raise ArtifactError(
                     f"'{path}' is not a run's predictions",
                     found=_schema_difference(found),
                     fix="give the predictions.parquet of a run; answers made elsewhere are evaluated "
                     "with the method stored-predictions",
                 )
-            table = file.read()
-            for name in lacking:
-                table = table.append_column(SCHEMA.field(name), pa.nulls(len(table), SCHEMA.field(name).type))
-            return table.select(SCHEMA.names)
+            return file.read()
     except (OSError, pa.ArrowException) as error:
         raise ArtifactError(
             f"cannot read predictions from '{path}'",
@@ -174,8 +163,11 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def candidates_of(table: pa.Table) -> Candidates | None:
-    """The candidates as padded arrays, as the method gave them; None if it gave none."""
+def candidates_of(table: pa.Table, *, photos: bool = True) -> Candidates | None:
+    """The candidates as padded arrays, as the method gave them; None if it gave none.
+
+    Without `photos` the names of the photos are left on disk: as strings they take most of the memory.
+    """
     column = table.column("candidates").combine_chunks()
     if column.null_count == len(column):
         return None
@@ -185,21 +177,24 @@ def candidates_of(table: pa.Table) -> Candidates | None:
     rows = np.repeat(np.arange(len(counts)), counts)
     slots = np.arange(len(items)) - np.repeat(np.cumsum(counts) - counts, counts)
 
-    def spread(name: str, padding: Any, dtype: Any) -> Any:
+    def spread(name: str, padding: Any) -> Any:
         values = items.field(name)
-        filled = np.full(shape, padding, dtype=dtype)
-        filled[rows, slots] = pc.fill_null(values, padding).to_numpy(zero_copy_only=False)
-        return filled if values.null_count < len(values) else None
+        if values.null_count == len(values):
+            return None
+        given = pc.fill_null(values, padding).to_numpy(zero_copy_only=False)
+        given = given.astype(np.str_) if isinstance(padding, str) else given
+        filled = np.full(shape, padding, dtype=given.dtype)
+        filled[rows, slots] = given
+        return filled
 
     coordinates = np.full((*shape, 2), np.nan)
     coordinates[rows, slots, 0] = items.field("latitude").to_numpy()
     coordinates[rows, slots, 1] = items.field("longitude").to_numpy()
-    source = spread("source", "", object)
     return Candidates(
         coordinates=coordinates,
-        probability=spread("probability", np.nan, np.float64),
-        source=None if source is None else source.astype(np.str_),
-        row=spread("row", _NO_ROW, np.int64),
+        probability=spread("probability", np.nan),
+        source=spread("source", "") if photos else None,
+        photo_id=spread("photo_id", "") if photos else None,
     )
 
 
@@ -304,9 +299,11 @@ def _check_candidates(candidates: Candidates, n: int) -> None:
         _check_rows("candidates.probability must sum to at most 1", total <= 1 + _PROBABILITY_TOLERANCE)
     if candidates.source is not None:
         _check_array("candidates.source", candidates.source, (n, k), np.str_)
-    if candidates.row is not None:
-        _check_array("candidates.row", candidates.row, (n, k), np.int64)
-        _check_rows("candidates.row must be 0 or more, or -1 for none", candidates.row >= _NO_ROW)
+    if candidates.photo_id is not None:
+        _check_array("candidates.photo_id", candidates.photo_id, (n, k), np.str_)
+        named = np.zeros((n, k), dtype=bool) if candidates.source is None else candidates.source != ""
+        rule = "candidates.photo_id must stand beside the source, the dataset that holds the photo"
+        _check_rows(rule, named | (candidates.photo_id == ""))
 
 
 def _check_within(within: Floats, n: int) -> None:
@@ -338,7 +335,7 @@ def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:
             pa.array(places[:, 1]),
             optional(candidates.probability, pa.float64(), np.nan),
             optional(candidates.source, pa.string(), ""),
-            optional(candidates.row, pa.int64(), _NO_ROW),
+            optional(candidates.photo_id, pa.string(), ""),
         ],
         fields=list(_CANDIDATE),
     )

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import FeatureStore
+from pinpoint_harness.features import FeatureStore, take_ids
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, Gallery, Rows, search
 from pinpoint_harness.types import Context
@@ -93,11 +93,16 @@ class PhotoGallery:
         matrix = self._gallery.channels[_CHANNEL].matrix
         return matrix[torch.from_numpy(row).to(matrix.device)]
 
-    def source_and_row(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-        """The dataset of each row and its number there; empty and -1 for none."""
-        store = np.clip(np.searchsorted(self._starts, row, side="right") - 1, 0, None)
+    def photos(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+        """The dataset and the id of each row, `(n, k)` both; "" for -1."""
+        number = np.clip(np.searchsorted(self._starts, row, side="right") - 1, 0, None)
         valid = row >= 0
-        return np.where(valid, self._sources[store], ""), np.where(valid, row - self._starts[store], -1)
+        each = [
+            take_ids(store.table["id"], np.where(valid & (number == place), row - start, -1))
+            for place, (start, store) in enumerate(zip(self._starts.tolist(), self.stores, strict=False))
+        ]
+        photo_id = np.take_along_axis(np.stack(each), number[None], axis=0)[0]
+        return np.where(valid, self._sources[number], ""), photo_id
 
 
 def build_exclusion(

@@ -36,7 +36,7 @@ class FeatureReranker:
     """
 
     Params: ClassVar[type[FeatureRerankerParams]] = FeatureRerankerParams
-    answer_version: ClassVar[int] = 2
+    answer_version: ClassVar[int] = 3
 
     def __init__(self, params: FeatureRerankerParams, context: Context) -> None:
         self.input = params.backbone
@@ -97,14 +97,14 @@ class FeatureReranker:
             return kept
 
         slot, valid = ordered("slot"), ordered("valid")
-        row = np.concatenate([one.row for one in found], axis=1)
-        places = np.concatenate([one.coordinates for one in found], axis=1)
-        names = np.array(self._shape.slots.sources)[self._shape.slots.gallery.numpy()]
+        places = np.concatenate([one.coordinates for one in found], axis=1)  # (n, c, 2)
+        named = [gallery.photos(one.row) for gallery, one in zip(self._galleries, found, strict=True)]
+        source_of, photo_of = (np.concatenate(names, axis=1) for names in zip(*named, strict=True))
         candidates = Candidates(
             np.where(valid[..., None], np.take_along_axis(places, slot[..., None], axis=1), np.nan),
             probability=np.where(valid, ordered("probability"), np.nan),
-            source=np.where(valid, names[slot], ""),
-            row=np.where(valid, np.take_along_axis(row, slot, axis=1), -1),
+            source=np.where(valid, np.take_along_axis(source_of, slot, axis=1), ""),
+            photo_id=np.where(valid, np.take_along_axis(photo_of, slot, axis=1), ""),
         )
         return Predictions(
             candidates.coordinates[:, 0],

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,7 +51,7 @@ class GeoCLIP:
     """
 
     Params: ClassVar[type[GeoCLIPParams]] = GeoCLIPParams
-    answer_version: ClassVar[int] = 1
+    answer_version: ClassVar[int] = 2
 
     def __init__(self, params: GeoCLIPParams, context: Context) -> None:
         if params.preprocess == STORE and params.views > 1:
@@ -81,13 +80,11 @@ class GeoCLIP:
         rows = best_rows(logits, min(self.params.candidates, logits.shape[1]))  # (n, k)
         best = logits.gather(1, rows) - logits.logsumexp(dim=1, keepdim=True)
         probability = best.double().exp().cpu().numpy()
-        row = rows.cpu().numpy()
-        places = self._coordinates[row]  # (n, k, 2)
-        source = np.full(row.shape, "geoclip")
+        places = self._coordinates[rows.cpu().numpy()]  # (n, k, 2), points of no photo
         return Predictions(
             places[:, 0],
             confidence=probability[:, 0],
-            candidates=Candidates(places, probability, source, row),
+            candidates=Candidates(places, probability),
         )
 
     @torch.inference_mode()

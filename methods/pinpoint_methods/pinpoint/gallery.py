@@ -143,7 +143,7 @@ class SourceGallery:
 
     @cached_property
     def table(self) -> pa.Table:
-        return pq.read_table(self.folder / f"{self.source}.rows.parquet")
+        return pq.read_table(self.folder / f"{self.source}.rows.parquet").combine_chunks()
 
     @cached_property
     def coordinates(self) -> Floats:

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.features import take_ids
 from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import Stage, models_root, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
@@ -38,7 +39,7 @@ _OF_DECODING = ("decoding",)
 class _FromStages:
     """What both have in common: the stages, the instance of each query, and what it may not see."""
 
-    answer_version: ClassVar[int] = 2
+    answer_version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]]
     """The stages it answers with."""
 
@@ -68,22 +69,19 @@ class _FromStages:
         instance = self._instances(queries.source)
         count, kept = len(queries), self.params.candidates
         places, scores = np.full((count, kept, 2), np.nan), np.full(count, np.nan)
-        rows, named = np.full((count, kept), -1, dtype=np.int64), np.full((count, kept), "", dtype="U16")
+        source_of, photo_of = np.full((2, count, kept), "", dtype=object)
         probability, within = np.full((count, kept), np.nan), np.full((count, len(RADII_KM)), np.nan)
         for source in sorted(set(instance)):
             mine = np.flatnonzero(instance == source)
             part = self._answer(source, queries, mine)
-            places[mine], rows[mine], named[mine] = part.places, part.rows, part.sources
+            places[mine], source_of[mine], photo_of[mine] = part.places, part.sources, part.photo_ids
             scores[mine], probability[mine] = part.confidence, part.probability
             within[mine] = part.within
         known = not np.isnan(probability).all()
-        candidates = Candidates(places, probability=probability if known else None, source=named, row=rows)
+        named = {"source": source_of.astype(np.str_), "photo_id": photo_of.astype(np.str_)}
+        candidates = Candidates(places, probability=probability if known else None, **named)
         stated = within if known else None
         return Predictions(places[:, 0], confidence=scores, candidates=candidates, within=stated)
-
-    def candidate_photos(self, source: str, row: NDArray[np.int64]) -> tuple[str, list[str]]:
-        """The dataset that a gallery is a part of, and the ids of its rows, as candidates name them."""
-        return self.params.dataset_of(source), self._galleries[source].table["id"].take(row).to_pylist()
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
         """Answers of one instance to the queries `mine` of a tile."""
@@ -133,11 +131,11 @@ class _FromStages:
 
 @dataclass(frozen=True)
 class _Part:
-    """Candidates of some queries, best first, `(n, candidates)`; -1 and NaN where there are no more."""
+    """Candidates of some queries, best first, `(n, candidates)`; "" and NaN where there are no more."""
 
     places: NDArray[np.float64]
-    rows: NDArray[np.int64]
-    sources: NDArray[np.str_]
+    sources: NDArray[np.str_]  # names of datasets
+    photo_ids: NDArray[np.str_]
     probability: NDArray[np.float64]
     confidence: NDArray[np.float64]  # (n,)
     within: NDArray[np.float64]  # (n, 5), probability of the answer within each radius
@@ -166,8 +164,8 @@ class PinpointTop1(_FromStages):
         valid = rows >= 0
         return _Part(
             places=np.where(valid[..., None], gallery.coordinates[rows], np.nan),
-            rows=rows,
-            sources=np.where(valid, source, ""),
+            sources=np.where(valid, self.params.dataset_of(source), ""),
+            photo_ids=take_ids(gallery.table["id"], rows),
             probability=np.full(rows.shape, np.nan),
             confidence=np.where(valid[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
             within=np.full((len(rows), len(RADII_KM)), np.nan),
@@ -220,17 +218,20 @@ class Pinpoint(_FromStages):
         kept = self.params.candidates
         slot = answer.slot[:count, :kept]
         valid = answer.valid[:count, :kept].cpu().numpy()
-        row = lists.row[:count].gather(1, slot).cpu().numpy()
-        gallery = retriever.slots.gallery.to(slot.device)[slot].cpu().numpy()
-        each = [retriever.galleries[number].coordinates for number in range(len(retriever.galleries))]
-        places = np.stack([coordinates[np.where(gallery == g, row, 0)] for g, coordinates in enumerate(each)])
-        taken = np.take_along_axis(places, gallery[None, ..., None], axis=0)[0]
-        names = np.array(retriever.slots.sources)[gallery]
+        row = np.where(valid, lists.row[:count].gather(1, slot).cpu().numpy(), -1)
+        number = retriever.slots.gallery.to(slot.device)[slot].cpu().numpy()
+        places = np.full((*row.shape, 2), np.nan)
+        sources, photo_ids = np.full((2, *row.shape), "", dtype=object)
+        for place, gallery in enumerate(retriever.galleries):
+            mine = valid & (number == place)
+            places[mine] = gallery.coordinates[row[mine]]
+            sources[mine] = self.params.dataset_of(gallery.source)
+            photo_ids[mine] = take_ids(gallery.table["id"], row[mine])
         share, within = (t[:count, 0].cpu().numpy() for t in (answer.expected_share, answer.within))
         part = _Part(
-            places=np.where(valid[..., None], taken, np.nan),
-            rows=np.where(valid, row, -1),
-            sources=np.where(valid, names, ""),
+            places=places,
+            sources=sources,
+            photo_ids=photo_ids,
             probability=np.where(valid, answer.probability[:count, :kept].cpu().numpy(), np.nan),
             confidence=np.where(valid[:, 0], share, np.nan),
             within=np.where(valid[:, :1], within, np.nan),
@@ -240,14 +241,14 @@ class Pinpoint(_FromStages):
 
 def _widened(part: _Part, kept: int) -> _Part:
     """As many columns as are reported, the last of them empty where lists are shorter."""
-    more = kept - part.rows.shape[1]
+    more = kept - part.sources.shape[1]
     if more <= 0:
         return part
     wider = ((0, 0), (0, more))
     return replace(
         part,
         places=np.pad(part.places, (*wider, (0, 0)), constant_values=np.nan),
-        rows=np.pad(part.rows, wider, constant_values=-1),
         sources=np.pad(part.sources, wider, constant_values=""),
+        photo_ids=np.pad(part.photo_ids, wider, constant_values=""),
         probability=np.pad(part.probability, wider, constant_values=np.nan),
     )

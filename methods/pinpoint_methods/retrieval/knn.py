@@ -41,7 +41,7 @@ class NearestPhoto:
     """
 
     Params: ClassVar[type[KNNParams]] = KNNParams
-    answer_version: ClassVar[int] = 2
+    answer_version: ClassVar[int] = 3
 
     def __init__(self, params: KNNParams, context: Context) -> None:
         self.input = params.backbone
@@ -80,8 +80,8 @@ class NearestPhoto:
 
     def _candidates(self, found: Neighbours) -> Candidates:
         kept = slice(None, self.params.candidates)
-        source, row = self._gallery.source_and_row(found.row[:, kept])
-        return Candidates(found.coordinates[:, kept], source=source, row=row)
+        source, photo_id = self._gallery.photos(found.row[:, kept])
+        return Candidates(found.coordinates[:, kept], source=source, photo_id=photo_id)
 
     @cached_property
     def _notes(self) -> tuple[str, ...]:

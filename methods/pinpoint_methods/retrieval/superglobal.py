@@ -43,7 +43,7 @@ class SuperGlobal(NearestPhoto):
     """
 
     Params: ClassVar[type[KNNParams]] = SuperGlobalParams
-    answer_version: ClassVar[int] = 1
+    answer_version: ClassVar[int] = 2
     params: SuperGlobalParams
 
     @property

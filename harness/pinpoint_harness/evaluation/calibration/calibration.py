@@ -66,7 +66,7 @@ def calibrate(
     table = run.table()
     return calibrate_answers(
         answers.to_frame(table),
-        answers.candidates_of(table),
+        answers.candidates_of(table, photos=False),
         get_protocol(protocol or run.record["dataset"]["default_protocol"]),
         within=answers.within_of(table),
         cluster_column=run.record["dataset"]["cluster_column"],
