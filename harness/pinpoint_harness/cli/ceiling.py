@@ -59,8 +59,16 @@ def ceiling(
     from ..running import results_root
 
     registry = registry_of(ctx)
-    name = Path(gallery).name if Path(gallery).is_file() else gallery
     places = open_gallery(registry, gallery, gallery_data)
     opened = registry.open_dataset(dataset, location)
-    done = best_of(dataset, opened, name, places, results_root(out), subset=subset, fresh=fresh)
+    done = best_of(
+        dataset,
+        opened,
+        gallery,
+        places,
+        results_root(out),
+        gallery_data=gallery_data,
+        subset=subset,
+        fresh=fresh,
+    )
     measure.report(done, lambda: opened)

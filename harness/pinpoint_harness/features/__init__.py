@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .embed import EmbedRequest, LiveBackbone, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
-from .lookup import FinishedStores, StoreLookup
+from .lookup import FinishedStores, OpenedGallery, StoreLookup
 from .store import (
     FeatureStore,
     find_store,
@@ -22,6 +22,7 @@ __all__ = [
     "ImportRequest",
     "LiveBackbone",
     "Normalisation",
+    "OpenedGallery",
     "StoreLookup",
     "complete",
     "export_store",

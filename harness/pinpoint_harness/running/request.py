@@ -17,6 +17,7 @@ from ..features import StoreLookup, stores_root
 from ..plugins import Entry, Registry
 from ..types import Context, Dataset, DatasetInfo, Method, MethodInfo
 from .predictions import cluster_keys
+from .record import VERSION
 from .run import results_root
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def run_spec(
     """Everything that changes an answer, by content and never by name or place."""
     context = request.context
     return {
+        "version": VERSION,
         **method_spec(request.method, request.params, method),
         **selection.spec(),
         **clusters_spec(selection.truth, request.dataset.info),

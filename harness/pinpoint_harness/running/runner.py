@@ -27,7 +27,7 @@ from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .inputs import Inputs, QuerySet, TileInput, open_inputs
-from .record import changed_parameters, describe_method, run_record
+from .record import changed_parameters, describe_method, given_parameters, run_record
 from .request import Request, run_spec
 from .run import Run, run_parent
 
@@ -170,7 +170,9 @@ def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict
         notes.append("nearly every answer is the truth itself: was the truth file given as the answers?")
     record = run_record(
         label=request.label,
+        parameters=given_parameters(request.params),
         shown_parameters=changed_parameters(request.params, request.method.preset),
+        galleries=[] if request.store_lookup is None else request.store_lookup.opened.values(),
         oracle=False,
         method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,
