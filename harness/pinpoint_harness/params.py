@@ -179,10 +179,9 @@ def convert(known: Mapping[str, ParamSpec], settings: Mapping[str, Any], owner: 
 
 def changed(params: Any, preset: Mapping[str, Any] = _NONE) -> dict[str, Any]:
     """The parameters that differ from their defaults under a preset and each other's choices."""
-    known = specs(type(params), preset, vars(params))
-    return {
-        spec.name: getattr(params, spec.name) for spec in known if getattr(params, spec.name) != spec.default
-    }
+    values = {item.name: getattr(params, item.name) for item in dataclasses.fields(params)}
+    known = specs(type(params), preset, values)
+    return {spec.name: values[spec.name] for spec in known if values[spec.name] != spec.default}
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, str]:

@@ -122,7 +122,7 @@ class Assembled(Pinpoint):
     """Pinpoint over galleries at hand; no stage has been trained."""
 
     def __init__(self, config: PinpointConfig, folder: Path, towers: Towers) -> None:
-        asked = {"author_filter": True, "candidates": 10, "instance": SOURCES[0]}
+        asked: dict[str, Any] = {"author_filter": True, "candidates": 10, "instance": SOURCES[0]}
         self.params = PinpointParams(**vars(config), **asked)
         self._device, self._sources = "cpu", SOURCES
         self._galleries = galleries_of(folder, SOURCES, "cpu")

@@ -310,7 +310,7 @@ CONFIGS = {name: PinpointConfig(**values) for name, values in SETS.items()}
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _CommonParams:
     """What every variant takes beside the configuration."""
 
     config: str = param("mini", "where the other defaults come from", sets=SETS)
@@ -324,12 +324,12 @@ class _Asked:
 
 
 @dataclass(frozen=True)
-class PinpointParams(PinpointConfig, _Asked):
+class PinpointParams(PinpointConfig, _CommonParams):
     """Parameters of the reranked variants."""
 
 
 @dataclass(frozen=True)
-class Top1Params(PinpointConfig, _Asked):
+class Top1Params(PinpointConfig, _CommonParams):
     """Parameters of the retrieval alone."""
 
     candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
