@@ -98,7 +98,7 @@ def test_equal_configurations_have_one_key_and_a_title_says_what_differs_from_th
     registry = load_registry([str(plugin)])
 
     def run(method: str, **settings: Any) -> Run:
-        return evaluate(method, "capitals", parameters=settings, limit=2, out=tmp_path, registry=registry)
+        return evaluate(method, "capitals", parameters=settings, limit=2, home=tmp_path, registry=registry)
 
     north, south, moved = run("north"), run("south"), run("south", latitude=90, size="small", steps=2)
     assert (north.title, south.title) == ("north", "south")

@@ -358,7 +358,7 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
     run = world.run()
     where = ["--data", str(world.location.path), "--images", str(world.queries / "images")]
     out = tmp_path / "pictures" / "deep"
-    words = ["results", "plot", run.key[:8], "--out-dir", str(out), "--worst", "--rows", "2", *where]
+    words = ["results", "plot", run.key[:8], "--out", str(out), "--worst", "--rows", "2", *where]
     result = world.pinpoint(*words)
     names = [f"table-{name}.png" for name in ("cdf", f"rows-{run.key[:8]}-map", f"rows-{run.key[:8]}-sheet")]
     assert result.stdout.split() == [str(out / name) for name in names]
