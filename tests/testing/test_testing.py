@@ -14,8 +14,8 @@ from click.testing import CliRunner
 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import UsageError
-from pinpoint_harness.images import exif_gps
 from pinpoint_harness.images.decode import decode
+from pinpoint_harness.images.positions import Position, position_of
 from pinpoint_harness.params import param
 from pinpoint_harness.plugins import Entry, Origin, load_registry
 from pinpoint_harness.testing import RULES, assert_contract, check_method
@@ -470,10 +470,10 @@ def test_global_generators_are_left_as_they_were() -> None:
 def test_the_falsified_files_differ_in_all_but_their_pixels() -> None:
     for number in range(4):
         plain, falsified = drawn_jpeg(number), drawn_jpeg(number, falsified=True)
-        assert exif_gps(plain) is None
-        position = exif_gps(falsified)
-        assert position is not None
-        assert position[0] == pytest.approx(48.85 + number / 3600)
+        assert not isinstance(position_of(plain), Position)
+        position = position_of(falsified)
+        assert isinstance(position, Position)
+        assert position.latitude == pytest.approx(48.85 + number / 3600)
         assert b"48.8584" in falsified
         assert b"48.8584" not in plain
         np.testing.assert_array_equal(developed(plain), decode(falsified))
