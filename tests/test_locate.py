@@ -21,15 +21,18 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pinpoint_harness.api import evaluate
+from pinpoint_harness.batching import tiles
 from pinpoint_harness.cli.locate import _percent
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import iter_stores
+from pinpoint_harness.features import LiveBackbone, iter_stores
+from pinpoint_harness.features.backbones import find_backbone
 from pinpoint_harness.home import find_home
+from pinpoint_harness.images.loose import PhotoDataset
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.reports.answer_map import _around, draw_answers
-from pinpoint_harness.running import candidates_of
+from pinpoint_harness.running import SingleInput, candidates_of
 from pinpoint_harness.running.predictions import within_of
 
 PLUGIN = """
@@ -323,6 +326,38 @@ def test_a_name_a_comment_and_a_position_change_nothing_a_method_sees(world: Wor
     np.testing.assert_array_equal(honest.input[0], misled.input[0])
     assert misled.author_token.tolist() == [0]
     assert misled.source == ["photos"]
+
+
+def test_the_dataset_of_the_given_photos_holds_neither_names_nor_places(world: World) -> None:
+    with open_photos(world.photos) as photos:
+        truth = PhotoDataset(photos, "streetview").truth()
+    assert truth["id"].is_unique
+    assert truth[["latitude", "longitude", "author"]].isna().all(axis=None)
+    assert set(truth["source"]) == {"streetview"}
+    assert not truth.astype(str).apply(lambda column: column.str.contains("asked")).any(axis=None)
+
+
+def test_a_photo_has_one_key_whether_pixels_or_features_are_asked_for(world: World, tmp_path: Path) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"")
+    live = LiveBackbone(find_backbone(world.registry, "colours"), "cpu")
+    with open_photos([world.photos[0], tmp_path / "broken.jpg", *world.photos[1:]]) as photos:
+        dataset, each = PhotoDataset(photos, "photos"), list(tiles(len(photos), 1))
+        pixels, features = (
+            list(SingleInput(dataset, dataset.truth(), backbone).stream(each, 1)) for backbone in (None, live)
+        )
+    assert [given.keys for given in pixels] == [given.keys for given in features]
+    assert [given.answerable for given in pixels] == [given.answerable for given in features]
+    assert [given.failures for given in features] == [{}, {0: "unreadable: empty file (0 bytes)"}, *[{}] * 4]
+    for picture, feature in zip(pixels, features, strict=True):
+        if feature.answerable:
+            made = live.backbone.prepare(picture.values[0]).astype(np.float16)
+            assert feature.values.shape == (1, 12)
+            np.testing.assert_array_equal(feature.values[0].numpy(), made)
+
+
+def test_of_no_photos_there_are_no_answers(world: World) -> None:
+    assert ask(world.locator()) == []
+    assert ask(world.nearest("toy/real")) == []
 
 
 def test_other_pixels_have_another_key(world: World, tmp_path: Path) -> None:

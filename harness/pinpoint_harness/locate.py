@@ -9,49 +9,38 @@ features and an opaque key, never a path, a name or EXIF. Nothing is stored.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from .batching import Tile, tiles
-from .devices import embedding_context
-from .errors import DataError, UsageError
+from .batching import tiles
+from .errors import UsageError
 from .evaluation.calibration import stated_within
-from .features import FinishedStores, StoreLookup, features_of, tile_of
-from .features.backbones import BackboneSource, find_backbone
+from .features import FinishedStores, LiveBackbone, StoreLookup
+from .features.backbones import find_backbone
 from .geo import haversine_km
 from .home import Home, find_home
-from .images import Failure, ImageStore, decoder_name
-from .images.containers.folder import ARCHIVE_SUFFIXES, read_file
-from .images.prefetch import prefetch
-from .photo_ids import hash_ids
+from .images import decoder_name
+from .images.loose import Photo, PhotoDataset, open_photos
 from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
 from .running import (
+    SingleInput,
     TileInput,
     build_method,
     build_params,
     choose_device,
     method_spec,
-    predict_tile,
+    predict_tiles,
     statuses,
-    tile_of_images,
 )
-from .types import RADII_KM, Candidates, Context, MethodInfo, Predictions, Queries
+from .types import RADII_KM, Candidates, Context, MethodInfo, Predictions
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from .types import Backbone
-
-    Pixels = NDArray[np.uint8]
+__all__ = ["TILE", "Answer", "Candidate", "Locator", "locate_photos", "open_photos"]
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +49,6 @@ TILE = 1
 
 One row alone is no whole block, so last digits may differ from those of a run.
 """
-
-
-@dataclass(frozen=True)
-class Photo:
-    """A picture that can be read. The name is the user's and reaches no method."""
-
-    name: str
-    read: Callable[[], bytes | Failure]
 
 
 @dataclass(frozen=True)
@@ -133,52 +114,6 @@ def locate_photos(
     return answers
 
 
-@contextmanager
-def open_photos(paths: Sequence[Path], follow_links: bool = False) -> Iterator[list[Photo]]:
-    """The pictures at these paths: files as given, those in folders and archives ordered by name.
-
-    What turns out to be no picture is found when it is read. `follow_links` opens what links in
-    folders lead to. UsageError for a path that leads
-    nowhere, DataError for a folder without pictures.
-    """
-    absent = [path for path in paths if not path.exists()]
-    if absent:
-        raise UsageError(
-            f"there is no '{absent[0]}'",
-            found=f"{len(absent)} of {len(paths)} paths lead nowhere",
-            fix="give photos, folders or archives",
-        )
-    with ExitStack() as resources:
-        photos: list[Photo] = []
-        for path in paths:
-            if path.is_dir() or path.name.lower().endswith(ARCHIVE_SUFFIXES):
-                photos += _listed(
-                    path, resources.enter_context(ImageStore.open([path], follow_links=follow_links))
-                )
-            else:
-                photos.append(Photo(_shown(path), partial(read_file, str(path))))
-        yield photos
-
-
-def _listed(path: Path, store: ImageStore) -> list[Photo]:
-    listing = store.everything().sort_values("image", kind="stable")
-    if listing.empty:
-        reasons = "; ".join(map(str, store.skipped))
-        raise DataError(f"there are no pictures in '{path}'", found=reasons or "nothing that could be one")
-    for left_out in store.skipped:
-        log.warning("left out: %s", left_out)
-    return [
-        Photo(_shown(path / name), partial(store.read, ref))
-        for name, ref in zip(listing["image"], listing["ref"].tolist(), strict=True)
-    ]
-
-
-def _shown(path: Path) -> str:
-    """A path that can be printed, whatever bytes are in it."""
-    text = os.fsencode(path).decode(errors="replace")
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-
-
 class Locator:
     """A method that is ready to say where photos were taken.
 
@@ -208,22 +143,26 @@ class Locator:
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
         _check_looks(self._entry, kind)
-        self._inputs: _Inputs = (
-            _Pictures() if kind == "image" else _Features(find_backbone(registry, kind, weights), device)
+        self._backbone = (
+            None if kind == "image" else LiveBackbone(find_backbone(registry, kind, weights), device)
         )
 
     def answers(self, photos: Sequence[Photo]) -> Iterator[Answer]:
         """An answer for each photo in turn; one that cannot be read has the reason as its status."""
-        for photo, (key, given) in zip(photos, self._inputs.stream(photos), strict=True):
-            queries = Queries(hash_ids([key]), hash_ids([None]), [self._source], given.values)
-            yield _answer(photo.name, predict_tile(self._method, queries, given), given)
+        if not photos:
+            return
+        dataset, todo = PhotoDataset(photos, self._source), list(tiles(len(photos), TILE))
+        truth = dataset.truth()
+        with closing(SingleInput(dataset, truth, self._backbone)) as inputs:
+            answered = predict_tiles(self._method, inputs, truth, todo, TILE)
+            for photo, (_, given, predictions) in zip(photos, answered, strict=True):
+                yield _answer(photo.name, predictions, given)
 
     def record(self) -> dict[str, Any]:
         """What the answers depend on beside the photos, as in the recipe of a run."""
-        own = self._method.content() if hasattr(self._method, "content") else None
         return {
-            **method_spec(self._entry, self._params, own),
-            "inputs": self._inputs.content(),
+            **method_spec(self._entry, self._params, self._method),
+            "inputs": {"decoder": decoder_name(), **(self._backbone.content() if self._backbone else {})},
             "source": self._source,
             "seed": self._context.seed,
             "device": self._context.device.partition(":")[0],
@@ -251,107 +190,6 @@ def _check_looks(entry: Entry[MethodInfo], kind: object) -> None:
             found=f"input = '{kind}'",
             fix="give another with --method: one whose input is 'image' or a backbone's name",
         )
-
-
-class _Inputs(Protocol):
-    """What the method asked for, photo by photo."""
-
-    def content(self) -> dict[str, Any]: ...
-
-    def stream(self, photos: Sequence[Photo]) -> Iterator[tuple[str, TileInput]]:
-        """Key and input of each photo in order."""
-        ...
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A decoded picture and its key: equal for equal pixels, whatever the file around them is."""
-
-    key: str
-    prepared: Any
-
-    @classmethod
-    def of(cls, pixels: Pixels, prepare: Callable[[Pixels], Any]) -> _Seen:
-        digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
-        digest.update(pixels.data)
-        return cls(digest.hexdigest(), prepare(pixels))
-
-
-def _see(
-    photos: Sequence[Photo], prepare: Callable[[Pixels], Any], depth: int
-) -> Generator[tuple[int, _Seen | Failure], None, None]:
-    """Decoded ahead of whoever looks at them."""
-    return prefetch(
-        lambda index: photos[index].read(),
-        len(photos),
-        threads=os.cpu_count() or 1,
-        depth=depth,
-        transform=partial(_Seen.of, prepare=prepare),
-        remark=lambda index, text: log.warning("%s: %s", photos[index].name, text),
-    )
-
-
-class _Pictures:
-    """For methods that look at pixels."""
-
-    def content(self) -> dict[str, Any]:
-        return {"decoder": decoder_name()}
-
-    def stream(self, photos: Sequence[Photo]) -> Iterator[tuple[str, TileInput]]:
-        with closing(_see(photos, lambda pixels: pixels, depth=2)) as seen:
-            for _, item in seen:
-                if isinstance(item, Failure):
-                    yield "", tile_of_images([item], TILE)
-                else:
-                    yield item.key, tile_of_images([item.prepared], TILE)
-
-
-@dataclass(frozen=True)
-class _Features:
-    """For methods that look at features: made on the spot, and bit by bit those of a store.
-
-    A backbone always gets its own tile of pictures, padded, which costs as much for one photo as
-    for a tile; one that takes any tile gets one picture, and its features differ in last digits.
-    """
-
-    source: BackboneSource
-    device: str
-
-    @cached_property
-    def _backbone(self) -> Backbone:
-        return self.source.open(embedding_context(self.device), fetch=True)
-
-    @property
-    def _tile(self) -> int:
-        return TILE if getattr(self._backbone, "takes_any_tile", False) else tile_of(self._backbone)
-
-    def content(self) -> dict[str, Any]:
-        return {
-            "decoder": decoder_name(),
-            "backbone": dict(self.source.content(self._backbone)),
-            "dtype": embedding_context(self.device).dtype,
-            "tile": self._tile,
-        }
-
-    def stream(self, photos: Sequence[Photo]) -> Iterator[tuple[str, TileInput]]:
-        import torch
-
-        size = self._tile
-        with closing(_see(photos, self._backbone.prepare, depth=2 * size)) as seen:
-            for tile in tiles(len(photos), size):
-                items = [next(seen)[1] for _ in range(len(tile))]
-                prepared = [item if isinstance(item, Failure) else item.prepared for item in items]
-                features, failures = features_of(
-                    Tile(0, 0, len(tile)), self._backbone, enumerate(prepared), self.source.name, size
-                )
-                on_device = torch.from_numpy(features).to(self.device)  # (readable, width)
-                row = 0
-                for position, item in enumerate(items):
-                    if isinstance(item, Failure) or position in failures:
-                        yield "", TileInput(None, {0: failures[position]}, answerable=False)
-                    else:
-                        yield item.key, TileInput(on_device[row : row + 1])
-                        row += 1
 
 
 def _answer(photo: str, predictions: Predictions, given: TileInput) -> Answer:

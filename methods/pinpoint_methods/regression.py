@@ -13,22 +13,23 @@ from torch.nn.functional import normalize
 
 from pinpoint_harness.params import param
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Stage, StageContext, open_stages
+from pinpoint_harness.training import Checkpoints, Stage, StageContext, open_stages
 from pinpoint_harness.types import Context, Predictions, Queries
 
 from .common.head import (
     HEAD_CHOICES,
     Head,
     HeadParams,
+    HeadTrainer,
     HeldOut,
     Photos,
     chosen,
     degrees_of,
+    head_files,
     load_head,
     made_by,
     training_stores,
 )
-from .common.training import Trainer, fit, head_files
 
 if TYPE_CHECKING:
     from pinpoint_harness.artifacts import Content
@@ -128,10 +129,16 @@ def _train(
     loss, held_out = LOSSES[params.loss], HeldOut(photos, device)
     head = Head(photos.width, params.depth, params.hidden, 3).initialise(params.seed)
     features = photos.features(photos.training, device)
-    trainer = Trainer(params, head, features, lambda out, rows: loss(out, xyz[rows]), stage_context.context)
 
-    def answer(head: Head, features: Tensor) -> Floats:
+    def answer(features: Tensor) -> Floats:
         return degrees_of(head(features.float()).double().cpu().numpy())
 
-    curve = fit(stage_context, trainer, lambda head: held_out.look(lambda features: answer(head, features)))
-    return head_files(head, chosen(params, *_CHOICES), curve)
+    trainer = HeadTrainer(
+        params,
+        head,
+        features,
+        lambda out, rows: loss(out, xyz[rows]),
+        stage_context.context,
+        figures=lambda: held_out.look(answer),
+    )
+    return head_files(head, chosen(params, *_CHOICES), trainer.run(Checkpoints(stage_context)))

@@ -31,11 +31,13 @@ from pinpoint_harness.audit.result import KINDS, VIEWS, Audit, parse_exclusion, 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, UsageError
 from pinpoint_harness.evaluation import Part, score_run
-from pinpoint_harness.features import StoreLookup
 from pinpoint_harness.images import ImageStore
 from pinpoint_harness.photo_ids import flickr_id
-from pinpoint_harness.running import find_run
+from pinpoint_harness.plugins import load_registry
+from pinpoint_harness.reports.photo_lookup import PhotoLookup
+from pinpoint_harness.running import candidates_of, find_run
 from pinpoint_harness.search import Gallery, search
+from pinpoint_harness.types import DataLocation
 
 METRE_DEG = 1 / 111_195
 
@@ -520,7 +522,6 @@ def test_pictures_and_people_of_another_edition_are_not_mixed_in(world: Path, tm
 def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> None:
     world = pinpoint_world
     galleries = {"backbone": "colours", "gallery": "toy/streetview,toy/photos"}
-    store_lookup = StoreLookup(world.registry, world.folder / "stores")
     run = evaluate(
         "nearest-photo",
         "toy/asked",
@@ -529,13 +530,50 @@ def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> No
         device="cpu",
         registry=world.registry,
     )
-    assert galleries_behind(run, world.registry, store_lookup, world.folder / "models") == (
-        ["toy/streetview", "toy/photos"],
-        "colours",
-    )
+    assert [(one.name, one.backbone) for one in galleries_behind(run)] == [
+        ("toy/streetview", "colours"),
+        ("toy/photos", "colours"),
+    ]
     nobody = evaluate("random-prior", "toy/asked", home=world.folder, registry=world.registry)
     with pytest.raises(UsageError, match="opens no gallery"):
-        galleries_behind(nobody, world.registry, store_lookup, world.folder / "models")
+        galleries_behind(nobody)
+
+
+def test_a_run_with_a_gallery_in_another_folder_is_audited_broken_down_and_plotted(
+    world: Path, tmp_path: Path
+) -> None:
+    """Where the gallery lies is known from the run: no command is told again."""
+    queries, file = world / "queries" / "truth.csv", tmp_path / "audit.parquet"
+    where = ["--data", queries, "--home", world]
+    pinpoint("audit", "nearest-photo", "table", *where, "--file", file)
+    assert read_audit(file).table.equals(read_audit(world / "audit.parquet").table)
+    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--home", world]
+    told = pinpoint(*words, "--gallery", world / "gallery" / "truth.csv", "--json").stdout
+    assert pinpoint(*words, "--json").stdout == told
+    run = find_run("nearest-photo@table", world / "runs")
+    candidates = candidates_of(run.table())
+    assert candidates is not None
+    assert candidates.source is not None
+    assert candidates.photo_id is not None
+    named = candidates.photo_id != ""
+    assert named.any()
+    photos = PhotoLookup(run, load_registry(), DataLocation(queries)).candidates(
+        candidates.source[named], candidates.photo_id[named], candidates.coordinates[named]
+    )
+    assert not [photo for photo in photos if isinstance(photo, str)]
+
+
+def test_the_gallery_of_a_run_may_be_the_folder_of_a_store(world: Path, tmp_path: Path) -> None:
+    stores = (world / "stores" / "table" / "mini").glob("*/store.json")
+    gallery = next(path.parent for path in stores if json.loads(path.read_text())["rows"] == 12)
+    queries = world / "queries" / "truth.csv"
+    where = ["--data", queries, "--home", tmp_path]
+    pinpoint("run", "nearest-photo", "table", *where, "--set", f"gallery={gallery}", "--set", "backbone=mini")
+    more = ["--gallery-data", world / "gallery" / "truth.csv", "--file", tmp_path / "audit.parquet"]
+    pinpoint("audit", "nearest-photo", "table", *where, *more)
+    assert those(rows_of(tmp_path), "identical_bytes") == {"502"}
+    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--home", tmp_path]
+    assert "of 12" in pinpoint(*words).stdout
 
 
 def test_a_gallery_without_a_backbone_is_refused(world: Path) -> None:

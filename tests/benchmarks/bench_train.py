@@ -37,7 +37,7 @@ from pinpoint_harness.running import build_params
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.pinpoint.config import CONFIGS
-from pinpoint_methods.pinpoint.embedder import Trainer, TrainingRows
+from pinpoint_methods.pinpoint.embedder import EmbedderTrainer, TrainingRows
 
 ROWS, BATCH, WIDTH, STEPS = 65_536, 4096, 512, 4
 SMALL = replace(
@@ -76,7 +76,7 @@ class Peer:
     """The same towers and optimizer, fed by a DataLoader, with open_clip's loss."""
 
     def __init__(self, data: TrainingRows, device: str) -> None:
-        self.trainer = Trainer(SMALL, {"photos": data}, 0, device)
+        self.trainer = EmbedderTrainer(SMALL, {"photos": data}, 0, device)
         self.rows, self.device = Rows(data), device
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -105,7 +105,7 @@ def synchronised(device: str) -> float:
 def bench_step(pairs: int, device: str) -> None:
     torch.set_num_threads(1)  # for both; the peer's two workers have the other cores
     data = rows_of(ROWS, WIDTH, 0, device)
-    ours, peer = Trainer(SMALL, {"photos": data}, 0, device), Peer(data, device)
+    ours, peer = EmbedderTrainer(SMALL, {"photos": data}, 0, device), Peer(data, device)
     weights = sum(p.numel() for p in ours.model.parameters()) / 1e6
     ratios, feeding, rates = [], [], []
     for round_ in range(pairs + 1):

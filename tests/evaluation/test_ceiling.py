@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.evaluation import PROTOCOLS, score_run
 from pinpoint_harness.evaluation.ceiling import ceiling, nearest_places
 from pinpoint_harness.geo import geodesic_km, haversine_km
 from pinpoint_harness.readers import read_coordinates
+from pinpoint_harness.running import find_run
 from pinpoint_harness.types import DataLocation, DatasetInfo
 
 
@@ -94,6 +97,19 @@ def test_the_key_depends_on_the_points_and_not_on_their_order_or_name(tmp_path: 
     second = ceiling("s", Scattered(DataLocation()), "b", np.concatenate([gallery[::-1], gallery]), tmp_path)
     third = ceiling("s", Scattered(DataLocation()), "a", gallery[1:], tmp_path)
     assert first.key == second.key != third.key
+
+
+def test_a_ceiling_keeps_its_gallery_as_given_and_is_broken_down_by_it(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "points.csv"
+    file.parent.mkdir()
+    file.write_text("LAT,LON\n51.5,-0.1\n51.6,-0.2\n")
+    words = ["ceiling", "capitals", "--gallery", str(file), "--home", str(tmp_path)]
+    assert CliRunner().invoke(cli, words).exit_code == 0
+    run = find_run("ceiling@capitals", tmp_path / "runs")
+    assert run.record["parameters"] == {"gallery": str(file), "gallery_data": None}
+    assert run.title == "ceiling (gallery=points.csv)"
+    words = ["results", "breakdown", run.key, "--by", "density", "--home", str(tmp_path)]
+    assert "of 2" in CliRunner().invoke(cli, words).stdout
 
 
 def test_any_table_with_two_coordinate_columns_is_a_gallery(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
+from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
@@ -35,7 +36,6 @@ from pinpoint_methods.cells.method import Cells
 from pinpoint_methods.cells.prototypes import Near, Prototypes, choose_temperature
 from pinpoint_methods.cells.quadtree import DEPTH, codes_of, mean_places, members, quadtree
 from pinpoint_methods.cells.table import CellTable
-from pinpoint_methods.common import training as head_training
 from pinpoint_methods.common.head import Photos, degrees_of
 
 Places = np.ndarray[Any, np.dtype[np.float64]]
@@ -403,33 +403,17 @@ def test_an_answer_does_not_depend_on_its_neighbours(toy: Toy) -> None:
             assert np.array_equal(getattr(plain, name)[5], getattr(alone, name)[0])
 
 
-def test_a_training_that_was_killed_ends_with_the_same_bytes(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_that_was_killed_ends_with_the_same_bytes(toy: Toy) -> None:
     given: dict[str, Any] = {"dropout": 0.2, "epochs": 4, "seed": 3, "smoothing_km": 500.0}
     whole = toy.train("head", **given)["head"].folder
     names = ("config.json", "model.safetensors", "curve.csv")
     expected = {name: (whole / name).read_bytes() for name in names}
-    epoch = head_training.Trainer.epoch
-
-    def cut(self: Any, number: int, advance: Any) -> float:
-        if number == 2:
-            raise KeyboardInterrupt
-        return epoch(self, number, advance)
-
-    monkeypatch.setattr(head_training.Trainer, "epoch", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_after(2) as before:
         toy.train("head", fresh=True, **given)
-    assert [path.name for path in (whole / "shards").iterdir()] == ["000002.safetensors"]
-    begun: list[int] = []
-
-    def watched(self: Any, number: int, advance: Any) -> float:
-        begun.append(number)
-        return epoch(self, number, advance)
-
-    monkeypatch.setattr(head_training.Trainer, "epoch", watched)
-    toy.train("head", **given)
-    assert begun == [2, 3]
+    assert [path.name for path in (whole / "shards").iterdir()] == [f"{len(before):06d}.safetensors"]
+    with watched_steps() as after:
+        toy.train("head", **given)
+    assert [*before, *after] == list(range(2 * len(before)))
     assert {name: (whole / name).read_bytes() for name in names} == expected
 
 

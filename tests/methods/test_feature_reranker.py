@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.training import killed_after
 
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact, read_json
@@ -27,7 +28,6 @@ from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.common.gallery import Neighbours
-from pinpoint_methods.common.training import Trainer
 from pinpoint_methods.feature_reranker.candidates import SETS
 from pinpoint_methods.feature_reranker.method import FeatureReranker
 from pinpoint_methods.feature_reranker.training import Ranker, Shape, lists_of
@@ -435,22 +435,11 @@ def test_the_weights_kept_are_those_of_the_best_pass(toy: Toy) -> None:
     assert curve["photos_25km"].nunique() > 1
 
 
-def test_a_training_that_was_killed_ends_with_the_same_bytes(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_that_was_killed_ends_with_the_same_bytes(toy: Toy) -> None:
     given: dict[str, Any] = {"epochs": 4, "seed": 3, "learning_rate": 0.02}
     expected = files_of(toy.make(**given)[1])
-    epoch = Trainer.epoch
-
-    def cut(self: Any, number: int, advance: Any) -> float:
-        if number == 2:
-            raise KeyboardInterrupt
-        return epoch(self, number, advance)
-
-    monkeypatch.setattr(Trainer, "epoch", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_after(2):
         toy.make(fresh=True, **given)
-    monkeypatch.setattr(Trainer, "epoch", epoch)
     assert files_of(toy.make(**given)[1]) == expected
     assert set(expected) == FILES
 

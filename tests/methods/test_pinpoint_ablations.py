@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 from tests.support.pinpoint_world import COPIES, SETTINGS, World, one_thread
+from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness.artifacts import read_json, spec_key
 from pinpoint_harness.cli.main import cli
@@ -34,7 +35,7 @@ from pinpoint_methods.pinpoint.candidate_search import SETS, TRAINING, QueryBatc
 from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
 from pinpoint_methods.pinpoint.gallery import SourceGallery
 from pinpoint_methods.pinpoint.method import Pinpoint, PinpointTop1
-from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, RerankerTrainer, label_candidates
+from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, label_candidates
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever, quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
 from pinpoint_methods.pinpoint.variants import RERANKED, TOP1, Variants
@@ -575,10 +576,6 @@ def test_a_curve_begins_with_the_retrieval_and_ends_with_the_last_pass(trained: 
 # What a kill leaves.
 
 
-class Killed(BaseException):
-    """What a signal would do: nothing is caught, nothing is tidied."""
-
-
 def bytes_of(folder: Path) -> dict[str, bytes]:
     return {
         path.name: path.read_bytes()
@@ -587,37 +584,20 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(
-    trained: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reranker_killed_twice_has_the_bytes_of_one_that_was_not(trained: World, tmp_path: Path) -> None:
     whole = bytes_of(trained.train("pinpoint")["reranker"].folder)
     done = {"pinpoint-reranker", "pinpoint-calibration"}
     models = trained.folder / "models"
     shutil.copytree(models, tmp_path / "models", ignore=lambda folder, names: done & {*names})
-    epoch = RerankerTrainer.epoch
-    passes: list[int] = []
-
-    def until(count: int) -> None:
-        passes.clear()
-
-        def killed(self: RerankerTrainer, number: int) -> float:
-            if len(passes) == count:
-                raise Killed
-            passes.append(number)
-            return epoch(self, number)
-
-        monkeypatch.setattr(RerankerTrainer, "epoch", killed)
-
-    until(1)  # of the photos' two
-    with pytest.raises(Killed):
+    with killed_after(1) as photos:  # the first of two passes
         trained.train("pinpoint", root=tmp_path / "models")
-    until(2)  # the photos' second, then the first of street view
-    with pytest.raises(Killed):
+    with killed_after(1) as both:  # the second, then the first for street view
         trained.train("pinpoint", root=tmp_path / "models")
-    assert passes == [1, 0]
-    until(9)
-    resumed = trained.train("pinpoint", root=tmp_path / "models")["reranker"]
-    assert passes == [1]
+    street = len(both) - len(photos)
+    assert both == [*range(len(photos), 2 * len(photos)), *range(street)]
+    with watched_steps() as steps:
+        resumed = trained.train("pinpoint", root=tmp_path / "models")["reranker"]
+    assert steps == list(range(street, 2 * street))
     assert resumed.made
     assert bytes_of(resumed.folder) == whole
     assert not (resumed.folder / "shards").exists()

@@ -19,22 +19,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.training import Checkpoints, Processes, StageContext
 from pinpoint_harness.types import Context
-from pinpoint_methods.common.training import Curve, curve_csv
+from pinpoint_methods.common.training import Curve, Optimization, Shuffle, curve_csv
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.embedder import (
-    Shuffle,
-    Trainer,
+    EmbedderTrainer,
     TrainingRows,
-    learning_rate,
     load_towers,
     make_embedder,
-    run,
     turns,
 )
 
@@ -79,7 +77,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def test_learning_lowers_the_loss() -> None:
-    curve = run(Trainer(replace(SMALL, samples=32 * 60), DATA, 1), None, None)
+    curve = EmbedderTrainer(replace(SMALL, samples=32 * 60), DATA, 1).run()
     assert curve[-1]["loss_photos"] < 0.7 * curve[0]["loss_photos"]
     assert curve[-1]["temperature_photos"] != pytest.approx(10.0, abs=1e-4)
     assert curve[-1]["bias_streetview"] != -10.0
@@ -107,12 +105,23 @@ def test_an_epoch_shows_each_row_at_most_once_and_the_next_another_order() -> No
 
 
 def test_the_learning_rate_rises_and_falls_to_zero() -> None:
-    config = replace(SMALL, learning_rate=1.0, warmup_share=0.1)
-    rates = [learning_rate(config, step, 100) for step in range(100)]
+    optimization = Optimization(steps=100, learning_rate=1.0, weight_decay=0.0, warmup_share=0.1)
+    rates = [optimization.learning_rate_at(step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5, abs=0.01)
     assert 0 < rates[99] < 0.001
+
+
+def test_the_optimizer_moves_at_the_rate_of_the_step_also_after_a_restore() -> None:
+    trainer = EmbedderTrainer(SMALL, DATA, 1)
+    for step in range(5):
+        rate = trainer.optimization.learning_rate_at(step)
+        assert [group["lr"] for group in trainer.optimizer.param_groups] == [rate, rate]
+        trainer.step(step)
+    again = EmbedderTrainer(SMALL, DATA, 1)
+    again.restore(5, trainer.state())
+    assert again.optimizer.param_groups[0]["lr"] == trainer.optimization.learning_rate_at(5)
 
 
 def stage_context(folder: Path, processes: Processes | None = None) -> StageContext:
@@ -124,10 +133,6 @@ def stage_context(folder: Path, processes: Processes | None = None) -> StageCont
     return StageContext(artifact, {}, Context(), truth, processes or Processes())
 
 
-class KilledError(Exception):
-    pass
-
-
 def finish(folder: Path, config: PinpointConfig = SMALL) -> dict[str, bytes]:
     work = stage_context(folder)
     with work.artifact.work():
@@ -136,35 +141,21 @@ def finish(folder: Path, config: PinpointConfig = SMALL) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(work.artifact.folder.iterdir()) if path.is_file()}
 
 
-def test_a_killed_training_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_ends_with_the_same_bytes(tmp_path: Path) -> None:
     whole = finish(tmp_path / "whole")
-    step = Trainer.step
-    for killed_at in (0, 7, 20):
-
-        def fatal(self: Trainer, number: int, at: int = killed_at) -> None:
-            if number == at:
-                raise KilledError
-            step(self, number)
-
-        monkeypatch.setattr(Trainer, "step", fatal)
-        with pytest.raises(KilledError):
+    for checkpoints, first, last in ((1, 0, 5), (2, 6, 17)):  # looks are at steps 6, 12, 18 and 24
+        with killed_after(checkpoints) as steps:
             finish(tmp_path / "killed")
-        monkeypatch.setattr(Trainer, "step", step)
-    resumed: list[int] = []
-
-    def noted(self: Trainer, number: int) -> None:
-        resumed.append(number)
-        step(self, number)
-
-    monkeypatch.setattr(Trainer, "step", noted)
-    assert finish(tmp_path / "killed") == whole
-    assert resumed[0] == 18  # after the third of four looks, at step 18 of 24
+        assert steps == list(range(first, last + 1))
+    with watched_steps() as steps:
+        assert finish(tmp_path / "killed") == whole
+    assert steps == list(range(18, 24))
     assert {"model.safetensors", "config.json", "curve.csv", "curve.png", "manifest.json"} < {*whole}
 
 
 def test_trained_towers_are_read_back_as_they_were(tmp_path: Path) -> None:
-    trainer = Trainer(SMALL, DATA, 3)
-    run(trainer, None, None)
+    trainer = EmbedderTrainer(SMALL, DATA, 3)
+    trainer.run()
     finish(tmp_path)
     (folder,) = tmp_path.iterdir()
     towers = load_towers(folder, "cpu")
@@ -182,7 +173,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
     config = replace(SMALL, learning_rate=0.0)
     work = stage_context(tmp_path)
     with work.artifact.work():
-        trainer = Trainer(config, broken, 3)
+        trainer = EmbedderTrainer(config, broken, 3)
         step = trainer.step
 
         def poisoned(number: int) -> None:
@@ -193,7 +184,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
 
         monkeypatch.setattr(trainer, "step", poisoned)
         with pytest.raises(DataError, match=r"not finite at step 1[45] of 24") as stopped:
-            run(trainer, None, Checkpoints(work))
+            trainer.run(Checkpoints(work))
         last = Checkpoints(work).last()
     assert last is not None
     assert last[0] == 12
@@ -203,7 +194,7 @@ def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
 
 
 def test_the_curve_is_a_table_with_a_line_for_each_look() -> None:
-    curve: Curve = run(Trainer(SMALL, DATA, 1), None, None)
+    curve: Curve = EmbedderTrainer(SMALL, DATA, 1).run()
     lines = curve_csv(curve).decode().splitlines()
     assert lines[0].startswith("step,samples,learning_rate,loss_photos")
     assert [line.split(",")[0] for line in lines[1:]] == ["6", "12", "18", "24"]
@@ -211,7 +202,7 @@ def test_the_curve_is_a_table_with_a_line_for_each_look() -> None:
 
 def test_bf16_learns_the_same_to_its_precision() -> None:
     exact, rounded = (
-        run(Trainer(SMALL, DATA, 1, dtype=dtype), None, None)[0] for dtype in ("float32", "bfloat16")
+        EmbedderTrainer(SMALL, DATA, 1, dtype=dtype).run()[0] for dtype in ("float32", "bfloat16")
     )
     assert math.isclose(exact["loss_photos"], rounded["loss_photos"], rel_tol=0.03)
 
@@ -221,11 +212,11 @@ import sys, json, torch
 sys.path[:0] = json.loads(sys.argv[2])
 from test_pinpoint_embedder import DATA, SMALL
 from pinpoint_harness.training.processes import joined_processes
-from pinpoint_methods.pinpoint.embedder import Trainer, run
+from pinpoint_methods.pinpoint.embedder import EmbedderTrainer
 torch.set_num_threads(1)
 with joined_processes("cpu") as processes:
-    trainer = Trainer(SMALL, DATA, 3, processes=processes)
-    curve = run(trainer, None, None)
+    trainer = EmbedderTrainer(SMALL, DATA, 3, processes=processes)
+    curve = trainer.run()
     if processes.first:
         from safetensors.torch import save_file
         save_file(trainer.state(), sys.argv[1])
@@ -236,12 +227,12 @@ with joined_processes("cpu") as processes:
 def test_two_processes_with_gathered_negatives_are_like_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    alone = Trainer(SMALL, DATA, 3)
-    curve = run(alone, None, None)
+    alone = EmbedderTrainer(SMALL, DATA, 3)
+    curve = alone.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    paths = json.dumps([str(Path(__file__).parent), *sys.path])
+    paths = json.dumps([str(Path(__file__).parents[2]), str(Path(__file__).parent), *sys.path])
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _TWO, str(tmp_path / "state"), paths],

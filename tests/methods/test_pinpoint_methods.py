@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,14 @@ from click.testing import CliRunner
 from tests.support.pinpoint_world import SETTINGS, World
 
 from pinpoint_harness.artifacts import read_json
+from pinpoint_harness.audit.result import read_audit
+from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import train_command
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.running import build_params
+from pinpoint_harness.reports.photo_lookup import PhotoLookup
+from pinpoint_harness.running import build_params, candidates_of
 from pinpoint_harness.training import open_stages, train
 from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Context, Queries
@@ -148,6 +152,32 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
     names = table["id"].to_numpy()[:4, None].astype(str)
     assert (other.photo_id == names).any(axis=1).all()
     assert not (own.photo_id == names).any()
+
+
+def test_a_run_with_models_in_another_folder_is_audited_broken_down_and_plotted(
+    world: World, tmp_path: Path
+) -> None:
+    run = world.run("pinpoint-top1-raw", models=world.folder / "models")
+    assert run.record["parameters"]["models"] == str(world.folder / "models")
+    assert "models" not in run.record["shown_parameters"]
+
+    def pinpoint(*words: object) -> str:
+        given = ["--plugin", world.plugin, *words, "--home", world.folder]
+        result = CliRunner().invoke(cli, [str(word) for word in given])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    file = tmp_path / "audit.parquet"
+    text = pinpoint("audit", "pinpoint-top1-raw", "toy/asked", "--file", file)
+    assert "hits by whose gallery photo" in text
+    assert set(read_audit(file).asked["galleries"]) == {"toy/photos", "toy/streetview"}
+    words = ["results", "breakdown", "pinpoint-top1-raw@toy/asked", "--by", "density"]
+    assert "of 354" in pinpoint(*words)  # all rows of both galleries
+    candidates = candidates_of(run.table())
+    assert candidates is not None
+    named = [array[:, 0] for array in (candidates.source, candidates.photo_id, candidates.coordinates)]
+    photos = PhotoLookup(run, world.registry).candidates(*named)
+    assert not [photo for photo in photos if isinstance(photo, str)]
 
 
 def test_an_instance_can_be_chosen_and_an_unknown_source_is_refused(world: World) -> None:

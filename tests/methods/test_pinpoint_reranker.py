@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from tests.support.pinpoint_world import one_thread, retriever_of, small, unit, write_galleries, write_gallery
+from tests.support.training import killed_after, watched_steps
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,6 +32,7 @@ from pinpoint_methods.common.reranking import (
     margin_loss,
     radii_loss,
 )
+from pinpoint_methods.common.training import Curve
 from pinpoint_methods.pinpoint import reranker_training as module
 from pinpoint_methods.pinpoint.candidate_search import QueryBatch
 from pinpoint_methods.pinpoint.config import PinpointConfig
@@ -45,7 +47,6 @@ from pinpoint_methods.pinpoint.reranker_training import (
     RerankerTrainer,
     label_candidates,
     score_lists,
-    train_reranker,
 )
 from pinpoint_methods.pinpoint.retriever import SourceRetriever
 
@@ -353,7 +354,8 @@ def test_with_a_score_for_each_radius_an_untrained_reranker_is_the_retrieval_cal
     retriever = retriever_of(galleries, config)
     lists = found_by(retriever)
     km = torch.rand(lists.row.shape, generator=torch.Generator().manual_seed(0)) * 3000
-    trainer = RerankerTrainer(config, retriever, LabelledCandidates(lists, km), seed=0)
+    labelled = LabelledCandidates(lists, km)
+    trainer = RerankerTrainer(config, retriever, labelled, labelled, 0, "photos")
     model = trainer.model.eval()
     assert isinstance(model, Reranker)
     found, valid = model(lists, retriever), lists.valid
@@ -410,6 +412,21 @@ class Leaky(NamedTuple):
 CANDIDATES, LISTS = 6, 320
 
 
+def trained(
+    config: PinpointConfig,
+    retriever: SourceRetriever,
+    train: LabelledCandidates,
+    held: LabelledCandidates,
+    seed: int,
+    title: str = "photos",
+    keep: Checkpoints | None = None,
+) -> tuple[dict[str, Tensor], Curve]:
+    """The best weights and the curve."""
+    trainer = RerankerTrainer(config, retriever, train, held, seed, title)
+    trainer.run(keep)
+    return trainer.best, trainer.curve_from_retrieval()
+
+
 @pytest.fixture(scope="module")
 def leaky(tmp_path_factory: pytest.TempPathFactory) -> Leaky:
     folder = tmp_path_factory.mktemp("leaky")
@@ -447,7 +464,7 @@ def held_accuracy(leaky: Leaky, asked: QueryBatch) -> float:
     """Of a reranker trained on three quarters of the lists, the accuracy on the rest."""
     ranking = label_candidates(leaky.retriever, asked)
     train, held = ranking.take(torch.arange(240)), ranking.take(torch.arange(240, LISTS))
-    _, curve = train_reranker(leaky.retriever.config, leaky.retriever, train, held, 0, "test")
+    _, curve = trained(leaky.retriever.config, leaky.retriever, train, held, 0)
     return max(row["1km"] for row in curve[1:])
 
 
@@ -476,7 +493,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky) -> None:
     config = replace(leaky.retriever.config, reranker_learning_rate=0.05)  # that the passes differ
     retriever, train, held = split(leaky, config)
-    best, curve = train_reranker(config, retriever, train, held, 0, "test")
+    best, curve = trained(config, retriever, train, held, 0)
     assert [row["epoch"] for row in curve] == [0, 1, 2, 3, 4, 5, 6]
     assert len({row["mean"] for row in curve[1:]}) > 1
     model = build_reranker(config, 8, train.lists.features.shape[2])
@@ -491,7 +508,7 @@ def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky
 def test_with_the_loss_of_the_radii_the_weights_kept_are_those_of_the_lowest_loss_on_c(leaky: Leaky) -> None:
     config = replace(leaky.retriever.config, reranker_learning_rate=0.05, ranking_loss="radii")
     retriever, train, held = split(leaky, config)
-    best, curve = train_reranker(config, retriever, train, held, 0, "test")
+    best, curve = trained(config, retriever, train, held, 0)
     losses = [row["held_loss"] for row in curve[1:]]
     assert len(set(losses)) > 1
     model = build_reranker(config, 8, train.lists.features.shape[2])
@@ -504,47 +521,35 @@ def test_with_the_loss_of_the_radii_the_weights_kept_are_those_of_the_lowest_los
 def test_the_seed_decides_the_weights_and_nothing_outside_does(leaky: Leaky) -> None:
     config = replace(leaky.retriever.config, reranker_epochs=1)
     retriever, train, held = split(leaky, config)
-    first, _ = train_reranker(config, retriever, train, held, 3, "test")
+    first, _ = trained(config, retriever, train, held, 3)
     torch.manual_seed(99)
     state = torch.get_rng_state()
-    again, _ = train_reranker(config, retriever, train, held, 3, "test")
-    other, _ = train_reranker(config, retriever, train, held, 4, "test")
+    again, _ = trained(config, retriever, train, held, 3)
+    other, _ = trained(config, retriever, train, held, 4)
     assert same(first, again)
     assert not same(first, other)
     assert torch.equal(torch.get_rng_state(), state)
 
 
 @one_thread()
-def test_a_training_that_is_killed_goes_on_to_the_same_weights(
-    leaky: Leaky, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_that_is_killed_goes_on_to_the_same_weights(leaky: Leaky, tmp_path: Path) -> None:
     config = replace(leaky.retriever.config, reranker_epochs=4)
     retriever, train, held = split(leaky, config)
-    whole = train_reranker(config, retriever, train, held, 0, "photos")
+    whole = trained(config, retriever, train, held, 0, "photos")
     artifact = Artifact.begin(tmp_path, "test", {"a": 1})
     keep = Checkpoints(StageContext(artifact, {}, Context(), truth=lambda name: pytest.fail(name)))
-    epoch = RerankerTrainer.epoch
-
-    passes: list[int] = []
-
-    def watched(self: RerankerTrainer, number: int) -> float:
-        if number == 2 and passes == [0, 1]:
-            passes.clear()
-            raise KeyboardInterrupt
-        passes.append(number)
-        return epoch(self, number)
-
-    monkeypatch.setattr(RerankerTrainer, "epoch", watched)
     with artifact.work():
-        with pytest.raises(KeyboardInterrupt):
-            train_reranker(config, retriever, train, held, 0, "photos", keep)
-        resumed = train_reranker(config, retriever, train, held, 0, "photos", keep)
-        assert passes == [2, 3]
+        with killed_after(2) as before:
+            trained(config, retriever, train, held, 0, "photos", keep)
+        with watched_steps() as after:
+            resumed = trained(config, retriever, train, held, 0, "photos", keep)
+        assert [*before, *after] == list(range(2 * len(before)))
         assert same(resumed[0], whole[0])
         assert str(resumed[1]) == str(whole[1])
         # What was left by the training of one instance is no beginning for another.
-        train_reranker(config, retriever, train, held, 0, "streetview", keep)
-        assert passes == [2, 3, 0, 1, 2, 3]
+        with watched_steps() as steps:
+            trained(config, retriever, train, held, 0, "streetview", keep)
+        assert steps == [*before, *after]
 
 
 def test_support_facts_know_a_copy_by_its_similarity(leaky: Leaky) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.training import killed_after
 
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import Artifact
@@ -27,7 +28,6 @@ from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.common.head import degrees_of
-from pinpoint_methods.common.training import Trainer
 from pinpoint_methods.regression import LOSSES, Regression
 
 # Losses
@@ -184,23 +184,12 @@ def test_an_answer_does_not_depend_on_its_neighbours(toy: Toy) -> None:
     assert np.array_equal(plain.confidence[order], moved.confidence)
 
 
-def test_a_training_that_was_killed_ends_with_the_same_bytes(
-    toy: Toy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_training_that_was_killed_ends_with_the_same_bytes(toy: Toy) -> None:
     given: dict[str, Any] = {"epochs": 4, "dropout": 0.3, "depth": 2}
     folder = toy.train(**given).folder
     expected = {path.name: path.read_bytes() for path in folder.iterdir() if path.name in _FILES}
-    epoch = Trainer.epoch
-
-    def cut(self: Any, number: int, advance: Any) -> float:
-        if number == 3:
-            raise KeyboardInterrupt
-        return epoch(self, number, advance)
-
-    monkeypatch.setattr(Trainer, "epoch", cut)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_after(3):
         toy.train(fresh=True, **given)
-    monkeypatch.setattr(Trainer, "epoch", epoch)
     toy.train(**given)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in _FILES} == expected
     assert set(expected) == _FILES

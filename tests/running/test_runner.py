@@ -19,7 +19,7 @@ from pinpoint_harness.errors import ArtifactError, PluginError
 from pinpoint_harness.params import param
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import Entry, Origin
-from pinpoint_harness.running import QuerySet
+from pinpoint_harness.running import QuerySet, Run, find_run, iter_runs
 from pinpoint_harness.running.request import Request
 from pinpoint_harness.running.runner import run
 from pinpoint_harness.types import Context, DataLocation, DatasetInfo, MethodInfo, Predictions, Queries
@@ -177,6 +177,35 @@ def test_a_file_parameter_counts_by_content_and_not_by_name(tmp_path: Path) -> N
         (tmp_path / name).write_bytes(content)
         keys.append(run(request(tmp_path / "out", params=EchoParams(file=tmp_path / name))).key)
     assert keys[0] == keys[1] != keys[2]
+
+
+def test_the_record_keeps_every_parameter_as_it_was_given_beside_the_short_title(tmp_path: Path) -> None:
+    file = tmp_path / "deep" / "a.txt"
+    file.parent.mkdir()
+    file.write_bytes(b"1")
+    done = run(request(tmp_path, params=EchoParams(file=file)))
+    assert done.record["parameters"] == {"file": str(file), "shift": 0.0}
+    assert done.record["shown_parameters"] == {"file": "a.txt"}
+    assert done.title == "echo (file=a.txt)"
+    assert done.galleries == []
+
+
+def test_a_run_of_an_older_release_is_refused_with_the_command_that_makes_it_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    older, newer = (run(request(tmp_path, params=EchoParams(shift=shift))) for shift in (1.5, 2.5))
+    path = older.folder / "run.json"
+    record = json.loads(path.read_bytes())
+    del record["recipe"]["version"], record["parameters"], record["galleries"]
+    path.write_text(json.dumps(record))
+    words = r"version 1 .*\n.*pinpoint run echo places --set shift=1.5"
+    for read in (Run.predictions, lambda stored: stored.record, lambda stored: stored.title):
+        with pytest.raises(ArtifactError, match=words):
+            read(find_run(older.key[:8], tmp_path))
+    assert [found.key for found in iter_runs(tmp_path)] == [newer.key]
+    assert "stored by another release: 1, first" in caplog.text
+    assert "pinpoint run echo places --set shift=1.5" in caplog.text
+    assert find_run("echo@places", tmp_path).key == newer.key
 
 
 def test_authors_count_although_the_dataset_hash_ignores_them(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..features import FeatureStore, StoreLookup
+    from ..plugins import Registry
     from ..types import Dataset
 
 log = logging.getLogger(__name__)
@@ -37,36 +38,37 @@ _NONE = -1
 class AuditRequest:
     """What to hold against what.
 
-    `galleries` are datasets or folders of stores, `training` datasets of which only the ids are
-    looked at. `gallery_location` says where the galleries' truth and pictures lie. With
-    `every_hash` whole galleries are hashed and not only the photos that features single out.
+    `galleries` are datasets or folders of stores, each with the place of its truth and pictures;
+    `training` are datasets of which only the ids are looked at. With `every_hash` whole galleries are
+    hashed and not only the photos that features single out.
     """
 
     dataset_name: str
     dataset: Dataset
-    galleries: Sequence[str]
+    galleries: Sequence[tuple[str, DataLocation]]
     backbone: str
     store_lookup: StoreLookup
     limits: Limits = field(default_factory=Limits)
     training: Sequence[str] = ()
-    gallery_location: DataLocation = field(default_factory=DataLocation)
     every_hash: bool = False
 
 
 def audit(request: AuditRequest) -> Audit:
     """Compare every query with every gallery; features that are not in a store yet are computed first."""
-    if not request.galleries or len(set(request.galleries)) < len(request.galleries):
-        raise UsageError("an audit needs galleries, each named once", found=", ".join(request.galleries))
+    names = [name for name, _ in request.galleries]
+    if not names or len(set(names)) < len(names):
+        raise UsageError("an audit needs galleries, each named once", found=", ".join(names))
     truth = request.dataset.truth()
     store_lookup, backbone = request.store_lookup, request.backbone
     queries = store_lookup.queries(request.dataset_name, request.dataset, backbone, Selection.of(truth))
-    stores = [
-        store_lookup.gallery(name, backbone, request.gallery_location.path) for name in request.galleries
-    ]
+    stores = [store_lookup.gallery(name, backbone, place.path) for name, place in request.galleries]
     _check_widths(queries, stores)
     with ExitStack() as opened:
         own = _side(queries, truth, request.dataset, opened)
-        others = [_side(store, *_truth_of(request, store), opened) for store in stores]
+        others = [
+            _side(store, *_truth_of(store_lookup.registry, store, place), opened)
+            for store, (_, place) in zip(stores, request.galleries, strict=True)
+        ]
         hashed = [own.pictures, *(side.pictures for side in others)]
         if request.every_hash and None in hashed:
             raise DataError(
@@ -99,10 +101,12 @@ def _check_widths(queries: FeatureStore, stores: Sequence[FeatureStore]) -> None
             )
 
 
-def _truth_of(request: AuditRequest, store: FeatureStore) -> tuple[pd.DataFrame | None, Dataset | None]:
+def _truth_of(
+    registry: Registry, store: FeatureStore, location: DataLocation
+) -> tuple[pd.DataFrame | None, Dataset | None]:
     """The dataset behind a gallery's store, for its pictures; none where it cannot be opened."""
     try:
-        dataset = request.store_lookup.registry.open_dataset(store.dataset, request.gallery_location)
+        dataset = registry.open_dataset(store.dataset, location)
         truth = dataset.truth()
     except (DataError, UsageError) as error:
         log.warning("the pictures of the gallery '%s' are not looked at: %s", store.dataset, error.problem)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,18 +11,16 @@ import pandas as pd
 
 from ..errors import UsageError
 from ..evaluation import Scores, errors_km, get_protocol, hits, score_run
-from ..features import FinishedStores
-from ..plugins import RESERVED_INPUTS
-from ..running import build_method, build_params, candidates_of
+from ..features import OpenedGallery
+from ..running import candidates_of
 from ..running.predictions import to_frame
-from ..types import RADII_KM, Context
+from ..types import RADII_KM
 from .result import KINDS, VIEWS, Audit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ..features import FeatureStore, StoreLookup
-    from ..plugins import Registry
+    from ..features import FeatureStore
     from ..running import Run
 
 _COORDINATE_DIGITS = 6
@@ -136,21 +133,11 @@ def _named_photos(
     return found
 
 
-def galleries_behind(
-    run: Run, registry: Registry, store_lookup: StoreLookup, models: Path
-) -> tuple[list[str], str]:
-    """The galleries that a run's method opens, and the backbone whose features it compares.
-
-    The method is set up again from the run's record; UsageError if it opens none, or takes no features.
-    """
-    entry = registry.method(run.record["method"]["name"])
-    params = build_params(entry, run.record["shown_parameters"])
-    stores = FinishedStores(store_lookup, entry, params)
-    method = build_method(entry, params, Context(stores=stores, models=models))
-    if not stores.opened or method.input in RESERVED_INPUTS:
+def galleries_behind(run: Run) -> list[OpenedGallery]:
+    """The galleries whose features a run's method opened; UsageError if there are none."""
+    if not run.galleries or run.oracle:
         raise UsageError(
-            f"method '{entry.name}' opens no gallery",
-            found=f"input = '{method.input}'",
+            f"method '{run.label}' opens no gallery of features",
             fix="name a gallery: pinpoint audit GALLERY DATASET --backbone NAME --run RUN",
         )
-    return list(stores.opened), method.input
+    return run.galleries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -133,14 +134,16 @@ def audit(
     registry = registry_of(ctx)
     store_lookup = StoreLookup(registry, home.stores, default_device(device), weights)
     measured = [read_run(run, home=home) for run in runs]
-    galleries = [name.strip() for name in gallery.split(",") if name.strip()]
+    place = DataLocation(gallery_data, images=tuple(gallery_images), follow_links=location.follow_links)
+    galleries = [(name.strip(), place) for name in gallery.split(",") if name.strip()]
     if gallery in registry.methods:
         measured.insert(0, read_run(f"{gallery}@{dataset}", home=home))
-        galleries, used = galleries_behind(measured[0], registry, store_lookup, home.models)
-        backbone = backbone or used
+        behind = galleries_behind(measured[0])
+        backbone = backbone or behind[0].backbone
+        galleries = [(one.name, replace(place, path=gallery_data or one.location.path)) for one in behind]
     if backbone is None:
         raise UsageError("a gallery is audited by a backbone's features", fix="give --backbone NAME")
-    names = "+".join(safe_name(Path(name).name if Path(name).is_dir() else name) for name in galleries)
+    names = "+".join(safe_name(Path(name).name if Path(name).is_dir() else name) for name, _ in galleries)
     path = file or home.audits / f"{safe_name(dataset)}--{names}.parquet"
     check_writable(path.parent)
     request = AuditRequest(
@@ -151,14 +154,11 @@ def audit(
         store_lookup=store_lookup,
         limits=Limits(cosine, hamming, spot_m),
         training=[name.strip() for name in training.split(",") if name.strip()],
-        gallery_location=DataLocation(
-            gallery_data, images=tuple(gallery_images), follow_links=location.follow_links
-        ),
         every_hash=pixels,
     )
     found = make_audit(request)
     found.write(path)
-    opened = [store_lookup.gallery(name, backbone, gallery_data) for name in galleries]
+    opened = [store_lookup.gallery(name, backbone, place.path) for name, place in galleries]
     effects = [effect_of(run, found, opened) for run in measured]
     if as_json:
         print_json(

@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 @click.option(
     "--gallery",
     metavar="NAME|FILE",
-    help="For density: a dataset, several separated by commas, or any table of coordinates.",
+    help="For density: a dataset, several separated by commas, or any table of coordinates "
+    "[default: what RUN's method opened].",
 )
 @gallery_data_option
 @click.option(
@@ -96,7 +97,7 @@ def breakdown(
         found,
         by,
         truth=lambda: registry_of(ctx).open_dataset(found.dataset, location).truth(),
-        gallery=lambda: _gallery(ctx, gallery, gallery_data),
+        gallery=lambda: _gallery(ctx, found, gallery, gallery_data),
         bins=bins,
         protocol=protocol,
         radii_km=radii_km,
@@ -111,12 +112,24 @@ def breakdown(
             click.echo(f"\ntable: {table}")
 
 
-def _gallery(ctx: click.Context, gallery: str | None, data: Path | None) -> Floats:
+def _gallery(ctx: click.Context, run: Run, gallery: str | None, data: Path | None) -> Floats:
+    """The points of the gallery that was named, else of those that the run's method opened."""
+    import numpy as np
+
+    from ..features import FeatureStore
     from ..readers import open_gallery
 
-    if gallery is None:
+    if gallery is not None:
+        return open_gallery(registry_of(ctx), gallery, data)
+    if not run.galleries:
         raise UsageError("density is that of which gallery?", fix="add --gallery NAME|FILE")
-    return open_gallery(registry_of(ctx), gallery, data)
+    registry, points = registry_of(ctx), []
+    for one in run.galleries:
+        if (Path(one.name) / "manifest.json").is_file():
+            points.append(FeatureStore.open(Path(one.name)).coordinates())
+        else:
+            points.append(open_gallery(registry, one.name, data or one.location.path))
+    return np.concatenate(points)
 
 
 def _print_breakdown(run: Run, found: Breakdown, count: int) -> None:

@@ -59,8 +59,16 @@ def ceiling(
     from ..readers import open_gallery
 
     registry = registry_of(ctx)
-    name = Path(gallery).name if Path(gallery).is_file() else gallery
     places = open_gallery(registry, gallery, gallery_data)
     opened = registry.open_dataset(dataset, location)
-    done = best_of(dataset, opened, name, places, home.runs, subset=subset, fresh=fresh)
+    done = best_of(
+        dataset,
+        opened,
+        gallery,
+        places,
+        home.runs,
+        gallery_data=gallery_data,
+        subset=subset,
+        fresh=fresh,
+    )
     measure.report(done, lambda: opened)

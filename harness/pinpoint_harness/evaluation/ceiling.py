@@ -14,9 +14,11 @@ from scipy.spatial import cKDTree
 
 from ..artifacts import Artifact, Selection, Session, Subset, canonical_json
 from ..errors import DataError
+from ..features import OpenedGallery
 from ..geo import EARTH_RADIUS_KM, chord_from_km, geodesic_km, km_from_chord, unit_xyz
 from ..running import Run, run_parent, run_record
 from ..running import predictions as answers
+from ..running.record import VERSION
 from ..running.request import clusters_spec
 from ..types import Candidates, Context, Dataset, Predictions
 
@@ -40,10 +42,13 @@ def ceiling(
     gallery: Floats,
     out: Path,
     *,
+    gallery_data: Path | None = None,
     subset: Subset | None = None,
     fresh: bool = False,
 ) -> Run:
     """Store the ceiling of a gallery of `(m, 2)` coordinates as a run of its own.
+
+    `gallery_name` and `gallery_data` are kept as given: a file, or datasets and where they lie.
 
     Right under every protocol: each row keeps the nearest point on WGS84 and the nearest on the
     sphere, and scoring takes the better.
@@ -54,6 +59,7 @@ def ceiling(
     if not len(places):
         raise DataError(f"gallery '{gallery_name}' has no coordinates")
     spec = {
+        "version": VERSION,
         "oracle": LABEL,
         "gallery_sha256": hashlib.sha256(np.ascontiguousarray(places).tobytes()).hexdigest(),
         **selection.spec(),
@@ -66,11 +72,15 @@ def ceiling(
         best = nearest_places(truth[["latitude", "longitude"]].to_numpy(), places)
         answer = Predictions(best[:, 0], candidates=Candidates(best))
         table = answers.build(truth, answer, answers.statuses(answer), dataset.info.cluster_column)
+        shown = Path(gallery_name).name if Path(gallery_name).is_file() else gallery_name
+        data = None if gallery_data is None else str(gallery_data)
         record = run_record(
             label=LABEL,
-            shown_parameters={"gallery": gallery_name},
+            parameters={"gallery": gallery_name, "gallery_data": data},
+            shown_parameters={"gallery": shown},
+            galleries=[OpenedGallery(gallery_name, "", "", data)],
             oracle=True,
-            method={"name": LABEL, "title": "Nearest gallery point to the truth", "gallery": gallery_name},
+            method={"name": LABEL, "title": "Nearest gallery point to the truth", "gallery": shown},
             dataset_name=dataset_name,
             dataset=dataset.info,
             spec=spec,

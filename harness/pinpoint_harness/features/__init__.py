@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .embed import EmbedRequest, complete, features_of, tile_of
+from .embed import EmbedRequest, LiveBackbone, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
-from .lookup import FinishedStores, StoreLookup
+from .lookup import FinishedStores, OpenedGallery, StoreLookup
 from .store import (
     FeatureStore,
     find_store,
@@ -19,7 +19,9 @@ __all__ = [
     "FeatureStore",
     "FinishedStores",
     "ImportRequest",
+    "LiveBackbone",
     "Normalisation",
+    "OpenedGallery",
     "StoreLookup",
     "complete",
     "export_store",

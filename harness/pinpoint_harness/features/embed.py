@@ -8,11 +8,10 @@ on its place among them, nor on where a killed process went on.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -31,9 +30,10 @@ from ..artifacts import (
     write_atomic,
 )
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
+from ..devices import embedding_context
 from ..errors import DataError, HarnessError, PluginError
 from ..images import Failure, decoder_name, find_any
-from ..images.prefetch import prefetch
+from ..images.prefetch import prefetch_tiles
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
@@ -137,15 +137,8 @@ def _embed(
     done = artifact.finished_shards(_FEATURES)
     mine = [shard for shard in _shards(truth, backbone) if request.share.has(shard.index)]
     todo = [shard for shard in mine if shard.index not in done]
-    rows = np.concatenate([np.arange(shard.start, shard.stop) for shard in todo] or [np.empty(0, np.int64)])
-    prepared = prefetch(
-        lambda index: images.read(refs[rows[index]]),
-        len(rows),
-        threads=os.cpu_count() or 1,
-        depth=2 * tile_of(backbone),  # one tile with the network, one being decoded
-        transform=backbone.prepare,
-        remark=lambda index, text: images.remark(refs[rows[index]], text),
-    )
+    depth = 2 * tile_of(backbone)  # one tile with the network, one being decoded
+    prepared = prefetch_tiles(images, refs, todo, depth, backbone.prepare)
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
     with closing(prepared), phase(title, total, done=total - left) as advance:
@@ -211,6 +204,39 @@ def features_of(
             fix="mend it and give the same command again to resume",
         ) from error
     return np.concatenate(parts), failures
+
+
+@dataclass(frozen=True)
+class LiveBackbone:
+    """A backbone for photos that are in no store; it is opened when first needed, its weights fetched.
+
+    It gets its own tile of pictures, padded, so its features equal those of a store bit by bit. One that
+    takes any tile gets one picture, and its features differ from a store's in last digits.
+    """
+
+    source: BackboneSource
+    device: str
+
+    @cached_property
+    def backbone(self) -> Backbone:
+        return self.source.open(embedding_context(self.device), fetch=True)
+
+    @property
+    def tile(self) -> int:
+        return 1 if getattr(self.backbone, "takes_any_tile", False) else tile_of(self.backbone)
+
+    def content(self) -> dict[str, Any]:
+        """What the features depend on beside the pictures."""
+        return {
+            "backbone": dict(self.source.content(self.backbone)),
+            "dtype": embedding_context(self.device).dtype,
+            "tile": self.tile,
+        }
+
+    def features(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float16], dict[int, str]]:
+        """`features_of` the prepared pictures and failures."""
+        whole = Tile(0, 0, len(prepared))
+        return features_of(whole, self.backbone, enumerate(prepared), self.source.name, self.tile)
 
 
 def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]:

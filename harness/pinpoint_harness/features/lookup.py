@@ -24,20 +24,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class OpenedGallery:
+    """A gallery as it was asked for: by `name`, a dataset's or a store's folder, and where its files lie."""
+
+    name: str
+    dataset: str
+    backbone: str
+    data: str | None
+
+    @property
+    def location(self) -> DataLocation:
+        """Where its files lie; the usual places where nobody said so."""
+        return DataLocation(None if self.data is None else Path(self.data))
+
+
+@dataclass(frozen=True)
 class StoreLookup:
-    """The stores under one root, as a run sees them; `weights` replaces those the backbone names."""
+    """The stores under one root, as a run sees them; `weights` replaces those the backbone names.
+
+    `opened` lists the galleries that were asked for, in order, for the record of a run.
+    """
 
     registry: Registry
     root: Path
     device: str = "cpu"
     weights: str | None = None
     share: WorkerShare = field(default_factory=WorkerShare)
+    opened: dict[str, OpenedGallery] = field(default_factory=dict, compare=False)
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         """The features of a whole dataset by its name, or any store by its folder."""
-        found = self.find_gallery(name, backbone, data)
-        if found is not None:
-            return found
+        store = self.find_gallery(name, backbone, data) or self._complete(name, backbone, data)
+        self.opened[name] = OpenedGallery(name, store.dataset, backbone, None if data is None else str(data))
+        return store
+
+    def _complete(self, name: str, backbone: str, data: Path | None) -> FeatureStore:
         source = find_backbone(self.registry, backbone, self.weights)
         try:
             dataset = self.registry.open_dataset(name, DataLocation(data))

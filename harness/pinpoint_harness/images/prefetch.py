@@ -6,51 +6,38 @@ objects of a `--plugin FILE` could not cross into another process.
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any
 
-from .containers import Failure
+import numpy as np
+
+from ..batching import Tile
+from .containers import Failure, ImageStore
 from .decode import decode
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Pixels = NDArray[np.uint8]
 
-Prepared = TypeVar("Prepared")
 Remark = Callable[[int, str], None]
 
 
-@overload
-def prefetch(
-    read: Callable[[int], bytes | Failure],
-    count: int,
-    *,
-    threads: int = ...,
-    depth: int = ...,
-    remark: Remark | None = ...,
-) -> Generator[tuple[int, Pixels | Failure], None, None]: ...
-@overload
-def prefetch(
-    read: Callable[[int], bytes | Failure],
-    count: int,
-    *,
-    threads: int = ...,
-    depth: int = ...,
-    transform: Callable[[Pixels], Prepared],
-    remark: Remark | None = ...,
-) -> Generator[tuple[int, Prepared | Failure], None, None]: ...
+def _as_it_is(pixels: Pixels) -> Pixels:
+    return pixels
+
+
 def prefetch(
     read: Callable[[int], bytes | Failure],
     count: int,
     *,
     threads: int = 2,
     depth: int = 16,
-    transform: Callable[[Pixels], Any] | None = None,
+    transform: Callable[[Pixels], Any] = _as_it_is,
     remark: Remark | None = None,
 ) -> Generator[tuple[int, Any], None, None]:
     """`(index, picture or failure)` for 0..count-1 in that order, decoded by a few threads.
@@ -70,9 +57,28 @@ def prefetch(
         if isinstance(data, Failure):
             return data
         image = decode(data) if remark is None else decode(data, remark=partial(remark, index))
-        return image if transform is None or isinstance(image, Failure) else transform(image)
+        return image if isinstance(image, Failure) else transform(image)
 
     return _in_order(prepare, count, threads, depth)
+
+
+def prefetch_tiles(
+    images: ImageStore,
+    refs: NDArray[np.int64],
+    tiles: Sequence[Tile],
+    depth: int,
+    transform: Callable[[Pixels], Any] = _as_it_is,
+) -> Generator[tuple[int, Any], None, None]:
+    """`prefetch` of the rows of all tiles in turn; `refs` holds the position in `images` of every row."""
+    rows = np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [np.empty(0, np.int64)])
+    return prefetch(
+        lambda index: images.read(refs[rows[index]]),
+        len(rows),
+        threads=os.cpu_count() or 1,
+        depth=depth,
+        transform=transform,
+        remark=lambda index, text: images.remark(refs[rows[index]], text),
+    )
 
 
 def _in_order(

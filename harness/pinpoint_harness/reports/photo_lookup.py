@@ -39,7 +39,7 @@ class PhotoLookup:
     """Where the photos of one run are looked for.
 
     `location` is where the files of the run's dataset lie, as for `--data`; galleries are datasets
-    in their usual places.
+    where the run found them, else in their usual places.
     """
 
     run: Run
@@ -48,28 +48,38 @@ class PhotoLookup:
 
     def queries(self, ids: Sequence[str], places: Floats) -> list[Photo]:
         """Photos of the run's own dataset; `places` `(n, 2)` are their coordinates in the run."""
-        return self._photos(self.run.dataset, self.location, ids, places)
+        try:
+            return self._photos(self.run.dataset, self.location, ids, places)
+        except HarnessError as error:
+            if self.location != DataLocation():
+                raise
+            return [f"{self.run.dataset}: {error.problem}"] * len(ids)
 
     def candidates(self, source: NDArray[np.str_], photo_id: NDArray[np.str_], places: Floats) -> list[Photo]:
         """Gallery photos: `(n,)` datasets and ids and `(n, 2)` coordinates, as the run has them."""
         photos: list[Photo] = ["the run names no photo, only a place"] * len(source)
         for name in np.unique(source[photo_id != ""]).tolist():
             mine = np.flatnonzero((source == name) & (photo_id != ""))
-            found = self._photos(name, DataLocation(), photo_id[mine].tolist(), places[mine])
+            try:
+                found = self._photos(name, self._place(name), photo_id[mine].tolist(), places[mine])
+            except HarnessError as error:
+                found = [f"{name}: {error.problem}"] * len(mine)
             for at, photo in zip(mine.tolist(), found, strict=True):
                 photos[at] = photo
         return photos
 
+    def _place(self, gallery: str) -> DataLocation:
+        """Where the files of a gallery lie: that of the run's dataset may be that dataset itself."""
+        opened = [one.location for one in self.run.galleries if one.dataset == gallery]
+        if opened and opened[0] != DataLocation():
+            return opened[0]
+        return self.location if gallery == self.run.dataset else DataLocation()
+
     def _photos(self, name: str, location: DataLocation, ids: Sequence[str], places: Floats) -> list[Photo]:
-        try:
-            dataset = self.registry.open_dataset(name, location)
-            truth = dataset.truth()
-            found = truth.iloc[pd.Index(truth["id"]).get_indexer(pd.Index(ids))]
-            return _read(dataset, found, ids, places)
-        except HarnessError as error:
-            if location != DataLocation():
-                raise
-            return [f"{name}: {error.problem}"] * len(ids)
+        dataset = self.registry.open_dataset(name, location)
+        truth = dataset.truth()
+        found = truth.iloc[pd.Index(truth["id"]).get_indexer(pd.Index(ids))]
+        return _read(dataset, found, ids, places)
 
 
 def _read(dataset: Dataset, truth: pd.DataFrame, ids: Sequence[str], places: Floats) -> list[Photo]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .inputs import QuerySet, TileInput, tile_of_images
+from .inputs import QuerySet, SingleInput, TileInput
 from .predictions import candidates_of, check_predictions, statuses
 from .record import run_record
 from .request import (
@@ -16,13 +16,14 @@ from .request import (
     preset_of,
 )
 from .run import Run, find_run, iter_runs, run_parent
-from .runner import build_method, predict_tile
+from .runner import build_method, predict_tiles
 
 __all__ = [
     "TILE",
     "NoParams",
     "QuerySet",
     "Run",
+    "SingleInput",
     "TileInput",
     "build_method",
     "build_params",
@@ -34,10 +35,9 @@ __all__ = [
     "iter_runs",
     "method_spec",
     "param_specs",
-    "predict_tile",
+    "predict_tiles",
     "preset_of",
     "run_parent",
     "run_record",
     "statuses",
-    "tile_of_images",
 ]

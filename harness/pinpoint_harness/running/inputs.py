@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from ..features import FeatureStore
+    from ..features import FeatureStore, LiveBackbone
     from ..images import Failure, ImageStore
 
     Pixels = NDArray[np.uint8]
@@ -36,37 +36,39 @@ class TileInput:
     """The input of one tile: `values` for the method, and the rows it cannot be asked about.
 
     `failures` maps a position in the tile to its status. `answerable` is false when nothing is
-    left to ask.
+    left to ask. `keys` are the texts behind the keys of the queries, where these are not their ids.
     """
 
     values: Any
     failures: Mapping[int, str] = field(default_factory=dict)
     answerable: bool = True
+    keys: Sequence[str] | None = None
 
 
-class Inputs(Protocol):
-    """The inputs of a whole run; closed when it ends."""
+class Inputs:
+    """The inputs of a whole run; closed when it ends. These are for methods that look at nothing."""
 
     def tile_size(self, default: int) -> int:
         """How many queries the method gets at once."""
-        ...
+        return default
 
     def content(self) -> dict[str, Any] | None:
         """What the inputs add to the key of the run, None for nothing."""
-        ...
+        return None
 
     def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
         """The input of each tile, in order."""
-        ...
+        return (TileInput(None) for _ in tiles)
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release what was opened."""
 
 
 def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
     """The inputs a method declares with its `input` attribute, for the selected photos."""
     method = request.method
     if kind == "none":
-        return NoInput()
+        return Inputs()
     if kind == "image":
         return ImageInput(request.dataset, selection.truth)
     if kind == "id":
@@ -92,23 +94,7 @@ def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
     return FeatureInput(store, selection.truth, request.context.device)
 
 
-class NoInput:
-    """For methods that look at nothing."""
-
-    def tile_size(self, default: int) -> int:
-        return default
-
-    def content(self) -> None:
-        return None
-
-    def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
-        return (TileInput(None) for _ in tiles)
-
-    def close(self) -> None:
-        pass
-
-
-class IdInput(NoInput):
+class IdInput(Inputs):
     """For stored answers: ids and spellings of the whole set at once, so that all are joined together.
 
     The truth goes with them, so that a file of it is not taken for answers.
@@ -124,7 +110,7 @@ class IdInput(NoInput):
         return (TileInput(self._names.iloc[tile.start : tile.stop]) for tile in tiles)
 
 
-class ImageInput:
+class ImageInput(Inputs):
     """Pictures, decoded ahead of the method; it sees pixels and never a name, a path or EXIF."""
 
     def __init__(self, dataset: Dataset, truth: pd.DataFrame) -> None:
@@ -138,9 +124,6 @@ class ImageInput:
             self._store.close()
             raise
 
-    def tile_size(self, default: int) -> int:
-        return default
-
     def content(self) -> dict[str, Any]:
         """Which photos were there, and what decodes them: finding more later makes another run."""
         from ..images import decoder_name
@@ -149,21 +132,12 @@ class ImageInput:
 
     def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
         """Each tile's pictures, a failed one replaced by a stand-in whose answer is thrown away."""
-        from ..images.prefetch import prefetch
+        from ..images.prefetch import prefetch_tiles
 
-        rows = np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [np.empty(0, np.int64)])
-        threads = os.cpu_count() or 1
         # Two tiles: one with the method, one being decoded.
-        decoded = prefetch(
-            lambda index: self._store.read(self._refs[rows[index]]),
-            len(rows),
-            threads=threads,
-            depth=2 * size,
-            remark=lambda index, text: self._store.remark(self._refs[rows[index]], text),
-        )
-        with closing(decoded):
+        with closing(prefetch_tiles(self._store, self._refs, tiles, depth=2 * size)) as decoded:
             for tile in tiles:
-                yield tile_of_images([next(decoded)[1] for _ in range(len(tile))], size)
+                yield _full_tile([next(decoded)[1] for _ in range(len(tile))], size)
 
     def close(self) -> None:
         for remark in self._store.remarks:
@@ -171,7 +145,51 @@ class ImageInput:
         self._store.close()
 
 
-class FeatureInput:
+class SingleInput(ImageInput):
+    """Photos without ids, each in a tile of its own; its key is the hash of its pixels.
+
+    The method gets the pixels, or with a `backbone` features made on the spot, `(1, width)` on its device.
+    """
+
+    def __init__(self, dataset: Dataset, truth: pd.DataFrame, backbone: LiveBackbone | None = None) -> None:
+        super().__init__(dataset, truth)
+        self._backbone = backbone
+
+    def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
+        """Each photo alone; a backbone gets as many at once as it takes."""
+        from ..images import Failure
+        from ..images.prefetch import prefetch_tiles
+
+        prepare = self._backbone.backbone.prepare if self._backbone else lambda pixels: pixels
+        batch = self._backbone.tile if self._backbone else 1
+
+        def see(pixels: Pixels) -> tuple[str, Any]:
+            return _pixel_hash(pixels), prepare(pixels)
+
+        with closing(prefetch_tiles(self._store, self._refs, tiles, 2 * batch, see)) as decoded:
+            for start in range(0, len(tiles), batch):
+                seen = [next(decoded)[1] for _ in tiles[start : start + batch]]
+                prepared = [item if isinstance(item, Failure) else item[1] for item in seen]
+                values, failures = self._values(prepared)
+                for position, item in enumerate(seen):
+                    if position in failures:
+                        yield TileInput(None, {0: failures[position]}, answerable=False)
+                    else:
+                        yield TileInput(next(values), keys=[item[0]])
+
+    def _values(self, prepared: Sequence[Any]) -> tuple[Iterator[Any], dict[int, str]]:
+        """What the method gets of each readable photo, and the status of the others by position."""
+        if self._backbone is None:
+            failures = _failures(prepared)
+            return ([item] for row, item in enumerate(prepared) if row not in failures), failures
+        import torch
+
+        features, failures = self._backbone.features(prepared)
+        on_device = torch.from_numpy(features).to(self._backbone.device)  # (readable, width)
+        return iter(on_device[:, None]), failures
+
+
+class FeatureInput(Inputs):
     """Features from a store, found by id; a tensor `(tile, width)` of fp16 on the method's device."""
 
     def __init__(self, store: FeatureStore, truth: pd.DataFrame, device: str) -> None:
@@ -181,9 +199,6 @@ class FeatureInput:
         lost = np.flatnonzero(self._rows < 0)
         self._failures = {int(row): failures.get(truth["id"].iloc[row], "missing") for row in lost}
         self._device = device
-
-    def tile_size(self, default: int) -> int:
-        return default
 
     def content(self) -> dict[str, Any]:
         return {"store": self._store.key}
@@ -206,20 +221,29 @@ class FeatureInput:
             features = torch.from_numpy(self._store.matrix[rows])  # (size, width)
             yield TileInput(features.to(self._device), failures)
 
-    def close(self) -> None:
-        pass
 
-
-def tile_of_images(images: Sequence[Pixels | Failure], size: int) -> TileInput:
+def _full_tile(images: Sequence[Pixels | Failure], size: int) -> TileInput:
     """A full tile: failures replaced by the first picture that is there, the end padded by the last."""
-    from ..images import Failure
-
-    failures = {index: image.status for index, image in enumerate(images) if isinstance(image, Failure)}
-    good = [image for image in images if not isinstance(image, Failure)]
+    failures = _failures(images)
+    good = [image for index, image in enumerate(images) if index not in failures]
     if not good:
         return TileInput(None, failures, answerable=False)
-    filled = [good[0] if isinstance(image, Failure) else image for image in images]
+    filled = [good[0] if index in failures else image for index, image in enumerate(images)]
     return TileInput(filled + [filled[-1]] * (size - len(filled)), failures)
+
+
+def _failures(images: Sequence[Any]) -> dict[int, str]:
+    """The status of each failure among the images, by position."""
+    from ..images import Failure
+
+    return {index: image.status for index, image in enumerate(images) if isinstance(image, Failure)}
+
+
+def _pixel_hash(pixels: Pixels) -> str:
+    """Equal for equal pixels, whatever the file around them is."""
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
+    digest.update(pixels.data)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -238,10 +262,13 @@ class QuerySet:
             source=truth["source"].tolist(),
         )
 
-    def take(self, rows: NDArray[np.int64], inputs: Any) -> Queries:
-        """The given rows as one tile for a method; a row may stand in it twice, as padding."""
+    def take(self, rows: NDArray[np.int64], inputs: Any, keys: Sequence[str] | None = None) -> Queries:
+        """The given rows as one tile for a method; a row may stand in it twice, as padding.
+
+        `keys` are the texts behind the keys, where these are not the ids of the truth.
+        """
         return Queries(
-            key=self.key[rows],
+            key=self.key[rows] if keys is None else hash_ids(keys),
             author_token=self.author_token[rows],
             source=[self.source[row] for row in rows],
             input=inputs,

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+from ..features import OpenedGallery
 from ..params import changed
 from ..plugins import Entry
 from ..types import STATUS, DatasetInfo, MethodInfo
+
+VERSION = 2
+"""Of what a run stores, a part of its spec: raised whenever older runs cannot be read any more."""
 
 
 def run_record(
     *,
     label: str,
+    parameters: Mapping[str, Any],
     shown_parameters: Mapping[str, Any],
+    galleries: Iterable[OpenedGallery],
     oracle: bool,
     method: Mapping[str, Any],
     dataset_name: str,
@@ -27,12 +34,16 @@ def run_record(
 ) -> dict[str, Any]:
     """`run.json`: what was asked, what came out. Holds nothing that differs from one start to the next.
 
-    `oracle` marks answers that are the best a gallery allows and not a method's: never ranked.
+    `parameters` are all of them with full values, from which things are found and opened again;
+    `shown_parameters` are for the title only. `galleries` are those the method opened. `oracle` marks
+    answers that are the best a gallery allows and not a method's: never ranked.
     """
     counts = Counter(word.partition(":")[0] for word in status)
     return {
         "label": label,
+        "parameters": dict(parameters),
         "shown_parameters": dict(shown_parameters),
+        "galleries": [asdict(gallery) for gallery in galleries],
         "oracle": oracle,
         "method": dict(method),
         "dataset": {
@@ -61,6 +72,32 @@ def describe_method(entry: Entry[MethodInfo], params: Any = None) -> dict[str, A
     if isinstance(getattr(params, "author_filter", None), bool):
         described["author_filter"] = "yes" if params.author_filter else "no"
     return described
+
+
+def given_parameters(params: Any) -> dict[str, Any]:
+    """Every parameter as it was given, defaults included; a path as a string."""
+    values = {item.name: getattr(params, item.name) for item in fields(params)}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
+
+
+def remake_command(record: Mapping[str, Any]) -> str:
+    """The command that makes a run again, as far as its record goes: it does not say where files lie.
+
+    A record from before `parameters` was kept has only those of the title, paths without their folders.
+    """
+    name, dataset = record["method"]["name"], record["dataset"]["name"]
+    values = record.get("parameters", record["shown_parameters"])
+    given = {key: str(value) for key, value in values.items() if value is not None}
+    if record["oracle"]:
+        words = [name, dataset, *(f"--{key.replace('_', '-')}={value}" for key, value in given.items())]
+    else:
+        words = ["run", name, dataset]
+        for key, value in given.items():
+            words += ["--set", f"{key}={value}"]
+        words += [] if record["label"] == name else ["--name", record["label"]]
+        words += ["--seed", str(record["recipe"]["seed"])] if record["recipe"]["seed"] else []
+    limit = (record["subset"] or {}).get("limit")
+    return shlex.join(["pinpoint", *words, *([] if limit is None else ["--limit", str(limit)])])
 
 
 def changed_parameters(params: Any, preset: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from ..errors import UsageError
 from ..features import StoreLookup
 from ..home import Home, find_home
 from ..plugins import Entry, Registry
-from ..types import Context, Dataset, DatasetInfo, MethodInfo
+from ..types import Context, Dataset, DatasetInfo, Method, MethodInfo
 from .predictions import cluster_keys
+from .record import VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,18 +47,18 @@ class Request:
     store_lookup: StoreLookup | None = None
     """Where features of the dataset are found or put; needed by methods that ask for some."""
 
+    def selection(self) -> Selection:
+        return Selection.of(self.dataset.truth(), self.subset)
+
 
 def run_spec(
-    request: Request,
-    selection: Selection,
-    tile: int,
-    content: Mapping[str, Any] | None,
-    method_content: Mapping[str, Any] | None = None,
+    request: Request, method: Method, selection: Selection, tile: int, content: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Everything that changes an answer, by content and never by name or place."""
     context = request.context
     return {
-        **method_spec(request.method, request.params, method_content),
+        "version": VERSION,
+        **method_spec(request.method, request.params, method),
         **selection.spec(),
         **clusters_spec(selection.truth, request.dataset.info),
         "inputs": None if content is None else dict(content),
@@ -75,15 +76,12 @@ def clusters_spec(truth: pd.DataFrame, info: DatasetInfo) -> dict[str, Any]:
     return {"clusters_sha256": id_list_sha256(pairs)} if pairs else {}
 
 
-def method_spec(
-    entry: Entry[MethodInfo], params: Any, method_content: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def method_spec(entry: Entry[MethodInfo], params: Any, method: Method) -> dict[str, Any]:
     """The part of a spec that says who answers.
 
-    `method_content` is what the method says of itself: it stands in place of the parameters of
-    the same names.
+    What the `method` itself says in `content()` stands in place of the parameters of the same names.
     """
-    own = dict(method_content or {})
+    own = dict(method.content()) if hasattr(method, "content") else {}
     names = [item.name for item in fields(params) if item.name not in own]
     parameters = {name: _by_content(getattr(params, name)) for name in names}
     return {

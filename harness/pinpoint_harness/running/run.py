@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import read_json, safe_name
 from ..errors import ArtifactError, UsageError
+from ..features import OpenedGallery
+from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+
+log = logging.getLogger(__name__)
 
 
 def run_parent(root: Path, dataset: str, label: str) -> Path:
@@ -29,9 +35,30 @@ class Run:
     folder: Path
 
     @cached_property
-    def record(self) -> dict[str, Any]:
-        """`run.json`: what was asked, what came out, how many rows met which fate."""
+    def _stored(self) -> dict[str, Any]:
         return read_json(self.folder / "run.json")
+
+    @property
+    def version(self) -> int:
+        """Of what is stored; 1 where the record does not say."""
+        return int(self._stored["recipe"].get("version", 1))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """`run.json`: what was asked, what came out, how many rows met which fate.
+
+        ArtifactError for a run of another version, with the command that makes it again.
+        """
+        self._check_version()
+        return self._stored
+
+    def _check_version(self) -> None:
+        if self.version != VERSION:
+            raise ArtifactError(
+                f"run '{self.folder}' was stored by another release and cannot be read",
+                found=f"version {self.version} of a run's files, where this release has {VERSION}",
+                fix=f"make it again: {remake_command(self._stored)}",
+            )
 
     @property
     def key(self) -> str:
@@ -39,11 +66,11 @@ class Run:
 
     @property
     def dataset(self) -> str:
-        return str(self.record["dataset"]["name"])
+        return str(self._stored["dataset"]["name"])
 
     @property
     def label(self) -> str:
-        return str(self.record["label"])
+        return str(self._stored["label"])
 
     @property
     def oracle(self) -> bool:
@@ -68,14 +95,21 @@ class Run:
         return f"{subset['rows']:,} of {total:,}, id list {subset['ids_sha256'][:8]}"
 
     @property
+    def galleries(self) -> list[OpenedGallery]:
+        """The galleries that the method opened, in order."""
+        return [OpenedGallery(**opened) for opened in self.record["galleries"]]
+
+    @property
     def title(self) -> str:
         """The label with every parameter that is not the default."""
         shown = ", ".join(f"{name}={value}" for name, value in self.record["shown_parameters"].items())
         return f"{self.label} ({shown})" if shown else self.label
 
     def table(self) -> pa.Table:
+        """The stored answers, a row per row of the truth; ArtifactError as for `record`."""
         from . import predictions
 
+        self._check_version()
         return predictions.read(self.folder / "predictions.parquet")
 
     def predictions(self) -> pd.DataFrame:
@@ -103,11 +137,21 @@ class Run:
 
 
 def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
-    """Every complete run under `root`, ordered by dataset, label and key."""
-    for manifest in sorted(root.glob("*/*/*/manifest.json")):
-        run = Run(manifest.parent)
-        if (run.folder / "run.json").exists() and (dataset is None or run.dataset == dataset):
-            yield run
+    """Every complete run under `root`, ordered by dataset, label and key.
+
+    Those of another version are left out, with one warning that says how to make the first again.
+    """
+    runs = [run for run in _stored_runs(root) if dataset is None or run.dataset == dataset]
+    yield from (run for run in runs if run.version == VERSION)
+    others = [run for run in runs if run.version != VERSION]
+    if others:
+        words = "runs under '%s' left out, stored by another release: %d, first '%s'; make it again: %s"
+        log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored))
+
+
+def _stored_runs(root: Path) -> list[Run]:
+    folders = [manifest.parent for manifest in sorted(root.glob("*/*/*/manifest.json"))]
+    return [Run(folder) for folder in folders if (folder / "run.json").exists()]
 
 
 def find_run(text: str, root: Path) -> Run:
@@ -119,12 +163,12 @@ def find_run(text: str, root: Path) -> Run:
         raise ArtifactError(
             f"run '{text}' is not finished", fix="give the same `pinpoint run` command again to resume it"
         )
-    runs = list(iter_runs(root))
+    runs = _stored_runs(root)
     if "@" in text:
         label, _, dataset = text.rpartition("@")
         named = [run for run in runs if run.label == label and run.dataset == dataset]
         if named:
-            return max(named, key=lambda run: (run.finished_at(), run.key))
+            return max(named, key=lambda run: (run.version == VERSION, run.finished_at(), run.key))
     else:
         named = [run for run in runs if run.key.startswith(text)]
         if len(named) == 1:

@@ -7,7 +7,7 @@ nor on its place among them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -16,16 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..artifacts import (
-    Artifact,
-    Content,
-    Selection,
-    Session,
-    UnfinishedError,
-    canonical_json,
-    read_json,
-    write_atomic,
-)
+from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError
 from ..params import train_command
@@ -36,7 +27,7 @@ from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .inputs import Inputs, QuerySet, TileInput, open_inputs
-from .record import changed_parameters, describe_method, run_record
+from .record import changed_parameters, describe_method, given_parameters, run_record
 from .request import Request, run_spec
 from .run import Run, run_parent
 
@@ -57,12 +48,11 @@ def run(request: Request) -> Run:
     answered; whoever answers the last one puts the run together, and for all others
     UnfinishedRunError is raised.
     """
-    selection = Selection.of(request.dataset.truth(), request.subset)
+    selection = request.selection()
     method = build_method(request.method, request.params, request.context)
     with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
-        own = method.content() if hasattr(method, "content") else None
-        spec = run_spec(request, selection, size, inputs.content(), own)
+        spec = run_spec(request, method, selection, size, inputs.content())
         parent = run_parent(request.out, request.dataset_name, request.label)
         artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
         if artifact.complete:
@@ -82,7 +72,6 @@ def _answer_tiles(
     artifact: Artifact, request: Request, method: Method, inputs: Inputs, truth: pd.DataFrame, size: int
 ) -> None:
     """Ask about every tile of this process's share that no shard stands for yet."""
-    queries = QuerySet.of(truth)
     cluster_column = request.dataset.info.cluster_column
     done = artifact.finished_shards(_SHARD)
     mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
@@ -90,8 +79,7 @@ def _answer_tiles(
     title = f"{request.label} on {request.dataset_name}"
     rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
     with phase(title, rows, done=rows - left) as advance:
-        for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
-            answer = predict_tile(method, queries.take(padded(tile, size), given.values), given)
+        for tile, given, answer in predict_tiles(method, inputs, truth, todo, size):
             table = _table(tile, truth.iloc[padded(tile, size)], answer, given, cluster_column)
             _commit(artifact, tile, table, answer.notes)
             advance(len(tile))
@@ -114,6 +102,16 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
             f"method '{entry.name}' cannot be set up", found=f"{type(error).__name__}: {error}"
         ) from error
     return method
+
+
+def predict_tiles(
+    method: Method, inputs: Inputs, truth: pd.DataFrame, todo: Sequence[Tile], size: int
+) -> Iterator[tuple[Tile, TileInput, Predictions]]:
+    """Each tile with its input and what the method answers, padded to `size` queries."""
+    queries = QuerySet.of(truth)
+    for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
+        asked = queries.take(padded(tile, size), given.values, given.keys)
+        yield tile, given, predict_tile(method, asked, given)
 
 
 def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predictions:
@@ -172,7 +170,9 @@ def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict
         notes.append("nearly every answer is the truth itself: was the truth file given as the answers?")
     record = run_record(
         label=request.label,
+        parameters=given_parameters(request.params),
         shown_parameters=changed_parameters(request.params, request.method.preset),
+        galleries=[] if request.store_lookup is None else request.store_lookup.opened.values(),
         oracle=False,
         method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,

@@ -17,12 +17,23 @@ from pinpoint_harness.errors import UsageError
 from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.params import param
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import Stage, StageContext, describe
+from pinpoint_harness.training import Checkpoints, Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
 from ..common.gallery import unit_rows
-from ..common.head import HEAD_CHOICES, Head, HeadParams, HeldOut, Photos, chosen, load_head, training_stores
-from ..common.training import Loss, Trainer, fit, head_files
+from ..common.head import (
+    HEAD_CHOICES,
+    Head,
+    HeadParams,
+    HeadTrainer,
+    HeldOut,
+    Loss,
+    Photos,
+    chosen,
+    head_files,
+    load_head,
+    training_stores,
+)
 from .labels import Hierarchy, hard_loss, likeliest, smooth_loss
 from .prototypes import Near, Prototypes, choose_temperature, prototype_files
 from .quadtree import codes_of
@@ -112,16 +123,18 @@ def train_head(
     cells = CellTable.read(stage_context.inputs["partition"])
     hierarchy, places = cells.hierarchy(device), cells.places[-1]
 
-    def answer(head: Head, features: Tensor) -> Floats:
+    def answer(features: Tensor) -> Floats:
         _, best = likeliest(hierarchy.log_probabilities(head(features.float())), 1)
         found: Floats = places[best[:, 0].cpu().numpy()]
         return found
 
     head = Head(photos.width, params.depth, params.hidden, sum(cells.sizes)).initialise(params.seed)
     loss = _loss(params, cells, photos.coordinates[photos.training], device)
-    trainer = Trainer(params, head, photos.features(photos.training, device), loss, stage_context.context)
-    held_out = HeldOut(photos, device)
-    curve = fit(stage_context, trainer, lambda head: held_out.look(lambda features: answer(head, features)))
+    features, held_out = photos.features(photos.training, device), HeldOut(photos, device)
+    trainer = HeadTrainer(
+        params, head, features, loss, stage_context.context, figures=lambda: held_out.look(answer)
+    )
+    curve = trainer.run(Checkpoints(stage_context))
     return head_files(head, chosen(params, *_OF_HEAD), curve, cells=cells.sizes)
 
 

@@ -7,7 +7,7 @@ training that was killed goes on as if nothing had been.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pinpoint_harness.artifacts import read_json
+from pinpoint_harness.artifacts import Content, read_json
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import param
+from pinpoint_harness.training import describe
 from pinpoint_harness.types import RADII_KM, Context
 
 from .linear import AlignedLinear
 from .splits import held_out_rows
+from .training import Curve, CurveRow, Optimization, Shuffle, Trainer, curve_csv
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
@@ -37,6 +39,9 @@ LOOK_ROWS = 10_000
 
 LOOK_TILE = 1024
 """Of them in one pass."""
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""From outputs `(b, out)` and the numbers `(b,)` of their training rows to the mean loss."""
 
 _CHUNK_ROWS = 65_536
 
@@ -174,6 +179,78 @@ class Head(nn.Module):
             x = functional.gelu(layer(x if drop is None else drop(x)))  # (b, hidden)
         out: Tensor = self.out(x if drop is None else drop(x))  # (b, out)
         return out
+
+
+class Dropout:
+    """Dropout whose choice follows from a seed alone."""
+
+    def __init__(self, share: float, device: str) -> None:
+        self._share, self._generator = share, torch.Generator(device)
+
+    def seeded(self, seed: int) -> Dropout:
+        self._generator.manual_seed(seed)
+        return self
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not self._share:
+            return x
+        drawn = torch.rand(x.shape, generator=self._generator, device=x.device)
+        return x * (drawn >= self._share) / (1 - self._share)
+
+
+class HeadTrainer(Trainer):
+    """Trains a head on features of training rows, `(n, ...)` on the device; measured after every epoch."""
+
+    def __init__(
+        self,
+        params: HeadParams,
+        head: Head,
+        features: Tensor,
+        loss: Loss,
+        context: Context,
+        *,
+        figures: Callable[[], CurveRow],
+        worth: Callable[[CurveRow], float] | None = None,
+    ) -> None:
+        self._shuffle = Shuffle(len(features), params.batch, params.seed, context.device)
+        self._epoch = self._shuffle.batches  # steps
+        steps = self._epoch * params.epochs
+        super().__init__(
+            "head",
+            head.to(context.device),
+            Optimization(steps, params.learning_rate, params.weight_decay),
+            params.batch,
+            range(self._epoch, steps + 1, self._epoch),
+            worth=worth,
+        )
+        self._head, self._features, self._loss, self._figures = head, features, loss, figures
+        self._dropout, self._seed = Dropout(params.dropout, context.device), params.seed * 1_000_003
+        self._device_type = torch.device(context.device).type
+        self._dtype = getattr(torch, context.dtype)
+
+    def batch_loss(self, step: int) -> tuple[str, Tensor]:
+        rows = self._shuffle.batch(step)
+        low = self._dtype != torch.float32
+        with torch.autocast(self._device_type, dtype=self._dtype, enabled=low):
+            features = self._features.index_select(0, rows).float()
+            outputs = self._head(features, self._dropout.seeded(self._seed + step))
+        return "loss", self._loss(outputs.float(), rows)
+
+    def measure(self, step: int) -> CurveRow:
+        return {"epoch": step // self._epoch, "loss": self.mean_loss("loss"), **self._figures()}
+
+
+def head_files(head: Head, config: Mapping[str, Any], curve: Curve, **outcome: Any) -> dict[str, Content]:
+    """The files of a head's stage: weights, the choices of its recipe, and the curve of the training."""
+    from safetensors.torch import save
+
+    weights = {name: value.float().cpu().contiguous() for name, value in head.state_dict().items()}
+    shape = {"width": head.norm.normalized_shape[0], "out": head.out.out_features}
+    return {
+        "config.json": describe(config, **shape, **outcome, last=curve[-1]),
+        "model.safetensors": save(weights),
+        "curve.csv": curve_csv(curve),
+    }
 
 
 def load_head(folder: Path, device: str) -> Head:

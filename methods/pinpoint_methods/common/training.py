@@ -1,158 +1,251 @@
-"""A training loop that can be killed and resumed, and its curve."""
+"""The trainer of every trained method: AdamW under one schedule, its checkpoints and its curve.
+
+What a method adds is a subclass that gives the loss of a step and the figures of a stop. Which rows
+stand in a batch, and all else that is drawn, must follow from the seed and the number of the step
+alone: then a training that was killed and is resumed ends with the same bytes.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.progress import phase
-from pinpoint_harness.training import Checkpoints, StageContext, describe
-from pinpoint_harness.types import Context
+from pinpoint_harness.training import Checkpoints, Processes
 
-from .head import Head, HeadParams
+CHECK_STEPS = 50
+"""Steps after which it is checked that losses are finite; reading each would stall a GPU."""
 
-WARMUP_SHARE = 0.05
-CLIP_NORM = 1.0
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""From outputs `(b, out)` and the numbers `(b,)` of their training rows to the mean loss."""
-Curve = list[dict[str, float]]
+CurveRow = dict[str, float]
+Curve = list[CurveRow]
 
 
-class Dropout:
-    """Dropout whose choice follows from a seed alone."""
+@dataclass(frozen=True)
+class Optimization:
+    """AdamW's settings and the schedule of its learning rate over `steps`."""
 
-    def __init__(self, share: float, device: str) -> None:
-        self._share, self._generator = share, torch.Generator(device)
+    steps: int
+    learning_rate: float  # the highest
+    weight_decay: float  # of matrices; none on biases, norms, scalars and Fourier frequencies
+    beta2: float = 0.999
+    warmup_share: float = 0.05  # of the steps
+    clip_norm: float = 1.0  # of the gradient
 
-    def seeded(self, seed: int) -> Dropout:
-        self._generator.manual_seed(seed)
-        return self
-
-    def __call__(self, x: Tensor) -> Tensor:
-        if not self._share:
-            return x
-        drawn = torch.rand(x.shape, generator=self._generator, device=x.device)
-        return x * (drawn >= self._share) / (1 - self._share)
+    def learning_rate_at(self, step: int) -> float:
+        """Linear warm-up, then half a cosine to zero; steps count from 0."""
+        warmup = max(1, round(self.warmup_share * self.steps))
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        progress = (step - warmup) / max(1, self.steps - warmup)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-class Trainer:
-    """A head, its optimizer, and the order in which it sees the rows."""
+class Shuffle:
+    """Row numbers of each batch: every epoch has its own permutation, drawn on `device`.
+
+    Rows that fill no batch at the end of an epoch are left out of it, or with `keep_rest` make a
+    smaller one.
+    """
+
+    def __init__(self, rows: int, batch: int, seed: int, device: str, *, keep_rest: bool = False) -> None:
+        self.batches = -(-rows // batch) if keep_rest else rows // batch
+        if not self.batches:
+            raise UsageError(
+                f"a batch of {batch:,} is more than the {rows:,} rows to train on",
+                fix=f"--set batch={max(1, rows // 2)}",
+            )
+        self._rows, self._batch, self._seed, self._device = rows, batch, seed, device
+        self._epoch, self._order = -1, torch.empty(0)
+
+    def batch(self, number: int) -> Tensor:
+        """Rows `(batch,)` of the batch of this number, counted through all epochs."""
+        epoch, place = divmod(number, self.batches)
+        if epoch != self._epoch:
+            generator = torch.Generator(self._device).manual_seed(self._seed * 1_000_003 + epoch)
+            self._order = torch.randperm(self._rows, generator=generator, device=self._device)
+            self._epoch = epoch
+        return self._order[place * self._batch : (place + 1) * self._batch]
+
+
+class Trainer(ABC):
+    """A model, its optimizer, and the curve so far.
+
+    `stops` are the steps after which the model is measured and a checkpoint is saved, the last step
+    among them; `batch` is the number of samples in a step. With `worth`, the weights of the stop
+    with the highest worth are kept in `best`, the earliest of equal ones.
+    """
+
+    rate_parameter = "learning_rate"
+    """What a user sets to change the learning rate."""
 
     def __init__(
-        self, params: HeadParams, head: Head, features: Tensor, loss: Loss, context: Context
+        self,
+        title: str,
+        model: nn.Module,
+        optimization: Optimization,
+        batch: int,
+        stops: Collection[int],
+        *,
+        worth: Callable[[CurveRow], float] | None = None,
+        processes: Processes | None = None,
     ) -> None:
-        self.head, self.params, self._loss, self._features = head.to(context.device), params, loss, features
-        self._device, self._dtype = context.device, getattr(torch, context.dtype)
-        self.steps_an_epoch = len(features) // params.batch
-        if not self.steps_an_epoch:
-            raise UsageError(
-                f"a batch of {params.batch:,} is more than the {len(features):,} rows to train on",
-                fix=f"--set batch={max(1, len(features) // 8)}",
-            )
-        self.steps = self.steps_an_epoch * params.epochs
-        self._named = dict(head.named_parameters())
-        matrices = [weight for weight in self._named.values() if weight.ndim > 1]
-        others = [weight for weight in self._named.values() if weight.ndim == 1]
+        self.optimization, self.steps, self.curve = optimization, optimization.steps, Curve()
+        self.best: dict[str, Tensor] = {}
+        self.processes = processes or Processes()
+        self._title, self._model, self._batch, self._stops, self._worth = title, model, batch, stops, worth
+        self.named = dict(model.named_parameters())
+        matrices = [p for name, p in self.named.items() if _decays(name, p)]
+        others = [p for name, p in self.named.items() if not _decays(name, p)]
         groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, weight_decay=params.weight_decay, fused=True)
-        self._dropout = Dropout(params.dropout, context.device)
-        self._order = Tensor()
+        # With a base of 1 the schedule's factor is the learning rate, unrounded by a product.
+        self.optimizer = torch.optim.AdamW(
+            groups,
+            lr=1.0,
+            betas=(0.9, optimization.beta2),
+            weight_decay=optimization.weight_decay,
+            fused=True,
+        )
+        self._schedule = LambdaLR(self.optimizer, optimization.learning_rate_at)
+        self._device = next(iter(self.named.values())).device
+        self._loss_sum: dict[str, Tensor] = {}
+        self._loss_count: dict[str, int] = {}
+        self._bad_step = torch.full((), -1, dtype=torch.int64, device=self._device)
 
-    def epoch(self, epoch: int, advance: Callable[[int], object]) -> float:
-        """All rows once, but for those that fill no batch; their mean loss."""
-        batch, seed = self.params.batch, self.params.seed * 1_000_003
-        generator = torch.Generator(self._device).manual_seed(seed + epoch)
-        order = torch.randperm(len(self._features), generator=generator, device=self._device)
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for place in range(self.steps_an_epoch):
-            step = epoch * self.steps_an_epoch + place
-            rows = order[place * batch : (place + 1) * batch]
-            total += self._step(step, rows, self._dropout.seeded(seed + step))
-            advance(batch)
-        return total.item() / self.steps_an_epoch
+    @abstractmethod
+    def batch_loss(self, step: int) -> tuple[str, Tensor]:
+        """The mean loss of a step's batch, or this process's share of it, and its name in the curve."""
 
-    def _step(self, step: int, rows: Tensor, drop: Dropout) -> Tensor:
-        with torch.autocast(
-            torch.device(self._device).type, dtype=self._dtype, enabled=self._dtype != torch.float32
-        ):
-            outputs = self.head(self._features.index_select(0, rows).float(), drop)
-        loss = self._loss(outputs.float(), rows)
-        self._optimizer.zero_grad(set_to_none=True)
+    @abstractmethod
+    def measure(self, step: int) -> CurveRow:
+        """The row of the curve after `step` steps; called in evaluation mode and without gradients."""
+
+    def run(self, checkpoints: Checkpoints | None = None) -> Curve:
+        """Train from the start or the last checkpoint to the end; DataError for a loss that is not finite."""
+        begun = self._resume(checkpoints)
+        total, batch = self.steps * self._batch, self._batch
+        with phase(self._title, total, done=begun * batch, unit="samples") as advance:
+            for step in range(begun, self.steps):
+                self.step(step)
+                advance(batch)
+                stops = step + 1 in self._stops
+                if stops or (step + 1) % CHECK_STEPS == 0:
+                    self._check_finite(checkpoints)
+                if stops:
+                    self._stop(step + 1)
+                    if checkpoints is not None and step + 1 < self.steps:
+                        notes = {"training": self._title, "curve": json.dumps(self.curve)}
+                        checkpoints.save(step + 1, self.state(), notes)
+        return self.curve
+
+    def step(self, step: int) -> None:
+        """One batch: its loss, its gradient, one move of the weights."""
+        name, loss = self.batch_loss(step)
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call] # torch has no type for it
-        torch.nn.utils.clip_grad_norm_(self._named.values(), CLIP_NORM)
-        for group in self._optimizer.param_groups:
-            group["lr"] = self.learning_rate(step)
-        self._optimizer.step()
-        return loss.detach()
+        self._sum_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self.named.values(), self.optimization.clip_norm)
+        self.optimizer.step()
+        self._schedule.step()
+        loss = loss.detach()
+        before = self._loss_sum.get(name)
+        self._loss_sum[name] = loss.double() if before is None else before + loss
+        self._loss_count[name] = self._loss_count.get(name, 0) + 1
+        fine = torch.isfinite(loss + norm) | (self._bad_step >= 0)
+        self._bad_step = torch.where(fine, self._bad_step, step)
 
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then half a cosine to zero."""
-        warmup = max(1, round(WARMUP_SHARE * self.steps))
-        if step < warmup:
-            return self.params.learning_rate * (step + 1) / warmup
-        progress = (step - warmup) / max(1, self.steps - warmup)
-        return self.params.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+    def mean_loss(self, name: str) -> float:
+        """Mean of the losses of this name since it was last called; 0 where there was none."""
+        nothing = torch.zeros((), dtype=torch.float64, device=self._device)
+        total, count = self._loss_sum.pop(name, nothing), self._loss_count.pop(name, 0)
+        return self._over_all(total, dist.ReduceOp.SUM) / max(1, count)
 
     def state(self) -> dict[str, Tensor]:
-        """Weights and moments by name, as a checkpoint holds them."""
-        tensors = {f"model/{name}": weight.detach() for name, weight in self._named.items()}
-        for name, weight in self._named.items():
-            tensors |= {f"{kind}/{name}": value for kind, value in self._optimizer.state[weight].items()}
+        """Weights, moments and best weights by name, on the CPU, as a checkpoint holds them."""
+        tensors = {f"model/{name}": p.detach() for name, p in self.named.items()}
+        for name, p in self.named.items():  # a parameter that had no gradient yet has no moments
+            for kind, value in self.optimizer.state.get(p, {}).items():
+                tensors[f"{kind}/{name}"] = value
+        tensors |= {f"best/{name}": value for name, value in self.best.items()}
         return {name: value.contiguous().cpu() for name, value in tensors.items()}
 
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up a checkpoint's state, to the last bit."""
+    def restore(self, step: int, tensors: Mapping[str, Tensor]) -> None:
+        """Take up the state that `state` gave after `step` steps, to the last bit."""
         for key, value in tensors.items():
             kind, _, name = key.partition("/")
-            weight = self._named[name]
-            if kind == "model":
-                weight.data.copy_(value)
+            if kind == "best":
+                self.best[name] = value
+            elif kind == "model":
+                self.named[name].data.copy_(value)
             else:
-                self._optimizer.state[weight][kind] = value.clone().to(weight.device)
+                p = self.named[name]
+                self.optimizer.state[p][kind] = value.clone().to(p.device)
+        self._schedule = LambdaLR(self.optimizer, self.optimization.learning_rate_at, last_epoch=step - 1)
+
+    def _resume(self, checkpoints: Checkpoints | None) -> int:
+        """The steps done before; a checkpoint of another training in the same stage does not count."""
+        last = None if checkpoints is None else checkpoints.last()
+        if last is None or last[2].get("training") != self._title:
+            return 0
+        step, tensors, notes = last
+        self.restore(step, tensors)
+        self.curve = json.loads(notes["curve"])
+        return step
+
+    def _stop(self, step: int) -> None:
+        self._model.eval()
+        with torch.no_grad():
+            row = self.measure(step)
+        self._model.train()
+        if self._worth and (not self.best or self._worth(row) > max(map(self._worth, self.curve))):
+            self.best = {name: value.clone().cpu() for name, value in self._model.state_dict().items()}
+        self.curve.append(row)
+
+    def _check_finite(self, checkpoints: Checkpoints | None) -> None:
+        bad = int(self._over_all(self._bad_step.double(), dist.ReduceOp.MAX))
+        if bad < 0:
+            return
+        last = None if checkpoints is None else checkpoints.last()
+        raise DataError(
+            f"the loss is not finite at step {bad:,} of {self.steps:,}",
+            found="the last good state is "
+            + (
+                f"'{checkpoints.path(last[0])}', of step {last[0]:,}" if checkpoints and last else "the start"
+            ),
+            fix=f"--set {self.rate_parameter}={self.optimization.learning_rate / 10:g}; the same command "
+            "again would come to the same end",
+        )
+
+    def _sum_gradients(self) -> None:
+        """Each process has the gradient of its share of the loss: the whole is their sum."""
+        if self.processes.count == 1:
+            return
+        gradients = [p.grad for p in self.named.values() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        pieces = torch.split(flat, [gradient.numel() for gradient in gradients])
+        for gradient, piece in zip(gradients, pieces, strict=True):
+            gradient.copy_(piece.view_as(gradient))
+
+    def _over_all(self, value: Tensor, how: Any) -> float:
+        """The sum or maximum over all processes."""
+        if self.processes.count > 1:
+            value = value.clone()
+            dist.all_reduce(value, how)
+        return value.item()
 
 
-def fit(stage_context: StageContext, trainer: Trainer, look: Callable[[Head], dict[str, float]]) -> Curve:
-    """From the start or the last checkpoint to the end; a look and a checkpoint after every epoch."""
-    keep, epochs, begun, curve = Checkpoints(stage_context), trainer.params.epochs, 0, Curve()
-    if last := keep.last():
-        begun, tensors, notes = last
-        trainer.restore(tensors)
-        curve = json.loads(notes["curve"])
-    samples = trainer.steps_an_epoch * trainer.params.batch
-    with phase("head", epochs * samples, done=begun * samples, unit="samples") as advance:
-        for epoch in range(begun, epochs):
-            loss = trainer.epoch(epoch, advance)
-            if not math.isfinite(loss):
-                raise DataError(
-                    f"the loss is not finite in epoch {epoch + 1} of {epochs}",
-                    fix=f"--set learning_rate={trainer.params.learning_rate / 10:g}; the same command again "
-                    "would come to the same end",
-                )
-            with torch.no_grad():
-                curve.append({"epoch": epoch + 1, "loss": loss, **look(trainer.head)})
-            if epoch + 1 < epochs:
-                keep.save(epoch + 1, trainer.state(), {"curve": json.dumps(curve)})
-    return curve
-
-
-def head_files(head: Head, config: Mapping[str, Any], curve: Curve, **outcome: Any) -> dict[str, Content]:
-    """The files of a head's stage: weights, the choices of its recipe, and the curve of the training."""
-    from safetensors.torch import save
-
-    weights = {name: value.float().cpu().contiguous() for name, value in head.state_dict().items()}
-    shape = {"width": head.norm.normalized_shape[0], "out": head.out.out_features}
-    return {
-        "config.json": describe(config, **shape, **outcome, last=curve[-1]),
-        "model.safetensors": save(weights),
-        "curve.csv": curve_csv(curve),
-    }
+def _decays(name: str, parameter: Tensor) -> bool:
+    return parameter.ndim > 1 and not name.endswith("frequencies")
 
 
 def curve_csv(curve: Curve) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from pinpoint_harness.artifacts import Content, write_atomic
+from pinpoint_harness.artifacts import Content
 from pinpoint_harness.search import xyz_of
-from pinpoint_harness.training import StageContext, describe
+from pinpoint_harness.training import Checkpoints, StageContext, describe
 
 from ..common import decoding as answer
 from ..common.candidates import CandidateBatch, Slots, chord_km, feature_count, hand_features
 from ..common.gallery import Neighbours
-from ..common.head import HEAD_CHOICES, Head, chosen
+from ..common.head import HEAD_CHOICES, Head, HeadTrainer, chosen
 from ..common.reranking import FeatureStandardizer, LabelledCandidates, accuracy, listwise_loss, margin_loss
-from ..common.training import Trainer, curve_csv, fit
+from ..common.training import curve_csv
 from .candidates import SETS, FeatureRerankerParams, QueryBatch, read_neighbours
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def make_reranker(
     galleries: Sequence[FeatureStore],
 ) -> Mapping[str, Content]:
     """Weights of the pass that places held-out authors best, and calibrations by source and state."""
-    from safetensors.torch import load_file
+    from safetensors.torch import save
 
     sources, sets = _sets(stage_context, params, stores, galleries)
     train, validation = sets["train"].ranking, sets["held"]
@@ -150,15 +151,18 @@ def make_reranker(
         batch = train.take(rows)
         return _loss(params.loss, _masked(outputs, batch.lists), batch)
 
-    best = stage_context.artifact.shard_path(0, ".best")
-
-    def look(head: Head) -> dict[str, float]:
-        found = _accuracy(ranker, validation, sources)
-        _keep(best, ranker, found["mean"])
-        return found
-
-    curve = fit(stage_context, Trainer(params, ranker, features, loss, stage_context.context), look)
-    ranker.load_state_dict(load_file(best))
+    trainer = HeadTrainer(
+        params,
+        ranker,
+        features,
+        loss,
+        stage_context.context,
+        figures=lambda: _accuracy(ranker, validation, sources),
+        worth=itemgetter("mean"),
+    )
+    curve = trainer.run(Checkpoints(stage_context))
+    ranker.load_state_dict(trainer.best)
+    best = max(curve, key=itemgetter("mean"))
     calibration = {
         source: {
             state_of(hidden): _calibration(ranker, sets[name].of(number)[1])
@@ -169,12 +173,12 @@ def make_reranker(
     }
     outcome = {
         "lists": len(train),
-        "best": max(curve, key=lambda row: row["mean"]),
+        "best": best,
         "calibration": calibration,
     }
     return {
         "config.json": describe(chosen(params, *OF_RERANKER), **outcome),
-        "model.safetensors": best.read_bytes(),
+        "model.safetensors": save(trainer.best, {"mean": repr(best["mean"])}),
         "curve.csv": curve_csv(curve),
     }
 
@@ -219,19 +223,6 @@ def _accuracy(ranker: Ranker, validation: CandidateSet, sources: Sequence[str]) 
             means.append(found.pop("mean"))
             shares |= {f"{source}_{radius}": share for radius, share in found.items()}
     return {**shares, "mean": sum(means) / len(means)}
-
-
-def _keep(path: Path, ranker: Ranker, mean: float) -> None:
-    """Put the weights in place if they are better than those there, which may be from before a kill."""
-    from safetensors import safe_open
-    from safetensors.torch import save
-
-    if path.exists():
-        with safe_open(path, framework="pt") as file:
-            if mean <= float(file.metadata()["mean"]):
-                return
-    weights = {name: value.float().cpu().contiguous() for name, value in ranker.state_dict().items()}
-    write_atomic(path, save(weights, {"mean": repr(mean)}))
 
 
 def _calibration(ranker: Ranker, ranking: LabelledCandidates) -> dict[str, Any]:

@@ -67,12 +67,10 @@ class Validation:
 
     def look(self, model: Towers) -> dict[str, float]:
         """`<source>_<channel>_<radius>km`: share of C's queries placed within the radius."""
-        model.eval()
         accuracy: dict[str, float] = {}
         for source in self._queries:
             for channel, found in (*self._of(model, source).items(), ("raw", self._raw[source])):
                 accuracy |= {f"{source}_{channel}_{radius}": share for radius, share in found.items()}
-        model.train()
         return accuracy
 
     def _of(self, model: Towers, source: str) -> dict[str, dict[str, float]]:

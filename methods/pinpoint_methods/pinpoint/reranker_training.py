@@ -6,14 +6,13 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from pinpoint_harness.artifacts import Content, read_json, write_atomic
-from pinpoint_harness.errors import DataError
-from pinpoint_harness.progress import phase
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Checkpoints, StageContext, describe
 from pinpoint_harness.types import RADII_KM
@@ -21,7 +20,7 @@ from pinpoint_harness.types import RADII_KM
 from ..common.candidates import CandidateBatch, chord_km, join_batches
 from ..common.decoding import TemperatureScaling, decide, fit
 from ..common.reranking import LabelledCandidates, Row, accuracy, listwise_loss, margin_loss, radii_loss
-from ..common.training import curve_csv
+from ..common.training import Optimization, Shuffle, Trainer, curve_csv
 from .candidate_search import QueryBatch, read_queries, training_sets
 from .config import PinpointConfig, part
 from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores, retrieval_sum
@@ -44,7 +43,6 @@ OF_RERANKER = (
 
 FILTERED, OPEN = "author filter", "no author filter"
 
-WARMUP_SHARE = 0.05
 SCORING_BATCH = 128
 
 _LISTS_TO_START_FROM = 2000
@@ -81,13 +79,25 @@ def score_lists(
     return torch.cat(parts)
 
 
-class RerankerTrainer:
-    """A reranker, its optimizer and the order of its batches."""
+class RerankerTrainer(Trainer):
+    """Trains a reranker on the lists of B; measured on C after every pass.
+
+    The best pass is the one that places most by argmax; with the loss `radii`, whose probabilities
+    argmax does not see, the one with the lowest loss.
+    """
+
+    rate_parameter = "reranker_learning_rate"
 
     def __init__(
-        self, config: PinpointConfig, retriever: SourceRetriever, train: LabelledCandidates, seed: int
+        self,
+        config: PinpointConfig,
+        retriever: SourceRetriever,
+        train: LabelledCandidates,
+        validation: LabelledCandidates,
+        seed: int,
+        title: str,
     ) -> None:
-        self.config, self.retriever, self.train, self.seed = config, retriever, train, seed
+        self.config, self.retriever, self.train, self.validation = config, retriever, train, validation
         lists = train.lists
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -100,13 +110,16 @@ class RerankerTrainer:
             self.model.feature_standard.measure(lists.features[lists.valid])
             if config.ranking_loss == "radii" and config.token_scores:
                 self.model.start_from_retrieval(self._temperatures(self.model))
-        self.batches = -(-len(train) // config.reranker_batch)
-        self.steps = self.batches * config.reranker_epochs
-        decayed = [p for p in self.model.parameters() if p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(
-            groups, lr=config.reranker_learning_rate, weight_decay=config.reranker_weight_decay, fused=True
+        self._shuffle = Shuffle(len(train), config.reranker_batch, seed, "cpu", keep_rest=True)
+        batches = self._shuffle.batches
+        steps = batches * config.reranker_epochs
+        super().__init__(
+            title,
+            self.model,
+            Optimization(steps, config.reranker_learning_rate, config.reranker_weight_decay),
+            config.reranker_batch,
+            range(batches, steps + 1, batches),
+            worth=partial(_worth, config),
         )
 
     def _temperatures(self, model: Reranker) -> list[float]:
@@ -118,97 +131,20 @@ class RerankerTrainer:
         # Colder than this a retrieval is its first candidate, and nothing is left to learn.
         return [max(t, _COLDEST) for t in fit(some.lists, scores, some.km).temperature]
 
-    def epoch(self, number: int) -> float:
-        """One pass over the lists of B in an order of its own; the mean loss."""
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
-        order = torch.randperm(len(self.train), generator=generator).to(self.retriever.device)
-        self.model.train()
-        total = torch.zeros((), dtype=torch.float64, device=self.retriever.device)
-        for batch in range(self.batches):
-            rows = order[batch * self.config.reranker_batch : (batch + 1) * self.config.reranker_batch]
-            chosen = self.train.take(rows)
-            loss = loss_of(self.config, self.model(chosen.lists, self.retriever), chosen)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call] # torch has no type for it
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self._learning_rate(number * self.batches + batch)
-            self.optimizer.step()
-            total += loss.detach()
-        mean = float(total) / self.batches
-        if not math.isfinite(mean):
-            raise DataError(
-                f"the reranker's loss is no number in pass {number + 1}",
-                fix="lower reranker_learning_rate; the pass before is kept and the training goes on from it",
-            )
-        return mean
+    def batch_loss(self, step: int) -> tuple[str, Tensor]:
+        batch = self.train.take(self._shuffle.batch(step).to(self.retriever.device))
+        return "loss", loss_of(self.config, self.model(batch.lists, self.retriever), batch)
 
-    def _learning_rate(self, step: int) -> float:
-        warmup = max(1, round(WARMUP_SHARE * self.steps))
-        if step < warmup:
-            return self.config.reranker_learning_rate * (step + 1) / warmup
-        done = (step - warmup) / max(1, self.steps - warmup)
-        return self.config.reranker_learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    def measure(self, step: int) -> Row:
+        scores = score_lists(self.model, self.retriever, self.validation.lists)
+        row = {"epoch": step / self._shuffle.batches, "loss": self.mean_loss("loss")}
+        return {**row, **_on_c(self.config, self.validation, scores)}
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything the next pass depends on."""
-        tensors = {f"model/{name}": value for name, value in self.model.state_dict().items()}
-        for name, parameter in self.model.named_parameters():
-            for kind, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{kind}/{name}"] = value
-        return tensors
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up a checkpoint's state, to the last bit."""
-        named, weights = dict(self.model.named_parameters()), {}
-        for key, value in tensors.items():
-            kind, _, name = key.partition("/")
-            if kind == "model":
-                weights[name] = value
-            elif kind != "best":
-                self.optimizer.state[named[name]][kind] = value.clone().to(named[name].device)
-        self.model.load_state_dict(weights)
-
-
-def train_reranker(
-    config: PinpointConfig,
-    retriever: SourceRetriever,
-    train: LabelledCandidates,
-    validation: LabelledCandidates,
-    seed: int,
-    title: str,
-    keep: Checkpoints | None = None,
-) -> tuple[dict[str, Tensor], list[Row]]:
-    """The weights of the pass that does best on C, and the curve over all passes.
-
-    Best is who places most by argmax; with the loss `radii`, whose probabilities argmax does not see,
-    who has the lowest loss.
-    """
-    trainer = RerankerTrainer(config, retriever, train, seed)
-    retrieval = retrieval_scores(validation.lists, config)
-    begun, curve = 0, [{"epoch": 0.0, "loss": math.nan, **_on_c(config, validation, retrieval)}]
-    best: dict[str, Tensor] = {}
-    if keep is not None and (last := keep.last()) and last[2]["title"] == title:
-        _, tensors, notes = last
-        begun, curve = int(notes["passes"]), json.loads(notes["curve"])
-        trainer.restore(tensors)
-        best = {
-            name.removeprefix("best/"): value for name, value in tensors.items() if name.startswith("best/")
-        }
-    with phase(title, config.reranker_epochs, done=begun, unit="passes") as advance:
-        for number in range(begun, config.reranker_epochs):
-            loss = trainer.epoch(number)
-            trainer.model.eval()
-            found = _on_c(config, validation, score_lists(trainer.model, retriever, validation.lists))
-            if not best or _worth(config, found) > max(_worth(config, row) for row in curve[1:]):
-                best = {name: value.clone().cpu() for name, value in trainer.model.state_dict().items()}
-            curve.append({"epoch": number + 1.0, "loss": loss, **found})
-            if keep is not None:
-                notes = {"title": title, "passes": str(number + 1), "curve": json.dumps(curve)}
-                weights = {f"best/{name}": value for name, value in best.items()}
-                keep.save(number + 1, {**trainer.state(), **weights}, notes)
-            advance(1)
-    return best, curve
+    def curve_from_retrieval(self) -> list[Row]:
+        """The curve, with what the retrieval alone reaches on C in front."""
+        retrieval = retrieval_scores(self.validation.lists, self.config)
+        first = {"epoch": 0.0, "loss": math.nan, **_on_c(self.config, self.validation, retrieval)}
+        return [first, *self.curve]
 
 
 def _on_c(config: PinpointConfig, validation: LabelledCandidates, scores: Tensor) -> Row:
@@ -241,10 +177,10 @@ def make_reranker(
         # What is finished of one instance outlives a kill while the next is trained.
         finished = stage_context.artifact.shard_path(number, ".best")
         if not finished.exists():
-            best, curve = train_reranker(
-                config, retriever, train, validation, seed, source, Checkpoints(stage_context)
-            )
-            write_atomic(finished, save(best, {"curve": json.dumps(curve)}))
+            trainer = RerankerTrainer(config, retriever, train, validation, seed, source)
+            trainer.run(Checkpoints(stage_context))
+            curve = trainer.curve_from_retrieval()
+            write_atomic(finished, save(trainer.best, {"curve": json.dumps(curve)}))
         weights = finished.read_bytes()
         curve = _curve_of(weights)
         files |= {f"{source}.safetensors": weights, f"{source}.curve.csv": curve_csv(curve)}
