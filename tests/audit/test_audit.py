@@ -534,7 +534,7 @@ def test_a_method_stands_for_the_galleries_it_opens(pinpoint_world: World) -> No
         ("toy/streetview", "colours"),
         ("toy/photos", "colours"),
     ]
-    nobody = evaluate("random-prior", "toy/asked", out=world.folder / "runs", registry=world.registry)
+    nobody = evaluate("random-prior", "toy/asked", home=world.folder, registry=world.registry)
     with pytest.raises(UsageError, match="opens no gallery"):
         galleries_behind(nobody)
 
@@ -544,10 +544,10 @@ def test_a_run_with_a_gallery_in_another_folder_is_audited_broken_down_and_plott
 ) -> None:
     """Where the gallery lies is known from the run: no command is told again."""
     queries, file = world / "queries" / "truth.csv", tmp_path / "audit.parquet"
-    where = ["--data", queries, "--stores", world / "stores", "--out", world / "runs"]
+    where = ["--data", queries, "--home", world]
     pinpoint("audit", "nearest-photo", "table", *where, "--file", file)
     assert read_audit(file).table.equals(read_audit(world / "audit.parquet").table)
-    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--out", world / "runs"]
+    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--home", world]
     told = pinpoint(*words, "--gallery", world / "gallery" / "truth.csv", "--json").stdout
     assert pinpoint(*words, "--json").stdout == told
     run = find_run("nearest-photo@table", world / "runs")
@@ -567,12 +567,12 @@ def test_the_gallery_of_a_run_may_be_the_folder_of_a_store(world: Path, tmp_path
     stores = (world / "stores" / "table" / "mini").glob("*/store.json")
     gallery = next(path.parent for path in stores if json.loads(path.read_text())["rows"] == 12)
     queries = world / "queries" / "truth.csv"
-    where = ["--data", queries, "--stores", tmp_path / "stores", "--out", tmp_path / "runs"]
+    where = ["--data", queries, "--home", tmp_path]
     pinpoint("run", "nearest-photo", "table", *where, "--set", f"gallery={gallery}", "--set", "backbone=mini")
     more = ["--gallery-data", world / "gallery" / "truth.csv", "--file", tmp_path / "audit.parquet"]
     pinpoint("audit", "nearest-photo", "table", *where, *more)
     assert those(rows_of(tmp_path), "identical_bytes") == {"502"}
-    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--out", tmp_path / "runs"]
+    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--home", tmp_path]
     assert "of 12" in pinpoint(*words).stdout
 
 

@@ -103,12 +103,12 @@ def test_a_ceiling_keeps_its_gallery_as_given_and_is_broken_down_by_it(tmp_path:
     file = tmp_path / "deep" / "points.csv"
     file.parent.mkdir()
     file.write_text("LAT,LON\n51.5,-0.1\n51.6,-0.2\n")
-    words = ["ceiling", "capitals", "--gallery", str(file), "--out", str(tmp_path)]
+    words = ["ceiling", "capitals", "--gallery", str(file), "--home", str(tmp_path)]
     assert CliRunner().invoke(cli, words).exit_code == 0
-    run = find_run("ceiling@capitals", tmp_path)
+    run = find_run("ceiling@capitals", tmp_path / "runs")
     assert run.record["parameters"] == {"gallery": str(file), "gallery_data": None}
     assert run.title == "ceiling (gallery=points.csv)"
-    words = ["results", "breakdown", run.key, "--by", "density", "--out", str(tmp_path)]
+    words = ["results", "breakdown", run.key, "--by", "density", "--home", str(tmp_path)]
     assert "of 2" in CliRunner().invoke(cli, words).stdout
 
 

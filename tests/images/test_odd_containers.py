@@ -222,7 +222,7 @@ def test_verify_and_run_say_why_nothing_was_found_and_the_fix_works(
     plugin.write_text(LOOKING_METHOD)
     where = ["--data", table, "--images", images]
     verified = pinpoint("datasets", "verify", "table", *where, code=1).stdout
-    run = ["--plugin", plugin, "run", "looks", "table", *where, "--out", tmp_path / "runs"]
+    run = ["--plugin", plugin, "run", "looks", "table", *where, "--home", tmp_path]
     refused = pinpoint(*run, code=2).stderr
     for text in (verified, refused):
         assert "symbolic link leads outside its folder; --follow-links opens it: 3 (first: " in text

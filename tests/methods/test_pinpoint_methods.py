@@ -157,19 +157,18 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
 def test_a_run_with_models_in_another_folder_is_audited_broken_down_and_plotted(
     world: World, tmp_path: Path
 ) -> None:
-    run = world.run("pinpoint-top1-raw")
+    run = world.run("pinpoint-top1-raw", models=world.folder / "models")
     assert run.record["parameters"]["models"] == str(world.folder / "models")
     assert "models" not in run.record["shown_parameters"]
 
     def pinpoint(*words: object) -> str:
-        given = ["--plugin", world.plugin, *words, "--out", world.folder / "runs"]
+        given = ["--plugin", world.plugin, *words, "--home", world.folder]
         result = CliRunner().invoke(cli, [str(word) for word in given])
         assert result.exit_code == 0, result.output
         return result.stdout
 
     file = tmp_path / "audit.parquet"
-    stores = ["--stores", world.folder / "stores"]
-    text = pinpoint("audit", "pinpoint-top1-raw", "toy/asked", *stores, "--file", file)
+    text = pinpoint("audit", "pinpoint-top1-raw", "toy/asked", "--file", file)
     assert "hits by whose gallery photo" in text
     assert set(read_audit(file).asked["galleries"]) == {"toy/photos", "toy/streetview"}
     words = ["results", "breakdown", "pinpoint-top1-raw@toy/asked", "--by", "density"]

@@ -56,7 +56,7 @@ def world() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def score(folder: Path, file: Path, *options: str, dataset: str = "table", data: Path | None = None) -> Any:
     words = ["score", str(file), "--dataset", dataset, "--data", str(data or folder / "truth.csv")]
-    command = [*words, "--out", str(folder / "runs"), "--json", "--protocol", "haversine-6371-lt", *options]
+    command = [*words, "--home", str(folder), "--json", "--protocol", "haversine-6371-lt", *options]
     return CliRunner().invoke(cli, command, prog_name="pinpoint")
 
 
@@ -411,7 +411,7 @@ def test_sentences_without_a_number_are_no_prediction(folder: Path) -> None:
 
 
 def test_an_answer_column_is_not_an_option_for_a_run(folder: Path) -> None:
-    words = ["score", "some@run", "--column", "answer=x", "--out", str(folder)]
+    words = ["score", "some@run", "--column", "answer=x", "--home", str(folder)]
     assert "scored as a run" in CliRunner().invoke(cli, words).stderr
 
 
