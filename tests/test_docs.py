@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +134,20 @@ def test_every_module_is_in_the_architecture_page() -> None:
     packages = {path.parent.name for path in package.glob("*/__init__.py")}
     for name in sorted(modules | packages):
         assert f"`{name}`" in text, name
+
+
+def test_rooms_stand_in_the_architecture_page_in_the_order_of_the_import_rules() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text[text.index("| module or room | owns |") :]
+    rules = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(rule["layers"] for rule in rules if rule["containers"] == ["pinpoint_harness"])
+    places = [
+        [table.index(f"`{room.strip()}`") for room in layer.split("|")] for layer in layers
+    ]  # from the top layer to the ground
+    rooms = layers.index("artifacts | plugins | images")
+    for above, below in itertools.pairwise(places[: rooms + 1]):
+        assert min(above) > max(below)
+    assert min(places[rooms]) > max(itertools.chain.from_iterable(places[rooms + 1 :]))
 
 
 def test_every_variable_of_ours_is_in_the_page_of_the_environment() -> None:
