@@ -12,8 +12,8 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from .. import __version__
 from ..errors import HarnessError
+from ..version import __version__
 from .options import home_option
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from .. import __version__
 from ..errors import ArtifactError, UsageError
 from ..plugins import NAME_PATTERN, Registry
+from ..version import __version__
 
 Kind = Literal["method", "dataset"]
 
