@@ -26,6 +26,7 @@ from torch import Tensor
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import ArtifactError
+from pinpoint_harness.features import write_matrix_header
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Gallery, Rows, SupportIndex, unit_rows, xyz_of
 from pinpoint_harness.training import StageContext, describe
@@ -36,7 +37,7 @@ from .splits import A
 from .towers import TILE, Towers, in_tiles
 
 if TYPE_CHECKING:
-    from pinpoint_harness.features import FeatureStore, write_matrix_header
+    from pinpoint_harness.features import FeatureStore
     from pinpoint_harness.types import Floats
 
 _SUPPORT_ROWS = 65_536
