@@ -759,7 +759,7 @@ def test_stores_are_listed_with_what_they_hold(photos: Path, tmp_path: Path) -> 
     listed = CliRunner().invoke(cli, ["store", "list", "--home", str(tmp_path), "--json"])
     rows = json.loads(listed.stdout)
     assert sorted((row["rows"], row["part"]) for row in rows) == [(2, "2 photos"), (11, "all")]
-    checked = CliRunner().invoke(cli, ["store", "verify", "--all", "--out", str(tmp_path / "stores")])
+    checked = CliRunner().invoke(cli, ["store", "verify", "--all", "--home", str(tmp_path)])
     assert checked.stdout == "2 checked, 0 damaged files\n"
     exported = CliRunner().invoke(
         cli, ["store", "export", rows[0]["key"], str(tmp_path / "x.npy"), "--home", str(tmp_path)]

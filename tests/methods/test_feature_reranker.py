@@ -23,7 +23,7 @@ from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.running import check_predictions
+from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
@@ -456,9 +456,9 @@ def test_seeds_share_the_search_and_what_only_answers_shares_all(toy: Toy) -> No
 
 
 def test_a_gallery_other_than_the_one_of_the_training_is_refused_with_the_command(toy: Toy) -> None:
-    truth, features = toy.taken("q", 2)
+    params = toy.params(gallery="gallery-photos")
     with pytest.raises(ArtifactError, match=r"pinpoint train feature-reranker[\s\S]*gallery=gallery-photos"):
-        toy.ask(truth, features, gallery="gallery-photos")
+        build_method(load_registry().method("feature-reranker"), params, toy.context)
 
 
 # Errors

@@ -157,12 +157,12 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
 def test_a_run_with_models_in_another_folder_is_audited_broken_down_and_plotted(
     world: World, tmp_path: Path
 ) -> None:
-    run = world.run("pinpoint-top1-raw", models=world.folder / "models")
+    run = world.run("pinpoint-top1-raw", home=tmp_path / "home", models=world.folder / "models")
     assert run.record["parameters"]["models"] == str(world.folder / "models")
     assert "models" not in run.record["shown_parameters"]
 
     def pinpoint(*words: object) -> str:
-        given = ["--plugin", world.plugin, *words, "--home", world.folder]
+        given = ["--plugin", world.plugin, *words, "--home", tmp_path / "home"]
         result = CliRunner().invoke(cli, [str(word) for word in given])
         assert result.exit_code == 0, result.output
         return result.stdout

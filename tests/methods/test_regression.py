@@ -23,7 +23,7 @@ from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km, unit_xyz
 from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.running import check_predictions
+from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
@@ -208,6 +208,6 @@ def test_another_seed_or_loss_is_another_head_and_the_folder_of_models_is_not(
 
 def test_a_run_before_the_training_names_the_command(toy: Toy) -> None:
     with pytest.raises(ArtifactError, match=r"pinpoint train regression --set train=toy[\s\S]*--set seed=9"):
-        toy.ask(np.zeros((1, 16)), seed=9)
+        build_method(load_registry().method("regression"), toy.params(seed=9), toy.context)
     with pytest.raises(UsageError, match="in a run only"):
         Regression(toy.params(), Context())

@@ -17,26 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from pinpoint_harness.artifacts import Subset
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.readers.truth import TableDataset, TruthSpec
-from pinpoint_harness.running import Run, build_request
-from pinpoint_harness.running.runner import run
-from pinpoint_harness.types import RADII_KM, DataLocation
+from pinpoint_harness.types import RADII_KM
 
 ROWS = 60
 HITS = [0, 12, 24, 36, 48]
 """Answers 13 km, 130 km, 600 km, 2,000 km and far off, twelve of each."""
-
-
-def run_of(spec: TruthSpec, path: Path, out: Path) -> Run:
-    """The constant (1, 1) over a truth of that declaration."""
-    kind = type("Toy", (TableDataset,), {"spec": spec})
-    dataset = kind(DataLocation(path))
-    settings = {"latitude": "1", "longitude": "1"}
-    entry = load_registry().method("constant")
-    return run(build_request(entry, "toy", dataset, parameters=settings, subset=Subset(), out=out))
 
 
 def world() -> tuple[pd.DataFrame, pd.DataFrame]:

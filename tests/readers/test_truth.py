@@ -415,7 +415,7 @@ def test_an_unexpected_count_is_a_warning_with_its_known_cause(
 
 
 def test_a_table_without_rows_is_an_error(tmp_path: Path) -> None:
-    assert "has no rows" in refused("id,lat,lon\n", tmp_path).asked
+    assert "has no rows" in refused("id,lat,lon\n", tmp_path).problem
 
 
 def test_the_readers_notes_are_the_truths_notes(tmp_path: Path) -> None:
@@ -440,7 +440,7 @@ def test_a_dataset_is_a_class_with_a_declaration(tmp_path: Path) -> None:
 
 
 def test_a_declared_cluster_column_is_what_intervals_are_by(tmp_path: Path) -> None:
-    from tests.test_readers import run_of
+    from tests.support.truth_runs import run_of
 
     from pinpoint_harness.evaluation import score_run
 

@@ -187,11 +187,12 @@ class World:
     @one_thread()
     def run(self, method: str, dataset: str = "toy/asked", **changes: Any) -> Run:
         options = {name: changes.pop(name) for name in ("tile", "limit") if name in changes}
+        home = changes.pop("home", self.folder)
         return evaluate(
             method,
             dataset,
             parameters={**SETTINGS, **changes},
-            home=self.folder,
+            home=home,
             device="cpu",
             registry=self.registry,
             **options,

@@ -37,7 +37,7 @@ def measured_rows(
             f"a table {part.title} has no letters and no place names",
             fix="pinpoint compare and pinpoint score take the same --exclude",
         )
-    runs = list(iter_runs(root, dataset))
+    runs = sorted(iter_runs(root, dataset), key=_title_order)
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
     rows, origin = [], []
@@ -52,6 +52,12 @@ def measured_rows(
             fix=f"pinpoint score {runs[0].label}@{dataset} --protocol {admin} --data PATH",
         )
     return _with_letters(rows, origin, radii_km) if letters else rows
+
+
+def _title_order(run: Run) -> tuple[str, list[tuple[str, str]], str]:
+    """By what a reader sees, so that rows stand in the same order whatever is in their keys."""
+    shown = run.record["shown_parameters"]
+    return run.label, sorted((name, str(value)) for name, value in shown.items()), run.folder.name
 
 
 def _with_letters(rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence[float]) -> list[Row]:
