@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pinpoint_harness.artifacts import Subset
+from pinpoint_harness.home import find_home
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.readers.truth import TableDataset, TruthSpec
 from pinpoint_harness.running import Run, build_request
@@ -18,4 +19,6 @@ def run_of(spec: TruthSpec, path: Path, out: Path) -> Run:
     dataset = kind(DataLocation(path))
     settings = {"latitude": "1", "longitude": "1"}
     entry = load_registry().method("constant")
-    return run(build_request(entry, "toy", dataset, parameters=settings, subset=Subset(), home=out))
+    return run(
+        build_request(entry, "toy", dataset, parameters=settings, subset=Subset(), home=find_home(out))
+    )
