@@ -16,10 +16,14 @@ class HarnessError(Exception):
         self.fix = fix
         lines = [problem]
         if found:
-            lines.append(f"  found: {found}")
+            lines.append(_indented("  found: ", found))
         if fix:
-            lines.append(f"  fix:   {fix}")
+            lines.append(_indented("  fix:   ", fix))
         super().__init__("\n".join(lines))
+
+
+def _indented(label: str, text: str) -> str:
+    return label + text.replace("\n", "\n" + " " * len(label))
 
 
 class UsageError(HarnessError):

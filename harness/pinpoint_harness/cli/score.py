@@ -54,10 +54,11 @@ def score(
 ) -> None:
     """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
 
-    A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
-    passes parameters to the method `stored-predictions`, and --column answer=NAME says which column
-    holds its answers, latitude and longitude in one cell or sentence. With --exclude only the photos
-    count that an audit (`pinpoint audit`) leaves.
+    A run is named by its path, the beginning of its key, or METHOD@DATASET; METHOD@DATASET@latest is
+    the newest where there are several. For a file, --set passes parameters to the method
+    `stored-predictions`, and --column answer=NAME says which column holds its answers, latitude and
+    longitude in one cell or sentence. With --exclude only the photos count that an audit
+    (`pinpoint audit`) leaves.
 
     \b
     Examples:
