@@ -60,7 +60,7 @@ def evaluate(
     label: str | None = None,
     limit: int | None = None,
     ids: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     tile: int = TILE,
     fresh: bool = False,

@@ -14,6 +14,8 @@ from ..types import DataLocation
 from .options import (
     fresh_option,
     home_options,
+    listed_name,
+    listed_option,
     location_options,
     name_option,
     registry_of,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @settings_option
 @subset_options()
 @name_option
+@listed_option
 @home_options(runs="--out")
 @fresh_option
 @exclude_option
@@ -47,6 +50,7 @@ def score(
     settings: Sequence[str],
     subset: Subset,
     name: str | None,
+    listed_as: str | None,
     home: Home,
     fresh: bool,
     exclude: str | None,
@@ -79,10 +83,12 @@ def score(
     if dataset is None:
         if Path(answers).is_file():
             raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
+        if listed_as:
+            raise UsageError("--as names the dataset of a file of answers", fix="add --dataset NAME")
         if column:
             raise UsageError(f"--column answer= is of a file of answers, and '{answers}' is scored as a run")
         stored = read_run(answers, home=home)
-        measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
+        measure.report(stored, lambda: registry.open_dataset(stored.registered_dataset, location))
         return
     opened = registry.open_dataset(dataset, location)
     request = build_request(
@@ -94,5 +100,6 @@ def score(
         label=name or Path(answers).stem,
         home=home,
         fresh=fresh,
+        listed_as=listed_name(registry, dataset, listed_as),
     )
     measure.report(run_request(request), lambda: opened)

@@ -66,7 +66,12 @@ class Run:
 
     @property
     def dataset(self) -> str:
+        """Its name in listings; `registered_dataset` is the one it is opened by."""
         return str(self._stored["dataset"]["name"])
+
+    @property
+    def registered_dataset(self) -> str:
+        return str(self._stored["dataset"].get("registered", self.dataset))
 
     @property
     def label(self) -> str:
@@ -101,8 +106,10 @@ class Run:
 
     @property
     def title(self) -> str:
-        """The label with every parameter that is not the default."""
-        shown = ", ".join(f"{name}={value}" for name, value in self.record["shown_parameters"].items())
+        """The label with every parameter that is not the default, and with the seed unless it is 0."""
+        seed = {"seed": drawn} if (drawn := self.record["recipe"].get("seed")) else {}
+        parameters = self.record["shown_parameters"] | seed
+        shown = ", ".join(f"{name}={value}" for name, value in parameters.items())
         return f"{self.label} ({shown})" if shown else self.label
 
     def table(self) -> pa.Table:
