@@ -215,6 +215,49 @@ def test_columns_of_ones_own_table_are_named_on_the_command_line(tmp_path: Path)
     assert report["scores"][0]["estimates"]["acc_25km"]["value"] == 50
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["run", "constnat", "capitals"], "constant"),
+        (["run", "constant", "capitlas", *LONDON], "capitals"),
+        (["run", "constant", "capitals", "--set", "lattitude=1"], "latitude"),
+        (["run", "constant", "capitals", *LONDON, "--protocol", "wgs84lt"], "wgs84-lt"),
+        (
+            ["embed", "capitals", "--backbone", "siglip2-giant-opt-patch16-348"],
+            "siglip2-giant-opt-patch16-384",
+        ),
+        (["reproduce", "capital"], "capitals"),
+        (["tabel", "capitals"], "table"),
+        (["score", "constant@capital"], "constant@capitals"),
+    ],
+)
+def test_what_was_meant_is_asked_for_a_name_that_is_not_there(words: list[str], near: str) -> None:
+    pinpoint("run", "constant", "capitals", *LONDON)
+    error = pinpoint(*words, code=2).stderr
+    assert f"did you mean '{near}'?" in error
+    assert max(map(len, error.splitlines())) < 180
+
+
+def test_under_v_an_error_of_a_plugin_says_where_it_was_raised(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def load():\n    return 1 / 0\n\n\nload()\n")
+    assert "Traceback" not in pinpoint("--plugin", str(file), "methods", "list", code=2).stderr
+    start = "from pinpoint_harness.cli.main import main; main()"
+    error = subprocess.run(
+        [sys.executable, "-c", start, "-v", "--plugin", str(file), "methods", "list"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stderr
+    assert f'File "{file}", line 2, in load' in error
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    error = pinpoint("run", "constant", "capitals", *LONDON, "--device", "cuda", code=2).stderr
+    assert error.startswith("error: --device cuda: torch finds no CUDA device here\n")
+
+
 def test_a_seed_is_refused_where_nothing_is_drawn_and_shown_where_it_counts() -> None:
     pinpoint("run", "random-prior", "capitals")
     pinpoint("run", "random-prior", "capitals", "--seed", "3")
@@ -324,7 +367,7 @@ def test_doctor_reports_and_fails_only_for_problems(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_interrupted_pipe_and_an_unknown_command_do_not_end_in_a_traceback() -> None:
-    assert "No such command 'runn'" in pinpoint("runn", code=2).stderr
+    assert "there is no command 'runn'" in pinpoint("runn", code=2).stderr
     done = subprocess.run(
         f"{sys.executable} -c 'from pinpoint_harness.cli.main import main; main()' datasets list | head -1",
         shell=True,

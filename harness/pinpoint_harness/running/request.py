@@ -198,7 +198,7 @@ def check_seed(entry: Entry[MethodInfo], seed: int | None) -> None:
 def choose_device(entry: Entry[MethodInfo], device: str) -> str:
     """`auto` is the GPU where there is one, and the CPU for methods that compute nothing on it."""
     if device != "auto":
-        return device
+        return default_device(device)
     if getattr(entry.load(), "input", None) in ("none", "id"):  # a parameter may name a backbone
         return "cpu"
     return default_device()

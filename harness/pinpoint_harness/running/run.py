@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import read_json, safe_name, spec_key
-from ..errors import ArtifactError, UsageError
+from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from .record import VERSION, remake_command
 
@@ -200,11 +200,13 @@ def _runs_called(name: str, runs: list[Run]) -> list[Run]:
 
 
 def _none(text: str, runs: list[Run], root: Path) -> UsageError:
-    known = ", ".join(f"{run.label}@{run.dataset} {run.key[:8]}" for run in runs[:10])
+    near = did_you_mean(text, [f"{run.label}@{run.dataset}" for run in runs])
+    known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in runs[:10]])
+    fix = "give a path, the beginning of a key, or METHOD@DATASET; `pinpoint results list` shows them"
     return UsageError(
         f"'{text}' names no run under '{root}'",
         found=known or "no finished run at all",
-        fix="give a path, the beginning of a key, or METHOD@DATASET; `pinpoint results list` shows them",
+        fix=f"{near} {fix}".lstrip(),
     )
 
 
