@@ -60,7 +60,7 @@ def evaluate(
     label: str | None = None,
     limit: int | None = None,
     ids: Sequence[str] | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     tile: int = TILE,
     fresh: bool = False,
@@ -174,7 +174,10 @@ def _needed(given: Given | None, by: str, what: str) -> Given:
 
 
 def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str | Path | None = None) -> Run:
-    """A finished run below `home` by path, key prefix or `METHOD@DATASET`; `out` is the old way."""
+    """A finished run below `home` by path, key prefix or `METHOD@DATASET` (`@latest` behind it: the newest).
+
+    `out` is the old way to name the folder of runs.
+    """
     return find_run(str(run), find_home(home, runs=out).runs)
 
 

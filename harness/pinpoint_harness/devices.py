@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from .errors import UsageError
 from .types import Context
 
 
@@ -14,6 +15,8 @@ def embedding_context(device: str, dtype: str | None = None) -> Context:
 
 def default_device(device: str = "auto") -> str:
     """`auto` is the GPU where there is one; under torchrun, the one of this process."""
+    if device not in ("auto", "cpu"):
+        _check_cuda(device)
     if device != "auto":
         return device
     import torch
@@ -21,3 +24,11 @@ def default_device(device: str = "auto") -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{os.environ['LOCAL_RANK']}" if "LOCAL_RANK" in os.environ else "cuda"
+
+
+def _check_cuda(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        fix = "--device cpu, or auto; `pinpoint doctor` says which torch is installed"
+        raise UsageError(f"--device {device}: torch finds no CUDA device here", fix=fix)

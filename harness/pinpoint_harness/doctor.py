@@ -56,7 +56,7 @@ def examine(registry: Registry, home: Home) -> Report:
     report.facts["equal rows"] = _equal_rows(report)
     report.facts["faiss"] = _faiss(report)
     report.facts["extras"] = [
-        f"{extra}: {'installed' if _is_there(module) else f'pip install pinpoint-geo[{extra}]'}"
+        f"{extra}: " + ("installed" if _is_there(module) else f"pip install 'pinpoint-geo[{extra}]'")
         for extra, module in _EXTRAS.items()
     ]
     report.facts["data"] = _data(os.environ, report)
@@ -140,7 +140,7 @@ def _faiss(report: Report) -> str:
     try:
         faiss = importlib.import_module("faiss")
     except ImportError:
-        return "not installed, which only tests and benchmarks mind: pip install pinpoint-geo[cpu] or [gpu]"
+        return "not installed, which only tests and benchmarks mind: pip install 'pinpoint-geo[cpu]' or [gpu]"
     except RuntimeError as error:  # faiss-gpu without its CUDA wheels
         report.problems.append(f"faiss cannot be loaded: {error}")
         return f"broken: {error}"

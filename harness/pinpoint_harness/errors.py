@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
+
 
 class HarnessError(Exception):
     """What was asked and went wrong, what was found, and what to do about it.
@@ -16,10 +19,14 @@ class HarnessError(Exception):
         self.fix = fix
         lines = [problem]
         if found:
-            lines.append(f"  found: {found}")
+            lines.append(_indented("  found: ", found))
         if fix:
-            lines.append(f"  fix:   {fix}")
+            lines.append(_indented("  fix:   ", fix))
         super().__init__("\n".join(lines))
+
+
+def _indented(label: str, text: str) -> str:
+    return label + text.replace("\n", "\n" + " " * len(label))
 
 
 class UsageError(HarnessError):
@@ -36,3 +43,25 @@ class PluginError(HarnessError):
 
 class ArtifactError(HarnessError):
     """A run, store or stage that cannot be written, resumed, found or trusted."""
+
+
+def unknown_name(problem: str, name: str, known: Collection[str], fix: str = "") -> UsageError:
+    """The refusal of a name that is none of the `known`: these in columns, and the nearest of them."""
+    near = did_you_mean(name, known)
+    found = in_columns(sorted(known)) or "there is none"
+    return UsageError(problem, found=found, fix=" ".join(filter(None, (near, fix))) or "give one of these")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """A question that names what is spelled most like `name`; "" where nothing is."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else ""
+
+
+def in_columns(names: Collection[str], width: int = 90) -> str:
+    """Names read line by line, in as many columns as fit."""
+    listed = list(names)
+    cell = max(map(len, listed), default=0) + 2
+    each = max(1, width // cell)
+    lines = [listed[start : start + each] for start in range(0, len(listed), each)]
+    return "\n".join("".join(name.ljust(cell) for name in line).rstrip() for line in lines)

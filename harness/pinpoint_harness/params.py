@@ -14,6 +14,7 @@ in the preset the method is registered with, else the one that another parameter
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from .errors import PluginError, UsageError
+from .errors import PluginError, UsageError, did_you_mean
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -171,8 +172,11 @@ def convert(known: Mapping[str, ParamSpec], settings: Mapping[str, Any], owner: 
     values = {}
     for name, given in settings.items():
         if name not in known:
-            listing = ", ".join(spec.describe() for spec in known.values()) or "it has none"
-            raise UsageError(f"{owner} has no parameter '{name}'", fix=f"parameters of {owner}: {listing}")
+            raise UsageError(
+                f"{owner} has no parameter '{name}'",
+                found="\n".join(spec.describe() for spec in known.values()) or "it has none",
+                fix=did_you_mean(name, known) or None,
+            )
         values[name] = _convert(known[name], given, owner)
     return values
 
@@ -272,5 +276,6 @@ def _misfit(spec: ParamSpec, given: Any, owner: str) -> UsageError:
 
 def train_command(method: str, params: Any, preset: Mapping[str, Any] = _NONE) -> str:
     """The command that trains a method, registered with a preset, with these parameters."""
-    settings = [f"--set {name}={value}" for name, value in changed(params, preset).items()]
-    return " ".join(["pinpoint train", method, *settings])
+    values = changed(params, preset).items()
+    settings = [word for name, value in values for word in ("--set", f"{name}={value}")]
+    return shlex.join(["pinpoint", "train", method, *settings])

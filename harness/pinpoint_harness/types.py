@@ -62,6 +62,8 @@ class MethodInfo:
     gallery: str = "none"
     views: int = 1
     author_filter: str = "no"
+    draws: bool = False
+    """Whether answers depend on `Context.seed`; `--seed` is refused where they do not."""
     mllm: str = "no"
     """Whether a multimodal language model takes part: `yes`, `no` or `?`."""
     web: str = "no"

@@ -52,6 +52,7 @@ METHODS = {
             title="A random place, on the sphere or from a table of coordinates",
             licence="Apache-2.0",
             training_data="the coordinates of `table`, if one is given",
+            draws=True,
         ),
     ),
     "stored-predictions": (

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -214,6 +215,97 @@ def test_columns_of_ones_own_table_are_named_on_the_command_line(tmp_path: Path)
     assert report["scores"][0]["estimates"]["acc_25km"]["value"] == 50
 
 
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [
+        (["run", "constnat", "capitals"], "constant"),
+        (["run", "constant", "capitlas", *LONDON], "capitals"),
+        (["run", "constant", "capitals", "--set", "lattitude=1"], "latitude"),
+        (["run", "constant", "capitals", *LONDON, "--protocol", "wgs84lt"], "wgs84-lt"),
+        (
+            ["embed", "capitals", "--backbone", "siglip2-giant-opt-patch16-348"],
+            "siglip2-giant-opt-patch16-384",
+        ),
+        (["reproduce", "capital"], "capitals"),
+        (["tabel", "capitals"], "table"),
+        (["score", "constant@capital"], "constant@capitals"),
+    ],
+)
+def test_what_was_meant_is_asked_for_a_name_that_is_not_there(words: list[str], near: str) -> None:
+    pinpoint("run", "constant", "capitals", *LONDON)
+    error = pinpoint(*words, code=2).stderr
+    assert f"did you mean '{near}'?" in error
+    assert max(map(len, error.splitlines())) < 180
+
+
+def test_under_v_an_error_of_a_plugin_says_where_it_was_raised(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def load():\n    return 1 / 0\n\n\nload()\n")
+    assert "Traceback" not in pinpoint("--plugin", str(file), "methods", "list", code=2).stderr
+    start = "from pinpoint_harness.cli.main import main; main()"
+    error = subprocess.run(
+        [sys.executable, "-c", start, "-v", "--plugin", str(file), "methods", "list"],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    ).stderr
+    assert f'File "{file}", line 2, in load' in error
+
+
+def test_a_gpu_that_is_not_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    error = pinpoint("run", "constant", "capitals", *LONDON, "--device", "cuda", code=2).stderr
+    assert error.startswith("error: --device cuda: torch finds no CUDA device here\n")
+
+
+def test_a_seed_is_refused_where_nothing_is_drawn_and_shown_where_it_counts() -> None:
+    pinpoint("run", "random-prior", "capitals")
+    pinpoint("run", "random-prior", "capitals", "--seed", "3")
+    assert "| random-prior (seed=3) " in pinpoint("table", "capitals").stdout
+    error = pinpoint("run", "constant", "capitals", *LONDON, "--seed", "3", code=2).stderr
+    assert "--seed does nothing" in error
+    trained = pinpoint("run", "pinpoint", "capitals", "--seed", "3", code=2).stderr
+    assert "--set seed=3" in trained
+
+
+def own_table(path: Path, *rows: str) -> str:
+    path.write_text("\n".join(["id,latitude,longitude", *rows]))
+    return str(path)
+
+
+def test_rows_of_different_truth_stand_in_blocks_of_their_own(tmp_path: Path) -> None:
+    near = own_table(tmp_path / "near.csv", "a,51.5,-0.1", "b,51.5,-0.12")
+    far = own_table(tmp_path / "far.csv", "a,10,20", "b,11,20", "c,12,20")
+    for file in (near, far):
+        pinpoint("run", "constant", "table", *LONDON, "--data", file)
+        pinpoint("run", "random-prior", "table", "--data", file)
+    text = pinpoint("table", "table", "--compare").stdout
+    headings = re.findall(r"measured \(wgs84-lt, truth [0-9a-f]{8} of (\d) photos\)", text)
+    assert sorted(headings) == ["2", "3"]
+
+
+def test_a_table_of_ones_own_is_listed_under_the_name_given_to_it(tmp_path: Path) -> None:
+    file = own_table(tmp_path / "mine.csv", "a,51.5,-0.1", "b,10,20")
+    named = ["--data", file, "--as", "my-set"]
+    assert as_json("run", "constant", "table", *LONDON, *named)["dataset"] == "my-set"
+    (tmp_path / "answers.csv").write_text("id,latitude,longitude\na,51.5,-0.1\nb,10,20\n")
+    pinpoint("score", str(tmp_path / "answers.csv"), "--dataset", "table", *named)
+    assert [row["dataset"] for row in as_json("results", "list")] == ["my-set", "my-set"]
+    assert as_json("score", "constant@my-set")["dataset"] == "my-set"
+    text = pinpoint("table", "my-set").stdout
+    assert "### my-set: Any table" in text
+    assert "answers" in text
+    assert "no dataset 'other-set'" in pinpoint("table", "other-set", code=2).stderr
+
+
+@pytest.mark.parametrize("name", ["capitals", "My Set"])
+def test_a_table_cannot_take_the_name_of_a_dataset_or_a_strange_one(name: str, tmp_path: Path) -> None:
+    file = own_table(tmp_path / "mine.csv", "a,51.5,-0.1")
+    words = ["run", "constant", "table", *LONDON, "--data", file, "--as", name]
+    assert f"--as {name} cannot be" in pinpoint(*words, code=2).stderr
+    assert "has its name" in pinpoint("run", "constant", "capitals", "--as", "x", code=2).stderr
+
+
 def test_a_plugin_file_runs_and_stands_in_the_table(tmp_path: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     source = readme.partition("```python\n# north_pole.py\n")[2].partition("```")[0]
@@ -275,7 +367,7 @@ def test_doctor_reports_and_fails_only_for_problems(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_interrupted_pipe_and_an_unknown_command_do_not_end_in_a_traceback() -> None:
-    assert "No such command 'runn'" in pinpoint("runn", code=2).stderr
+    assert "there is no command 'runn'" in pinpoint("runn", code=2).stderr
     done = subprocess.run(
         f"{sys.executable} -c 'from pinpoint_harness.cli.main import main; main()' datasets list | head -1",
         shell=True,

@@ -43,8 +43,8 @@ def test_a_preset_is_found_by_its_name_and_says_who_uses_it(name: str) -> None:
 def test_an_unknown_protocol_lists_those_there_are() -> None:
     with pytest.raises(UsageError, match="haversine-6371") as caught:
         get_protocol("haversine-6371")
-    assert caught.value.fix is not None
-    assert all(name in caught.value.fix for name in PROTOCOLS)
+    assert caught.value.found is not None
+    assert all(name in caught.value.found for name in PROTOCOLS)
 
 
 def test_presets_cannot_be_changed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.images import dataset_roots
 
 
 def verify(*words: str, code: int = 0) -> Result:
@@ -73,6 +76,18 @@ def test_a_complete_folder_ends_well(tmp_path: Path) -> None:
     report = found("table", str(tmp_path / "truth.csv"))
     assert report["sound"]
     assert report["decoded"] == 1
+
+
+def test_another_number_of_rows_than_published_is_said_apart(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "1234567.png")
+    (tmp_path / "im2gps.csv").write_text("IMG_ID,AUTHOR,LAT,LON\n1234567.png,me,1,2\n")
+    text = verify("im2gps", str(tmp_path / "im2gps.csv"), "--images", str(tmp_path)).stdout
+    assert re.search(r"not complete +the published dataset has 237 rows", text)
+
+
+def test_an_absolute_image_pattern_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is absolute"):
+        dataset_roots(tmp_path, ["/somewhere/*.zip"])
 
 
 def test_pictures_that_are_nowhere_are_asked_for(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from pinpoint_harness.artifacts import Subset
 from pinpoint_harness.batching import Tile, padded, tiles
-from pinpoint_harness.errors import ArtifactError, PluginError
+from pinpoint_harness.errors import ArtifactError, PluginError, UsageError
 from pinpoint_harness.params import param
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import Entry, Origin
@@ -206,6 +206,29 @@ def test_a_run_of_an_older_release_is_refused_with_the_command_that_makes_it_aga
     assert "stored by another release: 1, first" in caplog.text
     assert "pinpoint run echo places --set shift=1.5" in caplog.text
     assert find_run("echo@places", tmp_path).key == newer.key
+
+
+def test_a_name_that_several_runs_have_is_refused_with_what_they_differ_in(tmp_path: Path) -> None:
+    first, second = (run(request(tmp_path, params=EchoParams(shift=shift))) for shift in (1.5, 2.5))
+    part = run(request(tmp_path, params=EchoParams(shift=2.5), subset=Subset(limit=2)))
+    with pytest.raises(UsageError, match=r"'echo@places' names 3 runs\n") as caught:
+        find_run("echo@places", tmp_path)
+    found = (caught.value.found or "").splitlines()
+    assert sorted(line[:8] for line in found) == sorted(made.key[:8] for made in (first, second, part))
+    assert [line for line in found if line.startswith(first.key[:8]) and "(shift=1.5)" in line]
+    assert [line for line in found if line.startswith(part.key[:8]) and "first 2 rows" in line]
+    assert not any("seed" in line for line in found)
+    assert "echo@places@latest" in (caught.value.fix or "")
+    assert find_run(first.key[:8], tmp_path).key == first.key
+
+
+def test_the_newest_of_several_runs_is_asked_for_by_a_suffix(tmp_path: Path) -> None:
+    for day, shift in ((2, 1.5), (3, 2.5), (1, 3.5)):
+        log = run(request(tmp_path, params=EchoParams(shift=shift))).folder / "sessions.jsonl"
+        log.write_text(json.dumps({"event": "end", "time": f"2026-01-0{day}"}))
+    assert find_run("echo@places@latest", tmp_path).record["parameters"]["shift"] == 2.5
+    with pytest.raises(UsageError, match="names no run"):
+        find_run("other@places@latest", tmp_path)
 
 
 def test_authors_count_although_the_dataset_hash_ignores_them(

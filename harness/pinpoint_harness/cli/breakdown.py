@@ -96,7 +96,7 @@ def breakdown(
     measured = break_down_run(
         found,
         by,
-        truth=lambda: registry_of(ctx).open_dataset(found.dataset, location).truth(),
+        truth=lambda: registry_of(ctx).open_dataset(found.registered_dataset, location).truth(),
         gallery=lambda: _gallery(ctx, found, gallery, gallery_data),
         bins=bins,
         protocol=protocol,

@@ -12,6 +12,8 @@ from .options import (
     fresh_option,
     gallery_data_option,
     home_options,
+    listed_name,
+    listed_option,
     location_options,
     registry_of,
     subset_options,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @gallery_data_option
 @location_options()
 @subset_options()
+@listed_option
 @home_options(runs="--out")
 @fresh_option
 @measure_options()
@@ -45,6 +48,7 @@ def ceiling(
     gallery_data: Path | None,
     location: DataLocation,
     subset: Subset,
+    listed_as: str | None,
     home: Home,
     fresh: bool,
     measure: Measure,
@@ -70,5 +74,6 @@ def ceiling(
         gallery_data=gallery_data,
         subset=subset,
         fresh=fresh,
+        listed_as=listed_name(registry, dataset, listed_as),
     )
     measure.report(done, lambda: opened)

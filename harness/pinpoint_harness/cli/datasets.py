@@ -113,7 +113,7 @@ def verify(
     list_missing: bool,
     as_json: bool,
 ) -> None:
-    """Check the files of a dataset: truth table, every photo, placeholders; exit code 1 if not all is there.
+    """Check the files of a dataset: truth table, every photo, placeholders; exit code 1 if a row has none.
 
     PATH is the same as --data.
 
@@ -136,13 +136,15 @@ def verify(
 
 
 def _print_verification(name: str, found: Verification) -> None:
-    expected = "" if found.expected_rows in (None, found.rows) else f" (published: {found.expected_rows:,})"
+    other_count = found.expected_rows not in (None, found.rows)
+    expected = f"the published dataset has {found.expected_rows:,} rows" if other_count else ""
     placeholders = sum(map(len, found.placeholders))
     print_facts(
         {
             "truth file": found.truth_file,
             "sha256": f"{found.truth_sha256} ({found.truth_is})" if found.truth_sha256 else "",
-            "rows": f"{found.rows:,}{expected}",
+            "rows": f"{found.rows:,}",
+            "not complete": expected,
             "notes": found.notes,
             "images": found.images,
             "decoded": f"{found.decoded:,} of {found.rows:,}",

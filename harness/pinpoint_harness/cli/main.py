@@ -12,9 +12,11 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from ..errors import HarnessError
+from ..errors import HarnessError, unknown_name
 from ..version import __version__
 from .options import home_option
+
+log = logging.getLogger(__name__)
 
 
 class Command(NamedTuple):
@@ -70,6 +72,14 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f".{module_name}", __package__), attribute)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
+            fix = "`pinpoint --help` says what they do"
+            raise unknown_name(f"there is no command '{args[0]}'", args[0], COMMANDS, fix)
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
@@ -78,6 +88,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except HarnessError as error:
+            if error.__cause__ is not None and log.isEnabledFor(logging.INFO):
+                log.info("what was raised", exc_info=error.__cause__)
             raise Failure(str(error)) from error
 
 

@@ -235,6 +235,26 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
             click.echo(f"{name if index == 0 else '':<{width}}  {line}")
 
 
+def listed_name(registry: Registry, dataset: str, name: str | None) -> str | None:
+    """`--as`, checked: a new name, and only for a dataset whose files are the user's own."""
+    from ..plugins import NAME_PATTERN
+
+    if name is None:
+        return None
+    if registry.dataset(dataset).info.expected_rows is not None:
+        raise UsageError(
+            f"--as {name}: '{dataset}' has its name", fix="leave it out; it is for files of your own"
+        )
+    if name in registry.datasets or not NAME_PATTERN.fullmatch(name):
+        found = "a dataset of that name is registered" if name in registry.datasets else None
+        fix = "choose another, of lower-case letters, digits, '.', '_' and '-'"
+        raise UsageError(f"--as {name} cannot be the name of a table", found=found, fix=fix)
+    return name
+
+
+listed_option = click.option(
+    "--as", "listed_as", metavar="NAME", help="List the dataset under this name, for a table of your own."
+)
 name_option = click.option("--name", help="Name of the row [default: the method's, or the file's].")
 fresh_option = click.option(
     "--fresh", is_flag=True, help="Throw away what is stored of this run and start over."

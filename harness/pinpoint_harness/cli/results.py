@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
+    from ..plugins import Registry
     from ..reports.tables import Format
+    from ..types import DatasetInfo
 
 
 @click.group()
@@ -152,6 +155,17 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
     print_damage(folders, as_json)
 
 
+def _info_of(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
+    """What a dataset is, also one that only runs know, by the name that `--as` gave it."""
+    from ..running import iter_runs
+
+    run = None if dataset in registry.datasets else next(iter_runs(root, dataset), None)
+    if run is None:
+        return registry.dataset(dataset).info
+    info = registry.dataset(run.registered_dataset).info
+    return replace(info, title=f"{dataset}: {info.title}")
+
+
 @click.command()
 @click.argument("dataset")
 @click.option("--published", is_flag=True, help="Add the rows of the literature, in a block of their own.")
@@ -191,7 +205,8 @@ def table(
 ) -> None:
     """Print a paper-style table of every stored run of DATASET.
 
-    Rows are ranked only within one protocol and over the full dataset; oracle and partial rows,
+    DATASET may be the name that --as gave a table of your own. Rows are ranked only within one protocol
+    and one truth, and over the full dataset; oracle and partial rows,
     and all rows of a table with --exclude, are marked and never ranked.
 
     \b
@@ -203,9 +218,8 @@ def table(
     from ..reports.tables.measured import measured_rows
     from ..reports.tables.published import read_published
 
-    entry = registry_of(ctx).dataset(dataset)
-    info = entry.info
     root = home.runs
+    info = _info_of(registry_of(ctx), dataset, root)
     rows = measured_rows(
         root,
         dataset,

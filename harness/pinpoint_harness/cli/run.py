@@ -12,6 +12,8 @@ from .options import (
     device_option,
     fresh_option,
     home_options,
+    listed_name,
+    listed_option,
     location_options,
     name_option,
     registry_of,
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 @settings_option
 @subset_options()
 @click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="For methods that draw."
+    "--seed",
+    type=click.IntRange(min=0),
+    help="For methods that draw when they answer; refused by others [default: 0].",
 )
 @device_option
 @click.option(
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
 )
 @weights_option
 @name_option
+@listed_option
 @home_options(runs="--out", stores="--stores")
 @fresh_option
 @measure_options()
@@ -60,12 +65,13 @@ def run(
     location: DataLocation,
     settings: Sequence[str],
     subset: Subset,
-    seed: int,
+    seed: int | None,
     device: str,
     tile: int | None,
     share: str | None,
     weights: str | None,
     name: str | None,
+    listed_as: str | None,
     home: Home,
     fresh: bool,
     measure: Measure,
@@ -104,6 +110,7 @@ def run(
         share=None if share is None else WorkerShare.parse(share),
         weights=weights,
         registry=registry,
+        listed_as=listed_name(registry, dataset, listed_as),
     )
     try:
         done = run_request(request)

@@ -14,6 +14,8 @@ from ..types import DataLocation
 from .options import (
     fresh_option,
     home_options,
+    listed_name,
+    listed_option,
     location_options,
     name_option,
     registry_of,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @settings_option
 @subset_options()
 @name_option
+@listed_option
 @home_options(runs="--out")
 @fresh_option
 @exclude_option
@@ -47,6 +50,7 @@ def score(
     settings: Sequence[str],
     subset: Subset,
     name: str | None,
+    listed_as: str | None,
     home: Home,
     fresh: bool,
     exclude: str | None,
@@ -54,10 +58,11 @@ def score(
 ) -> None:
     """Score ANSWERS: a file of predictions (with --dataset), or a run that is stored.
 
-    A run is named by its path, the beginning of its key, or METHOD@DATASET. For a file, --set
-    passes parameters to the method `stored-predictions`, and --column answer=NAME says which column
-    holds its answers, latitude and longitude in one cell or sentence. With --exclude only the photos
-    count that an audit (`pinpoint audit`) leaves.
+    A run is named by its path, the beginning of its key, or METHOD@DATASET; METHOD@DATASET@latest is
+    the newest where there are several. For a file, --set passes parameters to the method
+    `stored-predictions`, and --column answer=NAME says which column holds its answers, latitude and
+    longitude in one cell or sentence. With --exclude only the photos count that an audit
+    (`pinpoint audit`) leaves.
 
     \b
     Examples:
@@ -78,10 +83,12 @@ def score(
     if dataset is None:
         if Path(answers).is_file():
             raise UsageError(f"'{answers}' is a file of answers to which dataset?", fix="add --dataset NAME")
+        if listed_as:
+            raise UsageError("--as names the dataset of a file of answers", fix="add --dataset NAME")
         if column:
             raise UsageError(f"--column answer= is of a file of answers, and '{answers}' is scored as a run")
         stored = read_run(answers, home=home)
-        measure.report(stored, lambda: registry.open_dataset(stored.dataset, location))
+        measure.report(stored, lambda: registry.open_dataset(stored.registered_dataset, location))
         return
     opened = registry.open_dataset(dataset, location)
     request = build_request(
@@ -93,5 +100,6 @@ def score(
         label=name or Path(answers).stem,
         home=home,
         fresh=fresh,
+        listed_as=listed_name(registry, dataset, listed_as),
     )
     measure.report(run_request(request), lambda: opened)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError, HarnessError, UsageError
+from ..errors import DataError, HarnessError, UsageError, unknown_name
 from ..geo import on_globe
 from ..readers import TEXT
 from .bootstrap import Clusters, Estimate, estimate_all
@@ -152,7 +152,7 @@ def _geocoder() -> tuple[Any, pd.DataFrame]:
         raise HarnessError(
             "administrative accuracy needs the package reverse_geocoder",
             found=str(error),
-            fix="pip install pinpoint-geo[admin]",
+            fix="pip install 'pinpoint-geo[admin]'",
         ) from error
     from scipy.spatial import cKDTree
 
@@ -165,9 +165,7 @@ def _geocoder() -> tuple[Any, pd.DataFrame]:
 
 def _get_preset(name: str) -> AdminPreset:
     if name not in ADMIN_PRESETS:
-        raise UsageError(
-            f"there is no administrative preset '{name}'", fix=f"choose one of {', '.join(ADMIN_PRESETS)}"
-        )
+        raise unknown_name(f"there is no administrative preset '{name}'", name, ADMIN_PRESETS)
     return ADMIN_PRESETS[name]
 
 

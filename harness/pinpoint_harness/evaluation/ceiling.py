@@ -45,6 +45,7 @@ def ceiling(
     gallery_data: Path | None = None,
     subset: Subset | None = None,
     fresh: bool = False,
+    listed_as: str | None = None,
 ) -> Run:
     """Store the ceiling of a gallery of `(m, 2)` coordinates as a run of its own.
 
@@ -65,7 +66,7 @@ def ceiling(
         **selection.spec(),
         **clusters_spec(selection.truth, dataset.info),
     }
-    artifact = Artifact.begin(run_parent(out, dataset_name, LABEL), "run", spec, fresh=fresh)
+    artifact = Artifact.begin(run_parent(out, listed_as or dataset_name, LABEL), "run", spec, fresh=fresh)
     if artifact.complete:
         return Run(artifact.folder)
     with Session(artifact.folder, Context()):
@@ -82,6 +83,7 @@ def ceiling(
             oracle=True,
             method={"name": LABEL, "title": "Nearest gallery point to the truth", "gallery": shown},
             dataset_name=dataset_name,
+            listed_as=listed_as,
             dataset=dataset.info,
             spec=spec,
             status=table.column("status").to_pylist(),

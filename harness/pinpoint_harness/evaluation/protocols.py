@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, unknown_name
 from ..geo import geodesic_km, great_circle_km, haversine_km, on_globe
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Protocol:
 def get_protocol(name: str) -> Protocol:
     """The preset of this name; UsageError that lists all of them when there is none."""
     if name not in PROTOCOLS:
-        raise UsageError(f"there is no protocol '{name}'", fix=f"choose one of {', '.join(PROTOCOLS)}")
+        raise unknown_name(f"there is no protocol '{name}'", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 

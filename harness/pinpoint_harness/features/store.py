@@ -165,7 +165,7 @@ def find_store(text: str, root: Path) -> FeatureStore:
     named = [store for store in stores if store.key.startswith(text)]
     if len(named) == 1:
         return named[0]
-    known = ", ".join(f"{store.dataset} {store.backbone} {store.key[:8]}" for store in named or stores[:10])
+    known = "\n".join(f"{store.key[:8]}  {store.dataset}  {store.backbone}" for store in named or stores[:10])
     raise UsageError(
         f"'{text}' names {len(named) or 'no'} store{'s' * (len(named) != 1)} under '{root}'",
         found=known or "no store at all",

@@ -23,7 +23,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
-from ..errors import PluginError, UsageError
+from ..errors import PluginError, unknown_name
 from ..types import BackboneInfo, DataLocation, Dataset, DatasetInfo, MethodInfo
 from . import hookspecs
 
@@ -138,11 +138,8 @@ class Registry:
 
 def _find(entries: Mapping[str, Entry[Info]], kind: str, name: str) -> Entry[Info]:
     if name not in entries:
-        raise UsageError(
-            f"there is no {kind} '{name}'",
-            found=", ".join(sorted(entries)),
-            fix=f"pinpoint {kind}s list shows them; --plugin FILE adds more",
-        )
+        fix = f"pinpoint {kind}s list shows them; --plugin FILE adds more"
+        raise unknown_name(f"there is no {kind} '{name}'", name, entries, fix)
     return entries[name]
 
 

@@ -47,9 +47,8 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """Every row has a photo that decodes, and there are as many rows as published."""
-        right_count = self.expected_rows is None or self.rows == self.expected_rows
-        return right_count and self.decoded == self.rows
+        """Every row has a photo that decodes; how many rows are published is another question."""
+        return self.decoded == self.rows
 
     def advice(self, name: str) -> list[str]:
         """What to do next."""

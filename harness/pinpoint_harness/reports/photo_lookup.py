@@ -49,7 +49,7 @@ class PhotoLookup:
     def queries(self, ids: Sequence[str], places: Floats) -> list[Photo]:
         """Photos of the run's own dataset; `places` `(n, 2)` are their coordinates in the run."""
         try:
-            return self._photos(self.run.dataset, self.location, ids, places)
+            return self._photos(self.run.registered_dataset, self.location, ids, places)
         except HarnessError as error:
             if self.location != DataLocation():
                 raise
@@ -73,7 +73,7 @@ class PhotoLookup:
         opened = [one.location for one in self.run.galleries if one.dataset == gallery]
         if opened and opened[0] != DataLocation():
             return opened[0]
-        return self.location if gallery == self.run.dataset else DataLocation()
+        return self.location if gallery == self.run.registered_dataset else DataLocation()
 
     def _photos(self, name: str, location: DataLocation, ids: Sequence[str], places: Floats) -> list[Photo]:
         dataset = self.registry.open_dataset(name, location)

@@ -35,7 +35,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import DataError, HarnessError, UsageError
+from ..errors import DataError, HarnessError, unknown_name
 
 if TYPE_CHECKING:
     from ..plugins import Registry
@@ -149,7 +149,7 @@ def load_recipe(name: str) -> Recipe:
         except OSError as error:
             raise DataError(f"recipe '{name}' cannot be read", found=str(error)) from error
     if name not in recipe_names():
-        raise UsageError(f"there is no recipe '{name}'", found=", ".join(recipe_names()))
+        raise unknown_name(f"there is no recipe '{name}'", name, recipe_names())
     text = (files("pinpoint_results") / "expected" / f"{name}.toml").read_text(encoding="utf-8")
     return parse_recipe(text, name)
 
@@ -248,7 +248,7 @@ def _find_weights(need: Need, registry: Registry) -> Finding:
     from huggingface_hub import try_to_load_from_cache
 
     here = Path(need.name).is_dir() or isinstance(try_to_load_from_cache(need.name, "config.json"), str)
-    fix = need.get or f"huggingface-cli download {need.name}"
+    fix = need.get or f"hf download {need.name}"
     return Finding(need, here, "in the local cache" if here else f"not in the local cache; {fix}")
 
 

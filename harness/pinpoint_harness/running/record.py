@@ -31,12 +31,14 @@ def run_record(
     spec: Mapping[str, Any],
     status: Iterable[str],
     notes: Iterable[str],
+    listed_as: str | None = None,
 ) -> dict[str, Any]:
     """`run.json`: what was asked, what came out. Holds nothing that differs from one start to the next.
 
     `parameters` are all of them with full values, from which things are found and opened again;
     `shown_parameters` are for the title only. `galleries` are those the method opened. `oracle` marks
-    answers that are the best a gallery allows and not a method's: never ranked.
+    answers that are the best a gallery allows and not a method's: never ranked. `listed_as` is the name of
+    the dataset in listings, where it is not `dataset_name`, under which it is registered.
     """
     counts = Counter(word.partition(":")[0] for word in status)
     return {
@@ -47,7 +49,8 @@ def run_record(
         "oracle": oracle,
         "method": dict(method),
         "dataset": {
-            "name": dataset_name,
+            "name": listed_as or dataset_name,
+            "registered": dataset_name,
             "title": dataset.title,
             "rows": spec["dataset_rows"],
             "expected_rows": dataset.expected_rows,
@@ -85,7 +88,8 @@ def remake_command(record: Mapping[str, Any]) -> str:
 
     A record from before `parameters` was kept has only those of the title, paths without their folders.
     """
-    name, dataset = record["method"]["name"], record["dataset"]["name"]
+    name, listed = record["method"]["name"], record["dataset"]["name"]
+    dataset = record["dataset"].get("registered", listed)
     values = record.get("parameters", record["shown_parameters"])
     given = {key: str(value) for key, value in values.items() if value is not None}
     if record["oracle"]:
@@ -96,6 +100,7 @@ def remake_command(record: Mapping[str, Any]) -> str:
             words += ["--set", f"{key}={value}"]
         words += [] if record["label"] == name else ["--name", record["label"]]
         words += ["--seed", str(record["recipe"]["seed"])] if record["recipe"]["seed"] else []
+    words += [] if dataset == listed else ["--as", listed]
     limit = (record["subset"] or {}).get("limit")
     return shlex.join(["pinpoint", *words, *([] if limit is None else ["--limit", str(limit)])])
 

@@ -44,8 +44,14 @@ class Request:
     tile: int = TILE
     fresh: bool = False
     share: WorkerShare = field(default_factory=WorkerShare)
+    listed_as: str | None = None
+    """The name of the dataset in listings, where it is not its own: of a table of one's own."""
     store_lookup: StoreLookup | None = None
     """Where features of the dataset are found or put; needed by methods that ask for some."""
+
+    @property
+    def listed_name(self) -> str:
+        return self.listed_as or self.dataset_name
 
     def selection(self) -> Selection:
         return Selection.of(self.dataset.truth(), self.subset)
@@ -108,7 +114,7 @@ def build_request(
     *,
     parameters: Mapping[str, Any],
     subset: Subset,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     label: str | None = None,
     home: Home | None = None,
@@ -117,6 +123,7 @@ def build_request(
     share: WorkerShare | None = None,
     weights: str | None = None,
     registry: Registry | None = None,
+    listed_as: str | None = None,
 ) -> Request:
     """A checked request to run a method over a dataset that is open.
 
@@ -132,6 +139,7 @@ def build_request(
             "a tile of %d is rounded up to %d: rows are computed in blocks of %d",
             *(tile, whole_blocks(tile), ROW_BLOCK),
         )
+    check_seed(entry, seed)
     device = choose_device(entry, device)
     share = share or WorkerShare.of_environment()
     home = home or find_home()
@@ -143,11 +151,12 @@ def build_request(
         dataset=dataset,
         label=label or entry.name,
         out=home.runs,
-        context=Context(device=device, seed=seed, stores=store_lookup, models=home.models),
+        context=Context(device=device, seed=seed or 0, stores=store_lookup, models=home.models),
         subset=subset,
         tile=whole_blocks(tile),
         fresh=fresh,
         share=share,
+        listed_as=listed_as,
         store_lookup=store_lookup,
     )
 
@@ -175,10 +184,21 @@ def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
     return parameters.build(params_class(entry), settings, f"method '{entry.name}'", preset_of(entry))
 
 
+def check_seed(entry: Entry[MethodInfo], seed: int | None) -> None:
+    """UsageError for a seed given to a method whose answers do not depend on it."""
+    if seed is None or entry.info.draws:
+        return
+    if any(item.name == "seed" for item in fields(params_class(entry))):
+        fix = f"--set seed={seed} is the seed of its training"
+    else:
+        fix = "leave --seed out; a method that draws is registered with MethodInfo(draws=True)"
+    raise UsageError(f"method '{entry.name}' draws nothing when it answers: --seed does nothing", fix=fix)
+
+
 def choose_device(entry: Entry[MethodInfo], device: str) -> str:
     """`auto` is the GPU where there is one, and the CPU for methods that compute nothing on it."""
     if device != "auto":
-        return device
+        return default_device(device)
     if getattr(entry.load(), "input", None) in ("none", "id"):  # a parameter may name a backbone
         return "cpu"
     return default_device()

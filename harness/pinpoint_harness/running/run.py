@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import read_json, safe_name
-from ..errors import ArtifactError, UsageError
+from ..artifacts import read_json, safe_name, spec_key
+from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from .record import VERSION, remake_command
 
@@ -66,7 +66,12 @@ class Run:
 
     @property
     def dataset(self) -> str:
+        """Its name in listings; `registered_dataset` is the one it is opened by."""
         return str(self._stored["dataset"]["name"])
+
+    @property
+    def registered_dataset(self) -> str:
+        return str(self._stored["dataset"].get("registered", self.dataset))
 
     @property
     def label(self) -> str:
@@ -101,8 +106,10 @@ class Run:
 
     @property
     def title(self) -> str:
-        """The label with every parameter that is not the default."""
-        shown = ", ".join(f"{name}={value}" for name, value in self.record["shown_parameters"].items())
+        """The label with every parameter that is not the default, and with the seed unless it is 0."""
+        seed = {"seed": drawn} if (drawn := self.record["recipe"].get("seed")) else {}
+        parameters = self.record["shown_parameters"] | seed
+        shown = ", ".join(f"{name}={value}" for name, value in parameters.items())
         return f"{self.label} ({shown})" if shown else self.label
 
     def table(self) -> pa.Table:
@@ -154,8 +161,16 @@ def _stored_runs(root: Path) -> list[Run]:
     return [Run(folder) for folder in folders if (folder / "run.json").exists()]
 
 
+LATEST = "@latest"
+"""Behind `METHOD@DATASET`, it asks for the newest of several runs."""
+
+
 def find_run(text: str, root: Path) -> Run:
-    """A run by path, by a unique prefix of its key, or as `METHOD@DATASET` (the newest)."""
+    """A run by path, by a unique prefix of its key, as `METHOD@DATASET` or `METHOD@DATASET@latest`.
+
+    UsageError where no run or several have the name; runs of another release count only where there
+    are no others.
+    """
     path = Path(text)
     if (path / "manifest.json").exists():
         return Run(path)
@@ -164,18 +179,68 @@ def find_run(text: str, root: Path) -> Run:
             f"run '{text}' is not finished", fix="give the same `pinpoint run` command again to resume it"
         )
     runs = _stored_runs(root)
-    if "@" in text:
-        label, _, dataset = text.rpartition("@")
-        named = [run for run in runs if run.label == label and run.dataset == dataset]
-        if named:
-            return max(named, key=lambda run: (run.version == VERSION, run.finished_at(), run.key))
-    else:
+    name = text.removesuffix(LATEST)
+    if "@" not in text:
         named = [run for run in runs if run.key.startswith(text)]
-        if len(named) == 1:
-            return named[0]
-    known = ", ".join(f"{run.label}@{run.dataset} {run.key[:8]}" for run in named or runs[:10])
-    raise UsageError(
-        f"'{text}' names {len(named) or 'no'} run{'s' * (len(named) != 1)} under '{root}'",
+    elif "@" not in name:  # a dataset that is called `latest`
+        named = _runs_called(text, runs)
+    else:
+        named = _runs_called(name, runs)
+        if name != text and named:
+            return max(named, key=lambda run: (run.finished_at(), run.key))
+    if len(named) == 1:
+        return named[0]
+    raise _several(text, named) if named else _none(text, runs, root)
+
+
+def _runs_called(name: str, runs: list[Run]) -> list[Run]:
+    label, _, dataset = name.rpartition("@")
+    named = [run for run in runs if run.label == label and run.dataset == dataset]
+    return [run for run in named if run.version == VERSION] or named
+
+
+def _none(text: str, runs: list[Run], root: Path) -> UsageError:
+    near = did_you_mean(text, [f"{run.label}@{run.dataset}" for run in runs])
+    known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in runs[:10]])
+    fix = "give a path, the beginning of a key, or METHOD@DATASET; `pinpoint results list` shows them"
+    return UsageError(
+        f"'{text}' names no run under '{root}'",
         found=known or "no finished run at all",
-        fix="give a path, a longer part of the key, or METHOD@DATASET; `pinpoint results list` shows them",
+        fix=f"{near} {fix}".lstrip(),
     )
+
+
+def _several(text: str, runs: list[Run]) -> UsageError:
+    """The refusal of a name that several runs have: one a line, the newest first, and what differs."""
+    ordered = sorted(runs, key=lambda run: (run.finished_at(), run.key), reverse=True)
+    facts = [_facts(run) for run in ordered]
+    names = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
+    lines = [
+        "  ".join([run.key[:8], run.finished_at()[:19], *(fact[name] for name in names)])
+        for run, fact in zip(ordered, facts, strict=True)
+    ]
+    start = ordered[0].key[:8] if "@" in text else ordered[0].key
+    latest = f", or {text}{LATEST} for the newest" if "@" in text else ""
+    return UsageError(
+        f"'{text}' names {len(runs)} runs",
+        found="\n".join(lines),
+        fix=f"give a path, or the beginning of a key, such as {start}{latest}",
+    )
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """In words, what one run may differ in from another that has its name."""
+    stored, spec = run._stored, run._stored["recipe"]
+    subset = stored["subset"]
+    shown = ", ".join(f"{name}={value}" for name, value in stored["shown_parameters"].items())
+    part = "all" if subset is None else "first" if "limit" in subset else "listed"
+    return {
+        "run": f"{run.label}@{run.dataset}",
+        "parameters": f"({shown or 'defaults'})",
+        "seed": f"seed {spec.get('seed')}",
+        "rows": f"{part} {subset['rows'] if subset else stored['dataset']['rows']:,} rows",
+        "ids": f"id list {subset['ids_sha256'][:8]}" if subset else "",
+        "truth": f"truth {str(spec.get('dataset_hash'))[:8]}",
+        "content": f"content {spec_key('parameters', spec.get('parameters', {}))[:8]}",
+        "device": f"{spec.get('device')} {spec.get('dtype')}, tile {spec.get('tile')}",
+    }

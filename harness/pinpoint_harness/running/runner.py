@@ -53,7 +53,7 @@ def run(request: Request) -> Run:
     with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
         spec = run_spec(request, method, selection, size, inputs.content())
-        parent = run_parent(request.out, request.dataset_name, request.label)
+        parent = run_parent(request.out, request.listed_name, request.label)
         artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
         if artifact.complete:
             return Run(artifact.folder)
@@ -76,7 +76,7 @@ def _answer_tiles(
     done = artifact.finished_shards(_SHARD)
     mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
     todo = [tile for tile in mine if tile.index not in done]
-    title = f"{request.label} on {request.dataset_name}"
+    title = f"{request.label} on {request.listed_name}"
     rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
     with phase(title, rows, done=rows - left) as advance:
         for tile, given, answer in predict_tiles(method, inputs, truth, todo, size):
@@ -176,6 +176,7 @@ def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict
         oracle=False,
         method=describe_method(request.method, request.params),
         dataset_name=request.dataset_name,
+        listed_as=request.listed_as,
         dataset=request.dataset.info,
         spec=artifact.spec,
         status=table.column("status").to_pylist(),

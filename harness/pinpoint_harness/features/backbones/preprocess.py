@@ -55,6 +55,12 @@ class Preprocess:
         elif (folder / "processor_config.json").is_file():
             path = folder / "processor_config.json"
             config = read_json(path).get("image_processor", {})
+        else:
+            raise DataError(
+                f"the checkpoint '{folder}' does not say how images are prepared",
+                found="neither preprocessor_config.json nor processor_config.json",
+                fix="copy preprocessor_config.json from where the weights come from into the folder",
+            )
         try:
             return cls.of_config(config)
         except (KeyError, TypeError, ValueError) as error:

@@ -308,5 +308,8 @@ def dataset_roots(base: Path, patterns: Sequence[str]) -> list[Path]:
 
     Patterns are relative to `base`; places come in the order of the patterns, each once.
     """
+    for pattern in patterns:
+        if Path(pattern).is_absolute():
+            raise DataError(f"the place of pictures '{pattern}' is absolute", fix=f"give it below '{base}'")
     places = [place for pattern in patterns for place in sorted(base.glob(pattern))]
     return list(dict.fromkeys(places))

@@ -61,13 +61,13 @@ def _title_order(run: Run) -> tuple[str, list[tuple[str, str]], str]:
 
 
 def _with_letters(rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence[float]) -> list[Row]:
-    """The rows, the ranked ones of each protocol compared with one another."""
+    """The rows, the ranked ones of each protocol and truth compared with one another."""
     lettered = list(rows)
-    for protocol in dict.fromkeys(row.protocol for row in rows):
+    for protocol, truth in dict.fromkeys((row.protocol, row.truth) for row in rows):
         ranked = [
             index
             for index, row in enumerate(rows)
-            if row.protocol == protocol and row.kind == "measured" and row.complete
+            if (row.protocol, row.truth, row.kind) == (protocol, truth, "measured") and row.complete
         ]
         if len(ranked) < 2:
             continue
@@ -129,4 +129,5 @@ def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
         clusters=scores.clusters,
         present=present,
         footnotes=tuple(footnotes),
+        truth=record["recipe"]["dataset_hash"],
     )

@@ -1,7 +1,7 @@
 """Tables as papers print them, with what papers leave out beneath.
 
 Measured rows, oracles and published rows stand in blocks of their own. Only complete measured
-rows of one protocol are ranked against one another, and only over equally many images.
+rows of one protocol and one truth are ranked against one another, and only over equally many images.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def render(
 
 @dataclass(frozen=True)
 class _Group:
-    """Rows of one kind and, where we measured them, one protocol."""
+    """Rows of one kind and, where we measured them, one protocol and one truth."""
 
     heading: str
     kind: Kind
@@ -113,17 +113,25 @@ def _with_total(rows: Sequence[Row]) -> list[Row]:
 
 def _groups(rows: Sequence[Row], columns: Sequence[Metric]) -> list[_Group]:
     groups = []
+    several = len({row.truth for row in rows if row.kind != "published"}) > 1
     kinds: tuple[tuple[Kind, str], ...] = (("measured", ""), ("oracle", ", not ranked"))
     for kind, suffix in kinds:
         own = [row for row in rows if row.kind == kind]
-        for protocol in dict.fromkeys(row.protocol for row in own):
-            members = [row for row in own if row.protocol == protocol]
-            groups.append(_Group(f"{kind} ({protocol}){suffix}", kind, members))
+        for protocol, truth in dict.fromkeys((row.protocol, row.truth) for row in own):
+            members = [row for row in own if (row.protocol, row.truth) == (protocol, truth)]
+            which = f"{protocol}, {_truth_name(members)}" if several else protocol
+            groups.append(_Group(f"{kind} ({which}){suffix}", kind, members))
     published = [row for row in rows if row.kind == "published"]
     published = [row for row in published if any(row.value(metric.name) is not None for metric in columns)]
     if published:
         groups.append(_Group("published, not ranked", "published", published))
     return groups
+
+
+def _truth_name(rows: Sequence[Row]) -> str:
+    """What tells the truth of some rows from another of the same name."""
+    sizes = [f" of {row.total:,} photos" for row in rows if row.complete and row.total is not None]
+    return f"truth {rows[0].truth[:8] or UNSTATED}{next(iter(sizes), '')}"
 
 
 def _grid(

@@ -54,7 +54,8 @@ class Row:
     it. `total` is the size of the whole dataset. A row that is not `complete` covers `n` of
     `total` and is never ranked. `counts` and `clusters` are those of `Scores`; they are empty for
     published rows, `counts` may be empty for others too. Rows that share one of the `letters` of a
-    metric cannot be told apart in it; empty where nothing was compared.
+    metric cannot be told apart in it; empty where nothing was compared. `truth` is the hash of the truth
+    of the whole dataset, "" where it is not known: rows of different truth are never ranked together.
     """
 
     method: str
@@ -77,6 +78,7 @@ class Row:
     present: Present | None = None
     footnotes: tuple[str, ...] = ()
     letters: Mapping[str, str] = field(default_factory=dict)
+    truth: str = ""
 
     def __post_init__(self) -> None:
         for name, estimate in self.cells.items():
