@@ -333,6 +333,27 @@ REFUSED: dict[str, tuple[Writer, str]] = {
         changed(longitude=lambda it: it["longitude"].astype(str).str.replace("-", "minus ")),
         "notation that is not known, with",
     ),
+    "a minus and a letter": (
+        changed(latitude=lambda it: [f"{one}{'NS'[one < 0]}" for one in it["latitude"]]),
+        "notation that is not known",
+    ),
+    "a minus behind": (
+        changed(longitude=lambda it: [f"{abs(one)}{'-' * (one < 0)}" for one in it["longitude"]]),
+        "notation that is not known",
+    ),
+    "negatives in brackets": (
+        changed(longitude=lambda it: [f"({-one})" if one < 0 else f"{one}" for one in it["longitude"]]),
+        "notation that is not known",
+    ),
+    "hemispheres in columns of their own": (
+        changed(
+            lat_ref=lambda it: np.where(it["latitude"] < 0, "S", "N"),
+            lon_ref=lambda it: np.where(it["longitude"] < 0, "W", "E"),
+            latitude=lambda it: it["latitude"].abs(),
+            longitude=lambda it: it["longitude"].abs(),
+        ),
+        "hemispheres in a column of their own, 'lat_ref'",
+    ),
     "thousands": (
         changed(latitude=lambda it: [f"{int(one * 1e6):,}".replace(",", ".") for one in it["latitude"]]),
         "between thousands",

@@ -63,6 +63,10 @@ class Source:
         return " ".join(self.option(f"{role}_column", name) for role, name in named.items())
 
 
+_HEMISPHERES = ({"N", "S", "NORTH", "SOUTH"}, {"E", "W", "EAST", "WEST"})
+_NOTHING = {word.upper() for word in NULL_WORDS}
+
+
 @dataclass(frozen=True)
 class Header:
     """The columns of a file, found whatever their case; what fits two columns is refused.
@@ -87,6 +91,8 @@ class Header:
                 f"{self.source.name}: half of a coordinate is named",
                 fix=f"name both: {self.source.columns(latitude='NAME', longitude='NAME')}",
             )
+        if "answer" not in column_of:
+            self._refuse_hemispheres()
         if "latitude" not in column_of and "answer" not in column_of:
             column_of |= self._answer()
         if "id" not in column_of:
@@ -143,6 +149,18 @@ class Header:
         objects = dict.fromkeys(name.rpartition(".")[0] for name in self.names if "." in name)
         inside = [[[f"{one}.{axis}" for axis in axes] for axes in _AXES] for one in objects]
         return [pair for latitudes, longitudes in inside for pair in self._pairs(latitudes, longitudes)]
+
+    def _refuse_hemispheres(self) -> None:
+        """UsageError where a column holds but N and S, or E and W: the numbers beside it lack their sign."""
+        coordinates = {name for pair in self._pairs(*_AXES) for name in pair}
+        for name in (name for name in self.names if name not in coordinates):
+            cells = {cell.strip().upper() for cell in self.sample.get(name, ())} - _NOTHING
+            if cells and any(cells <= words for words in _HEMISPHERES):
+                raise UsageError(
+                    f"{self.source.name} has hemispheres in a column of their own, '{name}'",
+                    found=f"cells {', '.join(sorted(cells))}",
+                    fix="write a copy with signed degrees, S and W negative, and without that column",
+                )
 
     def _like(self, aliases: Sequence[str]) -> list[str]:
         return [name for alias in aliases for name in self.names if name.lower() == alias.lower()]

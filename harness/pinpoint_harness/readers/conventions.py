@@ -28,6 +28,8 @@ _FEW = 0.05
 _ODD_ROWS, _ODD_SHARE = 3, 0.01
 """Rows, and share of all rows, that must be odd in the same way to be a pattern and not mishaps."""
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3}){2,}(,[0-9]*)?|[+-]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+")
+_SIGNED_ODDLY = re.compile(r"[-+(]?\s*[0-9]+(?:[.,][0-9]+)?\s*[°)+-]?\s*[NSEWnsew]?")
+"""One number with a sign too many, or where none is expected."""
 _SAME_PLACE_KM = 0.1
 _REGION_KM = 750.0
 
@@ -123,13 +125,15 @@ def _unknown_notation(odd_cells: dict[int, str]) -> Trouble | None:
         )
     marks = [set(re.sub(r"[-+0-9.,\s\[\](){}\"']", "", cell)) for cell in numeric.values()]
     shared = sorted(set.intersection(*marks))
-    if not shared:
-        return None
+    if not shared:  # signs that only some cells bear, such as a letter beside a minus
+        numeric = {row: cell for row, cell in numeric.items() if _SIGNED_ODDLY.fullmatch(cell.strip())}
+        rows = np.array(list(numeric), dtype=np.int64)
+        if not len(rows):
+            return None
     shown = ", ".join(f"'{mark}' (U+{ord(mark):04X})" for mark in shared[:3])
-    return Trouble(
-        "notation", rows, f"cells hold numbers in a notation that is not known, with {shown}",
-        "write plain numbers with a decimal point in a copy",
-    )  # fmt: skip
+    shown = f"with {shown}" if shown else f"such as '{next(iter(numeric.values()))}'"
+    words = f"cells hold numbers in a notation that is not known, {shown}"
+    return Trouble("notation", rows, words, "write plain numbers with a decimal point in a copy")
 
 
 # Answers beside the truth
