@@ -524,7 +524,7 @@ def test_street_view_is_answered_from_photos_where_there_is_nothing_else(trained
     answers = trained.answers("pinpoint-photos-only")
     streets = answers[answers["id"].str.startswith("qs")]
     assert len(streets) == 9
-    assert {one["source"] for candidates in streets["candidates"] for one in candidates} == {"photos"}
+    assert {one["source"] for candidates in streets["candidates"] for one in candidates} == {"toy/photos"}
     with pytest.raises(UsageError, match="no instance 'streetview'"):
         trained.run("pinpoint-photos-only", instance="streetview")
 
