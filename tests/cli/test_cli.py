@@ -393,7 +393,10 @@ def test_a_damaged_run_is_found_by_its_key_and_among_all(tmp_path: Path) -> None
     file.unlink()
     damaged = pinpoint("results", "verify", run, code=1)
     assert damaged.stdout == f"missing: {file}\n1 checked, 1 damaged files\n"
-    assert "--fresh" in damaged.stderr
+    assert "pinpoint results rm" in damaged.stderr
+    (file.parent / "manifest.json").write_text("{")
+    damaged = pinpoint("results", "verify", "--all", code=1)
+    assert damaged.stdout.startswith(f"changed: {file.parent / 'manifest.json'}")
 
 
 @pytest.mark.parametrize("words", [[], ["constant@capitals", "--all"]])

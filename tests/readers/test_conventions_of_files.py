@@ -420,6 +420,8 @@ def test_sentences_without_a_number_are_no_prediction(folder: Path) -> None:
 def test_an_answer_column_is_not_an_option_for_a_run(folder: Path) -> None:
     words = ["score", "some@run", "--column", "answer=x", "--home", str(folder)]
     assert "scored as a run" in CliRunner().invoke(cli, words).stderr
+    words = ["score", "some@run", "--set", "order=lonlat", "--home", str(folder)]
+    assert "scored as a run" in CliRunner().invoke(cli, words).stderr
 
 
 # The examples that were reported

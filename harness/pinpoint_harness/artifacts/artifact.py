@@ -290,8 +290,12 @@ class Artifact:
 
 def damaged_files(folder: Path) -> dict[str, str]:
     """The files of a finished artifact that are not as its manifest says: `missing` or `changed`."""
+    try:
+        files = dict(read_json(folder / "manifest.json")["files"])
+    except (ArtifactError, KeyError, TypeError, ValueError):
+        return {"manifest.json": "changed"}
     damaged = {}
-    for name, expected in read_json(folder / "manifest.json")["files"].items():
+    for name, expected in files.items():
         if not (folder / name).is_file():
             damaged[name] = "missing"
         elif file_sha256(folder / name) != expected["sha256"]:

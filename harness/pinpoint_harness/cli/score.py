@@ -87,6 +87,11 @@ def score(
             raise UsageError("--as names the dataset of a file of answers", fix="add --dataset NAME")
         if column:
             raise UsageError(f"--column answer= is of a file of answers, and '{answers}' is scored as a run")
+        if settings:
+            raise UsageError(
+                f"--set is of a file of answers, and '{answers}' is scored as a run",
+                fix="run the method again with --set; or add --dataset NAME to score a file",
+            )
         stored = read_run(answers, home=home)
         measure.report(stored, lambda: registry.open_dataset(stored.registered_dataset, location))
         return

@@ -38,5 +38,7 @@ def print_damage(folders: Iterable[Path], as_json: bool) -> None:
             click.echo(f"{item['is']}: {item['file']}")
         click.echo(f"{checked} checked, {len(damaged)} damaged files")
     if damaged:
-        click.echo("fix: give the command that made it again with --fresh", err=True)
+        click.echo(
+            "fix: remove it (pinpoint results rm, store rm) and give the command that made it again", err=True
+        )
         raise click.exceptions.Exit(1)
