@@ -314,6 +314,7 @@ def test_json_records(tmp_path: Path) -> None:
         ('{"a": {"city": "Paris"}}', "no columns of answers"),
         ("{}", "holds no answers"),
         ("[" * 100_000, "not valid JSON"),
+        ('{"id": "a", "lat": 1, "lon": 2}\n\n{"id": "b", "lat"', "not valid JSON\n.*line 3: "),
     ],
 )
 def test_json_that_is_no_file_of_answers(tmp_path: Path, text: str, word: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,28 @@ def test_the_text_says_what_to_do_next(table: Path) -> None:
     assert "5 of 8" in text
     assert "3 copies (p0.png, p1.png, p2.png)" in text
     assert "a file not seen before" in text
-    assert "--list-missing" in text
+    given = re.search(r"pinpoint datasets verify (.+) names them", text)
+    assert given is not None
+    assert verify(*shlex.split(given[1]), code=1).stdout == "p7.png\n"
+
+
+def test_the_run_that_is_named_next_opens_the_same_files(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    table = tmp_path / "my truth.csv"
+    table.write_text("image,my lat,lng\na.png,1,2\n")
+    where = ["--images", str(tmp_path), "--column", "latitude=my lat"]
+    given = re.search(r"pinpoint run METHOD (.+)", verify("table", str(table), *where).stdout)
+    assert given is not None
+    options = shlex.split(given[1])
+    assert options == [
+        "table",
+        "--data",
+        str(table),
+        "--column",
+        "latitude=my lat",
+        "--images",
+        str(tmp_path),
+    ]
 
 
 def test_missing_ids_are_listed_alone(table: Path) -> None:

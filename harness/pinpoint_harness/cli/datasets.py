@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,7 +12,15 @@ import click
 
 from ..types import DataLocation
 from .new import new_command
-from .options import json_option, location_options, print_facts, print_json, print_listing, registry_of
+from .options import (
+    json_option,
+    location_options,
+    location_words,
+    print_facts,
+    print_json,
+    print_listing,
+    registry_of,
+)
 
 if TYPE_CHECKING:
     from ..readers import Verification
@@ -123,19 +132,20 @@ def verify(
     """
     from ..readers.verify import verify as verify_dataset
 
-    dataset = registry_of(ctx).open_dataset(name, replace(location, path=path or location.path))
-    found = verify_dataset(dataset)
+    location = replace(location, path=path or location.path)
+    found = verify_dataset(registry_of(ctx).open_dataset(name, location))
     if list_missing:
         for missing in found.missing:
             click.echo(missing)
     elif as_json:
         print_json(found.to_dict())
     else:
-        _print_verification(name, found)
+        _print_verification(shlex.join([name, *location_words(location)]), found)
     ctx.exit(0 if found.sound else 1)
 
 
-def _print_verification(name: str, found: Verification) -> None:
+def _print_verification(dataset: str, found: Verification) -> None:
+    """`dataset` is its name with the options that open it, for commands to give next."""
     other_count = found.expected_rows not in (None, found.rows)
     expected = f"the published dataset has {found.expected_rows:,} rows" if other_count else ""
     placeholders = sum(map(len, found.placeholders))
@@ -158,7 +168,7 @@ def _print_verification(name: str, found: Verification) -> None:
             else "",
             "left out": _head(found.left_out),
             "remarks": _head(found.remarks),
-            "next": found.advice(name),
+            "next": found.advice(dataset),
         },
         as_json=False,
     )

@@ -76,6 +76,14 @@ def home_options(**old: str) -> Callable[[Command], Command]:
     return gathered(options, gather)
 
 
+def location_words(location: DataLocation) -> list[str]:
+    """The options that give a location again."""
+    words = [] if location.path is None else ["--data", str(location.path)]
+    words += [word for role, name in location.columns.items() for word in ("--column", f"{role}={name}")]
+    words += [word for place in location.images for word in ("--images", str(place))]
+    return words + ["--follow-links"] * location.follow_links
+
+
 def location_options(images: bool = False, answers: bool = False) -> Callable[[Command], Command]:
     """`--data`, `--column` and, for pictures, `--images` and `--follow-links`, as one `location`.
 

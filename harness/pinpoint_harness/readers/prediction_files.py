@@ -353,13 +353,31 @@ def _parse_json(path: Path) -> Any:
     try:
         return parse_unique(text, path)
     except (ValueError, RecursionError) as error:
-        lines = [line for line in text.splitlines() if line.strip()]
-        try:
-            if len(lines) > 1:
-                return [parse_unique(line, path) for line in lines]
-        except ValueError:
-            pass
-        raise DataError(f"'{path}' is not valid JSON", found=str(error)) from error
+        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        if len(lines) < 2 or not _is_json_value(lines[0][1], path):
+            raise _invalid_json(path, str(error)) from error
+    return [_json_line(line, number, path) for number, line in lines]
+
+
+def _is_json_value(line: str, path: Path) -> bool:
+    """Whether a line is a value by itself, and its file thus one of JSON lines."""
+    try:
+        parse_unique(line, path)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _json_line(line: str, number: int, path: Path) -> Any:
+    try:
+        return parse_unique(line, path)
+    except (ValueError, RecursionError) as error:
+        raise _invalid_json(path, f"line {number}: {error}") from error
+
+
+def _invalid_json(path: Path, found: str) -> DataError:
+    fix = "write the file again; a last line that is cut short is the mark of a program that was stopped"
+    return DataError(f"'{path}' is not valid JSON", found=found, fix=fix)
 
 
 def _not_answers(path: Path, found: str) -> DataError:

@@ -50,20 +50,20 @@ class Verification:
         """Every row has a photo that decodes; how many rows are published is another question."""
         return self.decoded == self.rows
 
-    def advice(self, name: str) -> list[str]:
-        """What to do next."""
+    def advice(self, dataset: str) -> list[str]:
+        """What to do next; `dataset` is its name with the options that open it."""
         todo = []
         if self.images:
             todo.append("name the folder or archive of the pictures with --images")
         if self.missing and not self.images:
             todo.append(f"find the {len(self.missing):,} missing photos, or run: they count as misses")
-            todo.append(f"pinpoint datasets verify {name} --list-missing names them")
+            todo.append(f"pinpoint datasets verify {dataset} --list-missing names them")
         if self.unreadable:
             todo.append("fetch the unreadable photos again, or run: they count as misses")
         if self.placeholders:
             count = sum(map(len, self.placeholders))
             todo.append(f"{count:,} placeholder pictures count like any photo, as in published rows")
-        return todo or [f"pinpoint run METHOD {name}"]
+        return todo or [f"pinpoint run METHOD {dataset}"]
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "sound": self.sound}
