@@ -119,7 +119,7 @@ def score(
     """Score a stored run, or a table of answers such as `id, latitude, longitude` against a truth table.
 
     Tables go through the checks of `pinpoint score FILE`, and `select`, `columns`, `units` and `order` are
-    its options (see `answers.read_answers`): photos are joined by their names in any spelling, a truth
+    its options (see `readers.read_answers`): photos are joined by their names in any spelling, a truth
     row without an answer is a miss, and what is not understood is refused. A run holds its truth; only
     administrative accuracy needs the dataset's table, with its place names.
     """

@@ -174,15 +174,15 @@ def test_every_kind_of_tower_gives_a_picture_the_same_bits_at_every_place(kind: 
         ' "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "rescale_factor": 0.00392156862745098,'
         ' "image_processor_type": "SiglipImageProcessor"}'
     )
-    equal_at_every_place(HuggingFaceTower(tmp_path, Context()))
+    assert_equal_at_every_place(HuggingFaceTower(tmp_path, Context()))
 
 
 def test_mini_gives_a_picture_the_same_bits_at_every_place() -> None:
     assert MINI_TILE % ROW_BLOCK == 0
-    equal_at_every_place(load_registry().backbones["mini"].load()(None, Context()))
+    assert_equal_at_every_place(load_registry().backbones["mini"].load()(None, Context()))
 
 
-def equal_at_every_place(backbone: Any) -> None:
+def assert_equal_at_every_place(backbone: Any) -> None:
     random = np.random.default_rng(1)
     size = tile_of(backbone)
     pictures = [

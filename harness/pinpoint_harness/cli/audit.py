@@ -23,6 +23,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..audit.effect import Effect
+    from ..audit.result import Audit
     from ..evaluation import Scores
     from ..home import Home
 
@@ -135,7 +136,7 @@ def audit(
     store_lookup = StoreLookup(registry, home.stores, default_device(device), weights)
     measured = [read_run(run, home=home) for run in runs]
     place = DataLocation(gallery_data, images=tuple(gallery_images), follow_links=location.follow_links)
-    galleries = [(name.strip(), place) for name in gallery.split(",") if name.strip()]
+    galleries = [(name, place) for name in _names(gallery)]
     if gallery in registry.methods:
         measured.insert(0, read_run(f"{gallery}@{dataset}", home=home))
         behind = galleries_behind(measured[0])
@@ -153,23 +154,25 @@ def audit(
         backbone=backbone,
         store_lookup=store_lookup,
         limits=Limits(cosine, hamming, spot_m),
-        training=[name.strip() for name in training.split(",") if name.strip()],
+        training=_names(training),
         every_hash=pixels,
     )
     found = make_audit(request)
     found.write(path)
     opened = [store_lookup.gallery(name, backbone, place.path) for name, place in galleries]
     effects = [effect_of(run, found, opened) for run in measured]
+    _report(found, effects, path, as_json)
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _report(found: Audit, effects: Sequence[Effect], path: Path, as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                "file": str(path),
-                "asked": dict(found.asked),
-                "rows": len(found.table),
-                "counts": found.counts(),
-                "runs": [effect.to_dict() for effect in effects],
-            }
-        )
+        facts = {"file": str(path), "asked": dict(found.asked), "rows": len(found.table)}
+        runs = [effect.to_dict() for effect in effects]
+        print_json({**facts, "counts": found.counts(), "runs": runs})
         return
     for line in found.in_words():
         click.echo(line)

@@ -153,7 +153,7 @@ def build_request(
         out=home.runs,
         context=Context(device=device, seed=seed or 0, stores=store_lookup, models=home.models),
         subset=subset,
-        tile=whole_blocks(tile),
+        tile=tile,
         fresh=fresh,
         share=share,
         listed_as=listed_as,

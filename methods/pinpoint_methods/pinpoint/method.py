@@ -6,6 +6,7 @@ presets of its parameters, see `variants`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
@@ -36,7 +37,7 @@ _OF_DECODING = ("decoding",)
 """Choices that no stage depends on."""
 
 
-class _FromStages:
+class _FromStages(ABC):
     """What both have in common: the stages, the instance of each query, and what it may not see."""
 
     answer_version: ClassVar[int] = 3
@@ -83,9 +84,9 @@ class _FromStages:
         stated = within if known else None
         return Predictions(places[:, 0], confidence=scores, candidates=candidates, within=stated)
 
+    @abstractmethod
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
         """Answers of one instance to the queries `mine` of a tile."""
-        raise NotImplementedError
 
     def _folder(self, stage: str) -> Path:
         return self._stages[stage].folder
