@@ -64,6 +64,7 @@ class Source:
 
 
 _HEMISPHERES = ({"N", "S", "NORTH", "SOUTH"}, {"E", "W", "EAST", "WEST"})
+_NEGATIVE = {"S", "SOUTH", "W", "WEST"}
 _NOTHING = {word.upper() for word in NULL_WORDS}
 
 
@@ -151,11 +152,11 @@ class Header:
         return [pair for latitudes, longitudes in inside for pair in self._pairs(latitudes, longitudes)]
 
     def _refuse_hemispheres(self) -> None:
-        """UsageError where a column holds but N and S, or E and W: the numbers beside it lack their sign."""
+        """UsageError where a column holds N and S, or E and W, alone: numbers beside it lack their sign."""
         coordinates = {name for pair in self._pairs(*_AXES) for name in pair}
         for name in (name for name in self.names if name not in coordinates):
             cells = {cell.strip().upper() for cell in self.sample.get(name, ())} - _NOTHING
-            if cells and any(cells <= words for words in _HEMISPHERES):
+            if cells & _NEGATIVE and any(cells <= words for words in _HEMISPHERES):
                 raise UsageError(
                     f"{self.source.name} has hemispheres in a column of their own, '{name}'",
                     found=f"cells {', '.join(sorted(cells))}",
