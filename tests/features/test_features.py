@@ -24,6 +24,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from tests.support.processes import in_child
 
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact, Subset, UnfinishedError, canonical_json, damaged_files
@@ -325,18 +326,6 @@ def test_a_backbone_that_raises_is_named_and_the_store_can_be_resumed(
 
 
 # Kills and shares
-
-
-def in_child(work: Callable[[], object]) -> int:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_store_killed_at_any_flush_or_rename_resumes_to_the_same_bytes(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hn
+from tests.support.stores import NamedStores, made_store
 from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.artifacts import Artifact, read_json
+from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, HarnessError, UsageError
-from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.geo import haversine_km, unit_xyz
-from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
@@ -245,51 +243,6 @@ def test_the_temperature_is_the_one_that_places_most_photos() -> None:
 # A toy Earth
 
 
-def made_store(
-    root: Path, features: Any, places: Any, dataset: str, ids: list[str], authors: Any
-) -> FeatureStore:
-    """A store with the given rows, as `embed` would have left it."""
-    half = np.asarray(features, np.float16)
-    truth = pd.DataFrame(
-        {
-            "id": ids,
-            "latitude": places[:, 0],
-            "longitude": places[:, 1],
-            "author": authors,
-            "source": "photos",
-        }
-    )
-
-    def write(stream: Any) -> None:
-        write_matrix_header(stream, *half.shape)
-        stream.write(half.tobytes())
-
-    spec = {
-        "imported": {"rows": half.tobytes().hex()[:500], "set": dataset},
-        "dataset_hash": truth_hash(truth),
-    }
-    record = {
-        "dataset": dataset, "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
-    }  # fmt: skip
-    artifact = Artifact.begin(root / dataset / "owner-none", "features", spec)
-    artifact.finish(store_files(truth, {}, write, record))
-    return FeatureStore.open(artifact.folder)
-
-
-@dataclass
-class StoreLookup:
-    """Stores by name."""
-
-    stores: dict[str, FeatureStore] = field(default_factory=dict)
-
-    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        return self.stores[name]
-
-    def weights_of(self, backbone: str) -> str:
-        return ""
-
-
 TOWNS, STREETS = 12, 2
 
 
@@ -306,8 +259,10 @@ class Toy:
             features, places = self.photos(count, random)
             ids = [f"{name[0]}{row:04}" for row in range(count)]
             authors = [f"{name}-{row % 40}" for row in range(count)]
-            self.stores[name] = made_store(folder / "stores", features, places, name, ids, authors)
-        self.context = Context(stores=StoreLookup(self.stores))
+            self.stores[name] = made_store(
+                folder / "stores", features, places, dataset=name, ids=ids, authors=authors
+            )
+        self.context = Context(stores=NamedStores(self.stores))
 
     def photos(self, count: int, random: np.random.Generator) -> tuple[Any, Places]:
         town, street = random.integers(TOWNS, size=count), random.integers(STREETS, size=count)
@@ -457,7 +412,9 @@ def test_prototypes_are_mean_unit_features_whatever_is_read_at_once(
 def test_whole_authors_are_held_out_and_who_is_unknown_trains(tmp_path: Path) -> None:
     ids = [f"p{row:04}" for row in range(1000)]
     authors = [None if row % 10 == 0 else f"author {row % 97}" for row in range(1000)]
-    store = made_store(tmp_path, np.ones((1000, 2)), np.zeros((1000, 2)), "mp16", ids, authors)
+    store = made_store(
+        tmp_path, np.ones((1000, 2)), np.zeros((1000, 2)), dataset="mp16", ids=ids, authors=authors
+    )
     photos = Photos([store], 5)
     held = {authors[row] for row in photos.watching}
     assert held
@@ -468,12 +425,16 @@ def test_whole_authors_are_held_out_and_who_is_unknown_trains(tmp_path: Path) ->
 
 def test_where_no_author_is_known_photos_are_held_out(tmp_path: Path) -> None:
     ids = [f"p{row:04}" for row in range(1000)]
-    store = made_store(tmp_path, np.ones((1000, 2)), np.zeros((1000, 2)), "mp16", ids, [None] * 1000)
+    store = made_store(
+        tmp_path, np.ones((1000, 2)), np.zeros((1000, 2)), dataset="mp16", ids=ids, authors=[None] * 1000
+    )
     assert 60 < len(Photos([store], 10).watching) < 140
 
 
 def test_a_dataset_without_anybody_to_hold_out_is_refused(tmp_path: Path) -> None:
-    store = made_store(tmp_path, np.ones((4, 2)), np.zeros((4, 2)), "mp16", list("abcd"), ["ann"] * 4)
+    store = made_store(
+        tmp_path, np.ones((4, 2)), np.zeros((4, 2)), dataset="mp16", ids=list("abcd"), authors=["ann"] * 4
+    )
     with pytest.raises(DataError, match="some held out"):
         Photos([store], 10)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.stores import NamedStores, write_store
 from tests.support.training import killed_after
 
 from pinpoint_harness import params
-from pinpoint_harness.artifacts import Artifact, read_json
+from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, HarnessError, UsageError
-from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.photo_ids import hash_ids, truth_hash
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
@@ -114,37 +114,6 @@ def test_a_score_is_that_of_standardised_features_and_of_no_other_candidate() ->
 TOWNS, AUTHORS = 40, 60
 
 
-@dataclass
-class StoreLookup:
-    """Stores by name."""
-
-    stores: Mapping[str, FeatureStore] = field(default_factory=dict)
-
-    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        return self.stores[name]
-
-    def weights_of(self, backbone: str) -> str:
-        return ""
-
-
-def write_store(
-    folder: Path, name: str, features: Any, truth: pd.DataFrame, source: str = "photos"
-) -> FeatureStore:
-    half = np.asarray(features, np.float16)
-    truth = truth.assign(source=source)
-
-    def write(stream: Any) -> None:
-        write_matrix_header(stream, *half.shape)
-        stream.write(half.tobytes())
-
-    known = int(truth["author"].notna().sum())
-    spec = {"imported": name, "dataset_hash": truth_hash(truth), "authors": known}
-    record = {"dataset": name, "backbone": "toy", "rows": len(half), "width": half.shape[1], "recipe": spec}
-    artifact = Artifact.begin(folder / name, "features", spec)
-    artifact.finish(store_files(truth, {}, write, record))
-    return FeatureStore.open(artifact.folder)
-
-
 class Toy:
     """Photos show their town and, more than that, the weather: the nearest photo has the same weather."""
 
@@ -163,10 +132,10 @@ class Toy:
             "gallery-street": (street[0].iloc[:400], street[1][:400]),
         }
         self.stores = {
-            name: write_store(folder / "stores", name, features, truth, _source(name))
+            name: write_store(folder / "stores", name, features, truth.assign(source=_source(name)))
             for name, (truth, features) in parts.items()
         }
-        self.context = Context(stores=StoreLookup(self.stores))
+        self.context = Context(stores=NamedStores(self.stores))
 
     def taken(self, letter: str, count: int) -> tuple[pd.DataFrame, Any]:
         """Rows sorted by id, and their features; an author stays in three towns."""
@@ -198,7 +167,7 @@ class Toy:
         return train(TrainRequest(entry, chosen, context, chosen.models, _no_truth, None, fresh))
 
     def with_store(self, name: str, store: FeatureStore) -> Context:
-        return Context(stores=StoreLookup({**self.stores, name: store}))
+        return Context(stores=NamedStores({**self.stores, name: store}))
 
     def ask(self, truth: pd.DataFrame, features: Any, source: Any = "photos", **changes: Any) -> Any:
         return answer_of(FeatureReranker(self.params(**changes), self.context), truth, features, source)

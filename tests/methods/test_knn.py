@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,16 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from tests.support.stores import NamedStores, made_store
 
 from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.geo import haversine_km
-from pinpoint_harness.photo_ids import hash_ids, truth_hash
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.search import unit_rows
@@ -33,56 +30,8 @@ from pinpoint_methods.retrieval.knn import KNNVote, NearestPhoto
 from pinpoint_methods.retrieval.lknn import LKNN, lknn_peak
 
 
-def made_store(
-    root: Path,
-    features: Any,
-    places: Any,
-    *,
-    dataset: str = "gallery",
-    authors: list[str | None] | None = None,
-    ids: list[str] | None = None,
-) -> FeatureStore:
-    """A store with the given rows, as `embed` would have left it."""
-    half = np.asarray(features, np.float16)
-    truth = pd.DataFrame(
-        {
-            "id": ids or [f"g{row:04}" for row in range(len(half))],
-            "latitude": np.asarray(places, float)[:, 0],
-            "longitude": np.asarray(places, float)[:, 1],
-            "author": authors or [None] * len(half),
-            "source": "photos",
-        }
-    )
-
-    def write(stream: Any) -> None:
-        write_matrix_header(stream, *half.shape)
-        stream.write(half.tobytes())
-
-    spec = {
-        "imported": {"rows": half.tobytes().hex()[:500], "set": dataset},
-        "dataset_hash": truth_hash(truth),
-    }
-    record = {
-        "dataset": dataset, "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
-    }  # fmt: skip
-    artifact = Artifact.begin(root / dataset / "owner-none", "features", spec)
-    artifact.finish(store_files(truth, {}, write, record))
-    return FeatureStore.open(artifact.folder)
-
-
-@dataclass
-class StoreLookup:
-    """Stores by name."""
-
-    stores: dict[str, FeatureStore] = field(default_factory=dict)
-
-    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        return self.stores[name]
-
-
 def built(kind: type[Any], *stores: FeatureStore, **settings: Any) -> Method:
-    store_lookup = StoreLookup({store.dataset: store for store in stores})
+    store_lookup = NamedStores({store.dataset: store for store in stores})
     given = {"gallery": ",".join(store_lookup.stores), "backbone": "owner/none", **settings}
     method: Method = kind(params.build(kind.Params, given, "test"), Context(stores=store_lookup))
     return method

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.stores import NamedStores, write_store
 from tests.support.training import killed_after
 
 from pinpoint_harness import params
-from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.errors import ArtifactError, UsageError
-from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
 from pinpoint_harness.geo import haversine_km, unit_xyz
-from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
@@ -72,19 +68,6 @@ def test_degrees_are_those_that_xyz_was_made_from_whatever_the_length() -> None:
 # A toy Earth
 
 
-@dataclass
-class StoreLookup:
-    """One store, whatever is asked for."""
-
-    store: FeatureStore
-
-    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        return self.store
-
-    def weights_of(self, backbone: str) -> str:
-        return ""
-
-
 def views(places: Any, unclear: Any, random: np.random.Generator) -> Any:
     """Features that show where they are, or only that they are unclear."""
     xyz = unit_xyz(places)
@@ -108,16 +91,8 @@ class Toy:
             longitude=places[:, 1],
             author=[f"author {row % 90}" for row in range(900)],
         )
-
-        def write(stream: Any) -> None:
-            write_matrix_header(stream, *half.shape)
-            stream.write(half.tobytes())
-
-        spec = {"imported": "toy", "dataset_hash": truth_hash(truth)}
-        record = {"dataset": "toy", "backbone": "toy", "rows": 900, "width": 16, "recipe": spec}
-        artifact = Artifact.begin(folder / "stores", "features", spec)
-        artifact.finish(store_files(truth, {}, write, record))
-        self.context = Context(stores=StoreLookup(FeatureStore.open(artifact.folder)))
+        store = write_store(folder / "stores", "toy", half, truth)
+        self.context = Context(stores=NamedStores({"toy": store}))
 
     def params(self, **changes: Any) -> Any:
         given = {

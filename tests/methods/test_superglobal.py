@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from tests.support.stores import NamedStores, made_store
 
 from pinpoint_harness import params
-from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
-from pinpoint_harness.photo_ids import hash_ids, truth_hash
+from pinpoint_harness.features import FeatureStore
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import Context, Method, Predictions, Queries
@@ -26,47 +23,17 @@ from pinpoint_methods.retrieval.superglobal import SuperGlobal, rerank
 Array = NDArray[np.float64]
 
 
-def made_store(root: Path, features: Any, authors: list[str | None] | None = None) -> FeatureStore:
-    """A store as `embed` would have left it; row i lies at (i / 100, i / 50)."""
-    half = np.asarray(features, np.float16)
-    number = np.arange(len(half))
-    truth = pd.DataFrame(
-        {
-            "id": [f"g{row:04}" for row in number],
-            "latitude": number / 100,
-            "longitude": number / 50,
-            "author": authors or [None] * len(half),
-            "source": "photos",
-        }
-    )
-
-    def write(stream: Any) -> None:
-        write_matrix_header(stream, *half.shape)
-        stream.write(half.tobytes())
-
-    spec = {"imported": {"rows": half.tobytes().hex()[:500]}, "dataset_hash": truth_hash(truth)}
-    record = {
-        "dataset": "gallery", "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
-    }  # fmt: skip
-    artifact = Artifact.begin(root / "gallery" / "owner-none", "features", spec)
-    artifact.finish(store_files(truth, {}, write, record))
-    return FeatureStore.open(artifact.folder)
-
-
-@dataclass
-class StoreLookup:
-    store: FeatureStore
-    asked: list[str] = field(default_factory=list)
-
-    def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        self.asked.append(name)
-        return self.store
+def stored(root: Path, features: Any, authors: list[str | None] | None = None) -> FeatureStore:
+    """Row i lies at (i / 100, i / 50)."""
+    number = np.arange(len(features))
+    return made_store(root, features, np.stack([number / 100, number / 50], axis=1), authors=authors)
 
 
 def built(store: FeatureStore, kind: type[Any] = SuperGlobal, **settings: Any) -> Method:
     given = {"gallery": "gallery", "backbone": "owner/none", **settings}
-    method: Method = kind(params.build(kind.Params, given, "test"), Context(stores=StoreLookup(store)))
+    method: Method = kind(
+        params.build(kind.Params, given, "test"), Context(stores=NamedStores({"gallery": store}))
+    )
     return method
 
 
@@ -122,7 +89,7 @@ def clustered(seed: int, count: int = 300, width: int = 24) -> tuple[Array, Arra
 @pytest.mark.parametrize(("top", "k", "beta"), [(400, 9, 0.15), (60, 9, 0.15), (60, 4, 1.0), (30, 0, 0.15)])
 def test_the_ranking_is_that_of_the_released_code(top: int, k: int, beta: float, tmp_path: Path) -> None:
     gallery, queries = clustered(1)
-    answer = ask(built(made_store(tmp_path, gallery), top=top, k=k, beta=beta, candidates=20), queries)
+    answer = ask(built(stored(tmp_path, gallery), top=top, k=k, beta=beta, candidates=20), queries)
     exact = unit_rows(torch.from_numpy(gallery.astype(np.float16))).double().numpy()
     asked = unit_rows(torch.from_numpy(queries.astype(np.float16))).double().numpy()
     for query in range(len(queries)):
@@ -150,7 +117,7 @@ def test_by_hand_a_photo_with_good_neighbours_overtakes_a_lonely_one() -> None:
 
 def test_without_neighbours_the_order_is_that_of_the_first_search(tmp_path: Path) -> None:
     gallery, queries = clustered(2)
-    store = made_store(tmp_path, gallery)
+    store = stored(tmp_path, gallery)
     # k = 0: every photo stays itself and the expanded query is the nearest photo.
     plain = ask(built(store, NearestPhoto), queries)
     alone = ask(built(store, k=0, top=1), queries)
@@ -169,7 +136,7 @@ def test_unlike_neighbours_count_nothing_and_never_turn_the_weights_around() -> 
 
 def test_an_answer_depends_neither_on_its_neighbours_nor_on_the_tile(tmp_path: Path) -> None:
     gallery, queries = clustered(3)
-    method = built(made_store(tmp_path, gallery), top=50)
+    method = built(stored(tmp_path, gallery), top=50)
     together = ask(method, queries)
     for chosen in (slice(0, 1), slice(7, 12), slice(None, None, -1)):
         part = ask(method, queries[chosen])
@@ -180,7 +147,7 @@ def test_an_answer_depends_neither_on_its_neighbours_nor_on_the_tile(tmp_path: P
 
 def test_equal_photos_are_ranked_by_their_ids(tmp_path: Path) -> None:
     gallery, _ = clustered(4, count=30)
-    answer = ask(built(made_store(tmp_path, np.concatenate([gallery, gallery])), top=40), gallery[:5])
+    answer = ask(built(stored(tmp_path, np.concatenate([gallery, gallery])), top=40), gallery[:5])
     for ranked in rows_of(answer):
         firsts = [row for row in ranked.tolist() if row < 30]
         assert all(ranked.tolist().index(row + 30) > ranked.tolist().index(row) for row in firsts
@@ -192,9 +159,9 @@ def test_equal_photos_are_ranked_by_their_ids(tmp_path: Path) -> None:
 
 def test_the_querys_own_photo_takes_no_part_in_any_expansion(tmp_path: Path) -> None:
     gallery, _ = clustered(5)
-    with_own = ask(built(made_store(tmp_path / "a", gallery), top=60), gallery[17:18], ids=["g0017"])
+    with_own = ask(built(stored(tmp_path / "a", gallery), top=60), gallery[17:18], ids=["g0017"])
     others = np.delete(np.arange(300), 17)
-    without = ask(built(made_store(tmp_path / "b", gallery[others]), top=60), gallery[17:18], ids=["q"])
+    without = ask(built(stored(tmp_path / "b", gallery[others]), top=60), gallery[17:18], ids=["q"])
     assert 17 not in rows_of(with_own)
     assert rows_of(with_own).tolist() == [others[rows_of(without)[0]].tolist()]
     assert np.array_equal(with_own.confidence, without.confidence)  # type: ignore[arg-type]
@@ -203,10 +170,10 @@ def test_the_querys_own_photo_takes_no_part_in_any_expansion(tmp_path: Path) -> 
 def test_with_the_author_filter_no_photo_by_the_author_takes_part_in_any_expansion(tmp_path: Path) -> None:
     gallery, queries = clustered(6)
     author = [f"author{row % 5}" for row in range(300)]
-    filtered = built(made_store(tmp_path / "a", gallery, list(author)), top=60, author_filter=True)
+    filtered = built(stored(tmp_path / "a", gallery, list(author)), top=60, author_filter=True)
     answer = ask(filtered, queries, authors=["author3"] * 20)
     others = np.flatnonzero(np.arange(300) % 5 != 3)
-    alone = built(made_store(tmp_path / "b", gallery[others]), top=60)
+    alone = built(stored(tmp_path / "b", gallery[others]), top=60)
     expected = ask(alone, queries)
     assert np.array_equal(rows_of(answer), others[rows_of(expected)])
     assert np.array_equal(answer.confidence, expected.confidence)  # type: ignore[arg-type]
@@ -217,7 +184,7 @@ def test_with_the_author_filter_no_photo_by_the_author_takes_part_in_any_expansi
 
 def test_a_query_whose_photographer_took_everything_has_no_answer(tmp_path: Path) -> None:
     gallery, queries = clustered(7, count=20)
-    store = made_store(tmp_path, gallery, ["ann"] * 20)
+    store = stored(tmp_path, gallery, ["ann"] * 20)
     answer = ask(built(store, author_filter=True), queries[:2], authors=["ann", "ben"])
     assert np.isnan(answer.coordinates[0]).all()
     assert not np.isnan(answer.coordinates[1]).any()
@@ -226,6 +193,6 @@ def test_a_query_whose_photographer_took_everything_has_no_answer(tmp_path: Path
 
 def test_a_gallery_smaller_than_the_top_is_ranked_whole(tmp_path: Path) -> None:
     gallery, queries = clustered(8, count=7)
-    rows = rows_of(ask(built(made_store(tmp_path, gallery)), queries[:3]))
+    rows = rows_of(ask(built(stored(tmp_path, gallery)), queries[:3]))
     assert all(sorted(ranked[:7].tolist()) == list(range(7)) for ranked in rows)
     assert (rows[:, 7:] == -1).all()

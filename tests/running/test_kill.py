@@ -17,6 +17,7 @@ from typing import IO, Any, ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from tests.support.processes import in_child
 
 from pinpoint_harness.artifacts import damaged_files
 from pinpoint_harness.batching import WorkerShare
@@ -83,20 +84,6 @@ def request(out: Path, count: int, **changes: Any) -> Request:
 
 def contents(done: Run) -> dict[str, bytes]:
     return {name: (done.folder / name).read_bytes() for name in FILES}
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Fork, do the work there, and return how the child ended: 0, an exit code, or minus a signal."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
 
 
 class KilledStream:
