@@ -240,3 +240,11 @@ def test_measuring_imports_neither_torch_nor_pandas_and_pyproj_only_when_used() 
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_a_pair_alone_is_as_far_apart_as_among_others() -> None:
+    places = np.random.default_rng(0).uniform([-90, -180], [90, 180], (50, 2))
+    others = np.roll(places, 1, axis=0)
+    together = geo.geodesic_km(places, others)
+    alone = [geo.geodesic_km(places[row : row + 1], others[row : row + 1])[0] for row in range(50)]
+    assert together.tolist() == alone

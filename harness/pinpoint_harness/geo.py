@@ -111,7 +111,9 @@ def _vincenty_angle(degrees: Floats) -> Floats:
 
 
 def _geodesic_m(degrees: Floats) -> Floats:
-    latitude_a, longitude_a, latitude_b, longitude_b = degrees
+    # A single pair as numbers: pyproj would take arrays of one for numbers, which numpy 1 and 2.0 warn of.
+    single = degrees.shape[1] == 1
+    latitude_a, longitude_a, latitude_b, longitude_b = degrees[:, 0].tolist() if single else degrees
     _, _, distance_m = _wgs84().inv(longitude_a, latitude_a, longitude_b, latitude_b)
     return np.asarray(distance_m, dtype=np.float64)
 

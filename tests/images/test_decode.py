@@ -133,12 +133,13 @@ def test_transparency_is_laid_over_white() -> None:
     assert pixels_of(encode(PIL.Image.fromarray(rgba), "PNG")).tolist() == [
         [[10, 20, 30], [255, 255, 255], [204, 204, 204]]  # 255 * (1 - 51/255) = 204
     ]
-    grey = PIL.Image.fromarray(np.array([[[9, 255], [9, 0]]], np.uint8), "LA")
+    grey = PIL.Image.fromarray(np.array([[[9, 255], [9, 0]]], np.uint8))
+    assert grey.mode == "LA"
     assert pixels_of(encode(grey, "PNG"))[..., 2].tolist() == [[9, 255]]
 
 
 def test_a_transparent_palette_entry_and_a_transparent_colour_turn_white() -> None:
-    palette = PIL.Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    palette = PIL.Image.frombytes("P", (2, 1), b"\x00\x01")
     palette.putpalette([10, 20, 30, 40, 50, 60])
     assert pixels_of(encode(palette, "PNG")).tolist() == [[[10, 20, 30], [40, 50, 60]]]
     assert pixels_of(encode(palette, "PNG", transparency=b"\x80")).tolist() == [
