@@ -63,7 +63,9 @@ class Photos:
             raise DataError(
                 f"no photo in {', '.join(map(str, self._places))} says where it was taken",
                 found="; ".join([f"{len(names)} pictures", *without, *left_out]),
-                fix="use photos as a camera or phone wrote them; most web sites remove the position",
+                fix="use photos as a camera or phone wrote them; most web sites remove the position"
+                if names
+                else "name what holds the pictures; --follow-links opens what links elsewhere lead to",
             )
         if len(set(names)) < len(names):
             twice = next(name for index, name in enumerate(names) if name in names[:index])

@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.readers.cells import read_place
 from pinpoint_harness.types import RADII_KM
 
 ROWS = 60
@@ -274,6 +275,13 @@ REFUSED_WITH_FIX: dict[str, tuple[Writer, str]] = {
         truth_beside(lambda lat, lon: f"I guess latitude: {lat}, longitude: {lon}.", "my answer"),
         "may be the truth",
     ),
+    "truth and a sentence with hemispheres": (
+        truth_beside(
+            lambda lat, lon: f"On I-95 N, at {abs(lat)}° {'NS'[lat < 0]}, {abs(lon)}° {'EW'[lon < 0]}.",
+            "output",
+        ),
+        "may be the truth",
+    ),
     "truth and a list": (truth_beside(lambda lat, lon: f"[{lat}, {lon}]", "coordinates"), "may be the truth"),
     "truth and a tuple in words": (
         truth_beside(lambda lat, lon: f"The place is ({lat}, {lon})", "output", 4),
@@ -451,3 +459,18 @@ def test_reported_answers_score_as_the_baseline_they_are_made_of(
         message = refusal(score(tmp_path, file, **where))
         assert shlex.join(fix) in message
     assert hits(score(tmp_path, file, *fix, **where)) == [0, 17, 34, 45, 59]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("48 N 2 W", None),  # a number without sign or point may be a road
+        ("at 48.85° N and 2.35° W", (48.85, -2.35)),
+        ("at -48.85° N and 2.35° W", None),
+        ("at 48.85° N, 2.35° W, not 48.95° N", None),
+        ("Take I-95 N to exit 40 E", None),
+        ("5 N 3 E of Paris (48.1, 2.3)", (48.1, 2.3)),
+    ],
+)
+def test_a_sentence_names_a_place_by_letters_only_where_it_names_one(text: str, place: Any) -> None:
+    assert read_place(f"Perhaps {text}.", prose=True) == place

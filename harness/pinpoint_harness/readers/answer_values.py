@@ -142,9 +142,10 @@ def _understood(
             raise _not_understood(
                 source, bad, text, what, "answers in words are read by the method place-names"
             )
-        raise _not_understood(
-            source, bad, text, what, "name the columns of the answer, or write degrees in a copy"
-        )
+        fix = "name the columns of the answer, or write degrees in a copy"
+        if prose:  # the column was named already
+            fix = "write each place as `latitude, longitude` in degrees in a copy"
+        raise _not_understood(source, bad, text, what, fix)
     return values, []
 
 

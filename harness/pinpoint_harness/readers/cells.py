@@ -68,6 +68,11 @@ _LABELLED = {
     "latitude": re.compile(rf"\blat(?:itude)?\b{_VALUE}", re.IGNORECASE),
     "longitude": re.compile(rf"\b(?:longitude|long|lon|lng)\b{_VALUE}", re.IGNORECASE),
 }
+_HEMISPHERE = {
+    axis: re.compile(rf"(?<![0-9.,+-])([0-9]{{1,3}}(?:\.[0-9]+\s*°?|\s*°)\s*[{letters}])\b")
+    for axis, letters in _LETTERS.items()
+}
+"""An angle whose letter says which axis it is of; with a decimal point or a degree sign, unlike a road."""
 _BRACKETED = re.compile(r"[\[(]\s*([+-]?[0-9]{1,3}\.[0-9]+)\s*,\s*([+-]?[0-9]{1,3}\.[0-9]+)\s*[\])]")
 
 
@@ -231,10 +236,13 @@ def _told_in_prose(text: str) -> Pair | None:
             for ((number, letter), *_), axis in zip(labelled, _LETTERS, strict=True)
         ]
         return (pair[0][0], pair[1][0]) if pair[0] and pair[1] else None
+    if any(labelled):
+        return None
+    lettered = [set(_HEMISPHERE[axis].findall(text)) for axis in ("latitude", "longitude")]
+    if all(len(found) == 1 for found in lettered):
+        return _pair(lettered[0].pop(), lettered[1].pop())
     bracketed = set(_BRACKETED.findall(text))
-    if not any(labelled) and len(bracketed) == 1:
-        return _pair(*bracketed.pop())
-    return None
+    return _pair(*bracketed.pop()) if len(bracketed) == 1 and not any(lettered) else None
 
 
 def _decimal(text: str | None) -> float:
