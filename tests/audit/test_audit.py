@@ -294,7 +294,7 @@ def test_comparisons_are_made_on_the_photos_that_are_left(world: Path) -> None:
         "run", "constant", "table", "--data", world / "queries" / "truth.csv", "--home", world,
         "--set", "latitude=1", "--set", "longitude=1",
     )  # fmt: skip
-    words = ["compare", "nearest-photo@table", "constant@table", "--home", world, "--flips", "100"]
+    words = ["compare", "nearest-photo@table", "constant@table", "--home", world, "--flips", "500"]
     text = pinpoint(*words, "--exclude", f"{world / 'audit.parquet'}:placeholders").stdout
     assert "7 photos, without placeholders" in text
 

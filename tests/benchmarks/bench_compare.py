@@ -64,7 +64,8 @@ def main() -> None:
         first, second = np.where(swap, errors[1], errors[0]), np.where(swap, errors[0], errors[1])
         hits = np.array([(first < radius).astype(float) - (second < radius) for radius in RADII_KM])
         contributions = np.array([np.bincount(author, row) for row in hits])
-        rejected[trial] = sign_flips(contributions, FLIPS, trial) < LEVEL
+        methods = {"first": contributions, "second": np.zeros_like(contributions)}
+        rejected[trial] = sign_flips(methods, [("first", "second")], FLIPS, trial)[0] < LEVEL
         resampled = (draws @ contributions.T) / (draws @ sizes)[:, None]
         low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
         covered[trial] = (low <= 0) & (high >= 0)

@@ -194,6 +194,14 @@ def test_chance_parts_more_where_photographers_stand_and_fall_together() -> None
     assert not reliable(confidence, hit).calibrated
 
 
+def test_one_photographer_tells_nothing_about_chance() -> None:
+    found = reliable(np.full(50, 0.9), np.arange(50) % 2 == 0, cluster(["one"] * 50, "AUTHOR", 50))
+    assert found.ece == pytest.approx(40)
+    assert (found.ece_by_chance, found.ece_chance_limit, found.rms_debiased) == (None, None, None)
+    assert found.calibrated is None
+    assert found.overconfidence.low is None
+
+
 def test_a_bin_of_few_photographers_has_an_exact_interval() -> None:
     confidence = np.repeat([0.1, 0.9], 50)
     authors = [f"{n // 25}" for n in range(50)] + [f"many {n}" for n in range(50)]

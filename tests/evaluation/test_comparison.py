@@ -15,17 +15,30 @@ from pinpoint_harness.api import evaluate, score
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.evaluation import Comparison, compare, get_protocol
 from pinpoint_harness.evaluation.bootstrap import cluster
-from pinpoint_harness.evaluation.comparison import compact_letters, compare_errors, holm, sign_flips
+from pinpoint_harness.evaluation.comparison import (
+    _ExchangedMedians,
+    compact_letters,
+    compare_errors,
+    holm,
+    sign_flips,
+)
 from pinpoint_harness.reports.tables.published import against_published, read_published
 
 PROTOCOL = get_protocol("wgs84-lt")
 Floats = NDArray[np.float64]
 
 
-def by(errors: dict[str, list[float]], authors: list[str], flips: int = 2000) -> Comparison:
+def by(errors: dict[str, list[float]], authors: list[str], flips: int | None = 2000) -> Comparison:
     clusters = cluster([*authors], "AUTHOR", len(authors))
     arrays = {name: np.array(values, dtype=float) for name, values in errors.items()}
     return compare_errors(arrays, clusters, PROTOCOL, flips=flips, resamples=200)
+
+
+def flipped(contributions: Floats, flips: int, seed: int) -> Floats:
+    """p-values `(metrics,)` of one pair, of which the second method adds nothing."""
+    methods = {"a": contributions, "b": np.zeros_like(contributions)}
+    p_values: Floats = sign_flips(methods, [("a", "b")], flips, seed)[0]
+    return p_values
 
 
 def test_identical_runs_have_p_1_and_an_interval_of_0() -> None:
@@ -66,7 +79,7 @@ def test_p_values_are_those_of_all_exchanges_enumerated() -> None:
     contributions = generator.integers(-3, 4, size=(2, 10)).astype(float)
     every = np.array(list(product([-1, 1], repeat=10)))
     exact = (np.abs(every @ contributions.T) >= np.abs(contributions.sum(axis=1)) - 1e-9).mean(axis=0)
-    assert sign_flips(contributions, 40_000, 0) == pytest.approx(exact, abs=0.01)
+    assert flipped(contributions, 40_000, 0) == pytest.approx(exact, abs=0.01)
 
 
 def test_the_medians_p_is_that_of_all_exchanges_enumerated() -> None:
@@ -86,12 +99,28 @@ def test_the_medians_p_is_that_of_all_exchanges_enumerated() -> None:
     assert item.difference == pytest.approx(np.median(first) - np.median(second))
 
 
+@pytest.mark.parametrize("photos", [1, 2, 7, 40, 101])
+def test_medians_after_an_exchange_are_those_of_the_exchanged_errors(photos: int) -> None:
+    generator = np.random.default_rng(photos)
+    codes = generator.integers(0, 1 + photos // 3, photos)
+    clusters = cluster([str(code) for code in codes], "AUTHOR", photos)
+    first, second = np.round(10 ** generator.normal(2, 1, (2, photos)), 1)
+    first[generator.random(photos) < 0.3] = np.inf
+    swaps = generator.integers(0, 2, (50, clusters.count)).astype(bool)
+    rows = swaps[:, clusters.codes]
+    one, other = np.where(rows, second, first), np.where(rows, first, second)
+    with np.errstate(invalid="ignore"):
+        expected = np.abs(np.median(one, axis=1) - np.median(other, axis=1))
+    found = _ExchangedMedians(first, second, clusters).differences(swaps)
+    np.testing.assert_allclose(found, np.where(np.isfinite(expected), expected, np.inf))
+
+
 def test_the_interval_is_that_of_a_plain_paired_bootstrap() -> None:
     generator = np.random.default_rng(2)
     authors = [f"{n % 40}" for n in range(400)]
     first, second = 10 ** generator.normal(1.5, 1, 400), 10 ** generator.normal(1.7, 1, 400)
     clusters = cluster([*authors], "AUTHOR", 400)
-    found = compare_errors({"a": first, "b": second}, clusters, PROTOCOL, flips=100, resamples=2000)
+    found = compare_errors({"a": first, "b": second}, clusters, PROTOCOL, flips=500, resamples=2000)
     (item,) = [d for d in found.differences if d.metric == "acc_25km"]
     difference = (first < 25).astype(float) - (second < 25)
     resampled = []
@@ -127,8 +156,49 @@ def test_a_true_null_is_rejected_at_about_its_level() -> None:
         first, second, authors = exchanged_null(generator, 300, 60)
         codes = cluster([*authors], "a", 300).codes
         difference = (first < 25).astype(float) - (second < 25)
-        p_values.append(sign_flips(np.bincount(codes, difference)[None], 400, 4)[0])
+        p_values.append(flipped(np.bincount(codes, difference)[None], 400, 4)[0])
     assert 0.025 < np.mean(np.array(p_values) < 0.05) < 0.08
+
+
+def test_every_pair_is_flipped_as_if_it_were_alone() -> None:
+    generator = np.random.default_rng(5)
+    methods = {name: generator.integers(-3, 4, size=(2, 30)).astype(float) for name in "abc"}
+    pairs = list(combinations(methods, 2))
+    together = sign_flips(methods, pairs, 3_000, 6)
+    for pair, p_values in zip(pairs, together, strict=True):
+        alone = sign_flips({name: methods[name] for name in pair}, [pair], 3_000, 6)[0]
+        np.testing.assert_array_equal(p_values, alone)
+
+
+def test_many_clusters_are_flipped_in_batches_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    methods = {"a": np.arange(40.0)[None] % 7 - 3, "b": np.zeros((1, 40))}
+    once = sign_flips(methods, [("a", "b")], 500, 0)
+    monkeypatch.setattr("pinpoint_harness.evaluation.comparison._SIGNS_AT_ONCE", 90)
+    assert sign_flips(methods, [("a", "b")], 500, 0) == pytest.approx(once, abs=0.05)
+
+
+def test_a_difference_is_found_among_fifteen_runs() -> None:
+    """525 tests: 10,000 flips would give p of 1e-4 at best, times 525 more than 5 %."""
+    errors = {f"run {n}": [5.0] * 20 + [5000.0] * 20 for n in range(14)} | {"best": [5.0] * 40}
+    compared = by(errors, [str(n) for n in range(40)], None)
+    assert compared.flips == 52_500
+    letters = compared.letters["acc_25km"]
+    assert letters["best"] == "a"
+    assert {letters[name] for name in letters if name != "best"} == {"b"}
+
+
+def test_too_few_flips_for_the_tests_are_refused() -> None:
+    errors = {name: [5.0, 5000.0] for name in "abc"}  # 3 pairs at 5 radii
+    with pytest.raises(UsageError, match=r"15 tests .* need 1,500 sign flips"):
+        by(errors, ["x", "y"], 1_499)
+    assert by(errors, ["x", "y"], 1_500).flips == 1_500
+
+
+def test_a_single_cluster_has_no_interval_and_says_so() -> None:
+    compared = by({"a": [5.0, 5.0], "b": [5.0, 5000.0]}, ["x", "x"])
+    assert compared.clusters == "1 cluster by AUTHOR: no interval"
+    assert {(item.low, item.high) for item in compared.differences} == {(None, None)}
+    assert {item.p for item in compared.differences} == {1.0}
 
 
 def test_holm_is_the_hand_computed_correction() -> None:
@@ -187,7 +257,7 @@ def test_other_photos_are_refused_unless_the_common_ones_are_asked_for(tmp_path:
     other = evaluate("random-prior", "capitals", home=tmp_path, limit=60)
     with pytest.raises(DataError, match=r"60 photos, of which 50 are common[\s\S]*--common"):
         compare([one, other])
-    assert compare([one, other], common=True, flips=100, resamples=100).rows == 50
+    assert compare([one, other], common=True, flips=500, resamples=100).rows == 50
 
 
 def test_other_truth_is_refused(tmp_path: Path) -> None:

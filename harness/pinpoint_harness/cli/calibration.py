@@ -85,6 +85,13 @@ def _print_calibration(run: Run, found: Calibration) -> None:
     _print_risk(found)
 
 
+def _against_chance(one: Reliability) -> tuple[str, str]:
+    """The ECE that chance explains and the debiased RMS, `-` where one cluster tells nothing of chance."""
+    if one.ece_by_chance is None or one.ece_chance_limit is None or one.rms_debiased is None:
+        return "-", "-"
+    return f"{one.ece_by_chance:.1f} ({one.ece_chance_limit:.1f})", f"{one.rms_debiased:.1f}"
+
+
 def _print_reliability(found: Calibration) -> None:
     print_table(
         [
@@ -100,9 +107,8 @@ def _print_reliability(found: Calibration) -> None:
             [
                 f"{one.radius_km:g} km",
                 with_interval(one.overconfidence, "+.1f"),
-                f"{one.ece:.1f}{'' if one.calibrated else ' *'}",
-                f"{one.ece_by_chance:.1f} ({one.ece_chance_limit:.1f})",
-                f"{one.rms_debiased:.1f}",
+                f"{one.ece:.1f}{' *' if one.calibrated is False else ''}",
+                *_against_chance(one),
                 with_interval(one.brier, ".3f"),
                 f"{one.brier_of_base_rate:.3f}",
             ]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", nargs=-1, required=True)
 @protocol_option
-@click.option("--common", is_flag=True, help="Compare on the photos that all runs were asked about.")
+@click.option("--common", is_flag=True, help="Compare on the photos that all runs answered.")
 @exclude_option
 @radii_option
 @click.option(
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     metavar="METHOD",
     help="Set one run beside a published row of its dataset; nothing is tested.",
 )
-@click.option("--flips", type=click.IntRange(min=100), default=10_000, show_default=True, help="Sign flips.")
+@click.option(
+    "--flips",
+    type=click.IntRange(min=100),
+    help="Sign flips.  [default: 100 for every pair and radius, 10,000 at least]",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @home_options(runs="--out")
 @json_option
@@ -40,7 +44,7 @@ def compare(
     exclude: str | None,
     radii_km: Sequence[float],
     published: str | None,
-    flips: int,
+    flips: int | None,
     seed: int,
     home: Home,
     as_json: bool,
@@ -72,10 +76,10 @@ def compare(
     if as_json:
         print_json({**compared.to_dict(), **({"part": part.title} if part else {})})
     else:
-        _print(compared, flips, f", {part.title}" if part else "")
+        _print(compared, f", {part.title}" if part else "")
 
 
-def _print(compared: Comparison, flips: int, part: str) -> None:
+def _print(compared: Comparison, part: str) -> None:
     from tabulate import tabulate
 
     click.echo(f"{compared.protocol}, {compared.rows:,} photos{part}, {compared.clusters}\n")
@@ -90,7 +94,7 @@ def _print(compared: Comparison, flips: int, part: str) -> None:
         headers = ["", "difference", "95 % interval", "p", "p (Holm)"]
         click.echo(tabulate(map(_line, mine), headers, "simple", disable_numparse=True) + "\n")
     click.echo(
-        f"p from {flips:,} sign flips of whole photographers; Holm over all pairs and radii; "
+        f"p from {compared.flips:,} sign flips of whole photographers; Holm over all pairs and radii; "
         "intervals from a paired cluster bootstrap"
     )
 

@@ -80,6 +80,8 @@ class Clusters:
         """What stands beside every interval: `198 clusters by AUTHOR, 54.1 effective`."""
         if not self.clustered:
             return "unclustered: no author is known"
+        if self.count == 1:
+            return f"1 cluster by {self.column}: no interval"
         return f"{self.count} clusters by {self.column}, {self.effective:.1f} effective"
 
     def among(self, rows: NDArray[np.bool_]) -> Clusters:
@@ -211,11 +213,6 @@ class SortedSample:
     def contributions(self) -> Floats:
         """What each cluster adds to the accuracies and the GeoScore, `(radii + 1, clusters)`."""
         return np.concatenate([100.0 * self.sums[:-5], self.sums[-1:]]) / len(self.errors)
-
-    def median_km(self, draws: Floats) -> float:
-        """The median when cluster c is taken `draws[c]` times."""
-        total, below_window = np.einsum("mc,c->m", self.sums[-4:-2], draws).tolist()
-        return self._median(draws, int(total), below_window)
 
     def _by_cluster(self, stop: int, clusters: Clusters, weights: Floats | None = None) -> NDArray[Any]:
         """Number, or sum of weights, of each cluster's rows among the `stop` best."""

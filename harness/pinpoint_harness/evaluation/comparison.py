@@ -4,11 +4,14 @@ For each pair of runs and each metric: the difference, its interval from a clust
 draws the same photographers for both, and a p-value from sign flips. If two methods were equally
 good, either could have given either answer, and since one photographer's photos go together, the
 answers to all of them are exchanged at once; the p-value is the share of such exchanges that bring
-a difference at least as large. Over all pairs and radii p-values are corrected by Holm's method.
+a difference at least as large. Over all pairs and radii p-values are corrected by Holm's method,
+which multiplies the smallest by their number, so the flips grow with it: with too few, no
+difference could be found however large.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from ..errors import DataError, UsageError
 from ..running import Run
@@ -31,10 +35,13 @@ if TYPE_CHECKING:
     from ..types import Floats
 
 FLIPS = 10_000
+FLIPS_PER_TEST = 100
+"""The smallest p after Holm is then about 0.01, well below the level at which a difference is found."""
 RESAMPLES = 1_000
 LEVEL = 0.05
 
-_FLIPS_AT_ONCE = 256
+_SIGNS_AT_ONCE = 4_000_000
+_MOST_FLIPS_AT_ONCE = 256
 _EQUAL = 1e-9
 
 
@@ -44,7 +51,7 @@ class Difference:
 
     `low` and `high` bound the paired 95 % interval. `p` is that of the sign flips; `p_holm` is
     corrected over all pairs and radii, and None for metrics that are no accuracy. A value that
-    does not exist, as with an infinite median, is None.
+    does not exist, as with an infinite median or the interval of a single cluster, is None.
     """
 
     first: str
@@ -69,6 +76,7 @@ class Comparison:
     names: tuple[str, ...]
     rows: int
     clusters: str
+    flips: int
     values: Mapping[str, Mapping[str, float | None]]
     differences: tuple[Difference, ...]
     letters: Mapping[str, Mapping[str, str]]
@@ -88,14 +96,14 @@ def compare(
     radii_km: Sequence[float] = RADII_KM,
     common: bool = False,
     part: Part | None = None,
-    flips: int = FLIPS,
+    flips: int | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
     """Compare every pair of runs under one protocol; misses are infinitely far.
 
     Refuses runs on different truth. Runs over different photos are compared only with `common`,
-    on those that all of them were asked about; with `part` only its photos count.
+    on the photos of all of them; with `part` only its photos count. `flips` as in `compare_errors`.
     """
     if len(runs) < 2:
         raise UsageError("a comparison needs two runs or more", found=f"{len(runs)}")
@@ -120,13 +128,19 @@ def compare_errors(
     protocol: Protocol,
     *,
     radii_km: Sequence[float] = RADII_KM,
-    flips: int = FLIPS,
+    flips: int | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare errors in km, `(n,)` per name and in the same order of photos."""
+    """Compare errors in km, `(n,)` per name and in the same order of photos.
+
+    `flips` is by default as many as Holm's correction over these pairs and radii needs, 10,000 at
+    least; UsageError if fewer are asked for. The median, which is not among the corrected tests,
+    takes 10,000 at most, as each is carried out on all rows.
+    """
     metrics = metric_names(radii_km)
-    additive = [name for name in metrics if not name.endswith("_km")]
+    pairs = list(combinations(errors, 2))
+    flips = enough_flips(len(pairs) * len(radii_km), flips)
     samples = {
         name: SortedSample(error, clusters, radii_km, protocol.inclusive, protocol.round_geoscore)
         for name, error in errors.items()
@@ -135,19 +149,22 @@ def compare_errors(
     values = {name: sample.statistics(once) for name, sample in samples.items()}
     # One seed: resample i draws the same photographers for every method.
     drawn = {name: replicate(sample, clusters.count, resamples, seed) for name, sample in samples.items()}
+    contributions = {name: sample.contributions() for name, sample in samples.items()}
+    flipped = dict(zip(pairs, sign_flips(contributions, pairs, flips, seed).tolist(), strict=True))
+    additive = [name for name in metrics if not name.endswith("_km")]
     differences = []
-    for first, second in combinations(errors, 2):
+    for first, second in pairs:
         with np.errstate(invalid="ignore"):  # infinite medians have no difference
             found, spread = values[first] - values[second], drawn[first] - drawn[second]
-        shares = samples[first].contributions() - samples[second].contributions()
-        p_values: dict[str, float | None] = dict(
-            zip(additive, sign_flips(shares, flips, seed).tolist(), strict=True)
+        p_values: dict[str, float | None] = dict(zip(additive, flipped[first, second], strict=True))
+        p_values["median_km"] = _median_flips(
+            errors[first], errors[second], clusters, min(flips, FLIPS), seed
         )
-        p_values["median_km"] = _median_flips(errors[first], errors[second], clusters, flips, seed)
         for column, metric in enumerate(metrics):
             if metric == "mean_km":  # over other photos for each method: not paired
                 continue
-            value, bounds = finite(float(found[column])), _bounds(spread[:, column])
+            bounds = _bounds(spread[:, column]) if clusters.count > 1 else (None, None)
+            value = finite(float(found[column]))
             differences.append(Difference(first, second, metric, value, *bounds, p_values.get(metric)))
     differences = _holm(differences)
     return Comparison(
@@ -155,6 +172,7 @@ def compare_errors(
         names=tuple(errors),
         rows=len(clusters.codes),
         clusters=clusters.describe(),
+        flips=flips,
         values={
             metric: {name: finite(float(value[column])) for name, value in values.items()}
             for column, metric in enumerate(metrics)
@@ -166,6 +184,21 @@ def compare_errors(
             if metric.startswith("acc_")
         },
     )
+
+
+def enough_flips(tests: int, flips: int | None = None) -> int:
+    """How many flips let Holm's correction over `tests` find anything; UsageError if `flips` are fewer."""
+    needed = FLIPS_PER_TEST * tests
+    if flips is None:
+        return max(FLIPS, needed)
+    if flips < needed:
+        raise UsageError(
+            f"{tests:,} tests (pairs times radii) need {needed:,} sign flips: with fewer, no difference "
+            "could be found after Holm's correction",
+            found=f"{flips:,}",
+            fix="leave the number of flips away, or compare fewer runs or radii",
+        )
+    return flips
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -228,7 +261,7 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
     for name, frame in zip(names, indexed, strict=True):
         if len(frame) != len(shared) and not common:
             raise DataError(
-                f"'{name}' was asked about other photos",
+                f"'{name}' answered other photos",
                 found=f"{len(frame):,} photos, of which {len(shared):,} are common to all runs",
                 fix="add --common to compare on those",
             )
@@ -245,49 +278,105 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
     return aligned
 
 
-def sign_flips(contributions: Floats, flips: int, seed: int) -> Floats:
-    """p-values of differences that are sums over clusters, `(metrics, clusters)` to `(metrics,)`.
+def sign_flips(
+    contributions: Mapping[str, Floats], pairs: Sequence[tuple[str, str]], flips: int, seed: int
+) -> Floats:
+    """p-values of paired differences that are sums over clusters, `(pairs, metrics)`.
 
-    Each flip exchanges the two methods' answers to half of the photographers, drawn at random;
-    the observed assignment counts as one of them.
+    `contributions` holds what each cluster adds to each metric of a method, `(metrics, clusters)`.
+    Each flip exchanges the two methods' answers to half of the photographers, drawn at random and
+    the same for every pair; the observed assignment counts as one of them. Memory grows with the
+    clusters and methods, not with the flips or pairs.
     """
     generator = np.random.default_rng([seed, 1])
-    observed = np.abs(contributions.sum(axis=1))
-    at_least = np.ones(len(observed))
-    for size in _batches(flips):
-        signs = 1.0 - 2.0 * generator.integers(0, 2, size=(size, contributions.shape[1]), dtype=np.int8)
-        flipped = np.abs(signs @ contributions.T)  # (size, metrics)
-        at_least += (flipped >= observed - _EQUAL).sum(axis=0)
+    number = {name: index for index, name in enumerate(contributions)}
+    first, second = np.array([[number[one], number[other]] for one, other in pairs]).T
+    stacked = np.stack(list(contributions.values()))  # (methods, metrics, clusters)
+    methods, metrics, clusters = stacked.shape
+    by_cluster = np.ascontiguousarray(stacked.reshape(-1, clusters).T)
+    observed = stacked.sum(axis=2)
+    observed = np.abs(observed[first] - observed[second])  # (pairs, metrics)
+    at_least = np.ones(observed.shape)
+    for size in _batches(flips, clusters):
+        signs = 1.0 - 2.0 * generator.integers(0, 2, size=(size, clusters), dtype=np.int8)
+        # A difference of sums is the sum of differences: one product serves all pairs.
+        flipped = (signs @ by_cluster).reshape(size, methods, metrics)
+        for pair, (one, other) in enumerate(zip(first, second, strict=True)):
+            gap = np.abs(flipped[:, one] - flipped[:, other])  # (size, metrics)
+            at_least[pair] += (gap >= observed[pair] - _EQUAL).sum(axis=0)
     return np.asarray(at_least / (1 + flips))
 
 
+class _ExchangedMedians:
+    """Medians of two methods after an exchange of whole clusters, for many exchanges at once.
+
+    All errors of both lie in one sorted row. A method has as many photos after an exchange as
+    before, so its median lies at fixed ranks among its own; how many of them come before a position
+    is a sum over clusters. One product gives it at every so many positions, and the rows between
+    two of these are looked at one by one.
+    """
+
+    def __init__(self, first: Floats, second: Floats, clusters: Clusters) -> None:
+        pooled = np.concatenate([first, second])
+        order = np.argsort(pooled, kind="stable")
+        n = len(first)
+        self.ranks = (n - 1) // 2, n // 2
+        self.step = math.isqrt(2 * n) + 1
+        blocks = -(-2 * n // self.step)
+        # Whole blocks: the filling comes last and belongs to nobody that is counted.
+        filling = blocks * self.step - 2 * n
+        self.errors = np.concatenate([pooled[order], np.full(filling, np.inf)])
+        self.of_first = np.concatenate([order < n, np.ones(filling, dtype=bool)])
+        self.codes = np.concatenate([np.tile(clusters.codes, 2)[order], np.zeros(filling, dtype=np.int64)])
+        block = np.arange(2 * n) // self.step
+        moved = np.where(self.of_first[: 2 * n], -1.0, 1.0)  # what an exchange adds to the first's
+        # Sparse: with a million photographers a table of all of them and all blocks would be 11 GB.
+        self.moved = csr_array((moved, (block, self.codes[: 2 * n])), shape=(blocks, clusters.count))
+        self.before = np.cumsum(np.bincount(block, self.of_first[: 2 * n], blocks))
+
+    def differences(self, swaps: NDArray[np.bool_]) -> Floats:
+        """Absolute differences in km under exchanges `(flips, clusters)`; infinite where a median is."""
+        first = self.before + np.cumsum(
+            (self.moved @ swaps.T.astype(np.float64)).T, axis=1
+        )  # (flips, blocks)
+        total = np.minimum(np.arange(1, len(self.before) + 1) * self.step, 2.0 * self.before[-1])
+        medians = [
+            np.mean([self._ranked(counts, rank, swaps, other) for rank in self.ranks], axis=0)
+            for counts, other in ((first, False), (total - first, True))
+        ]
+        with np.errstate(invalid="ignore"):
+            found = np.abs(medians[0] - medians[1])
+        return np.where(np.isfinite(found), found, np.inf)
+
+    def _ranked(self, counts: Floats, rank: int, swaps: NDArray[np.bool_], other: bool) -> Floats:
+        """The error at `rank` (from 0) of one method's, `(flips,)`; `counts` up to each block's end."""
+        flip = np.arange(len(swaps))
+        block = np.count_nonzero(counts <= rank, axis=1)  # the first block that ends beyond the rank
+        before = np.where(block > 0, counts[flip, block - 1], 0.0)
+        rows = (block * self.step)[:, None] + np.arange(self.step)
+        mine = (self.of_first[rows] == swaps[flip[:, None], self.codes[rows]]) == other
+        position = np.count_nonzero(before[:, None] + np.cumsum(mine, axis=1) <= rank, axis=1)
+        return np.asarray(self.errors[block * self.step + position])
+
+
 def _median_flips(first: Floats, second: Floats, clusters: Clusters, flips: int, seed: int) -> float | None:
-    """p of the difference in median error, which is no sum: every exchange is carried out."""
-    count = clusters.count
-    # Both methods' rows in one sample: clusters 0..C-1 are the first's, C..2C-1 the second's.
-    codes = np.concatenate([clusters.codes, clusters.codes + count])
-    both = Clusters(codes, clusters.column, 2 * count, 0.0, clusters.clustered)
-    pooled = SortedSample(np.concatenate([first, second]), both, [1.0], True, False)
-
-    def difference(swap: NDArray[np.bool_]) -> float:
-        as_first = np.concatenate([~swap, swap]).astype(np.float64)
-        one, other = pooled.median_km(as_first), pooled.median_km(1.0 - as_first)
-        return abs(one - other) if np.isfinite([one, other]).all() else np.inf
-
-    observed = difference(np.zeros(count, dtype=bool))
+    """p of the difference in median error, which is no sum over clusters: every exchange is carried out."""
+    medians = _ExchangedMedians(first, second, clusters)
+    (observed,) = medians.differences(np.zeros((1, clusters.count), dtype=bool))
     if not np.isfinite(observed):
         return None
     generator = np.random.default_rng([seed, 1])
     at_least = 1
-    for size in _batches(flips):
-        swaps = generator.integers(0, 2, size=(size, count), dtype=np.int8).astype(bool)
-        at_least += sum(difference(swap) >= observed - _EQUAL for swap in swaps)
+    for size in _batches(flips, clusters.count):
+        swaps = generator.integers(0, 2, size=(size, clusters.count), dtype=np.int8).astype(bool)
+        at_least += int((medians.differences(swaps) >= observed - _EQUAL).sum())
     return at_least / (1 + flips)
 
 
-def _batches(total: int) -> Iterable[int]:
+def _batches(total: int, clusters: int) -> Iterable[int]:
     """Sizes that add up to `total`, none so large that its random numbers fill the memory."""
-    return (min(_FLIPS_AT_ONCE, total - start) for start in range(0, total, _FLIPS_AT_ONCE))
+    step = max(1, min(_MOST_FLIPS_AT_ONCE, _SIGNS_AT_ONCE // clusters))
+    return (min(step, total - start) for start in range(0, total, step))
 
 
 def _bounds(spread: Floats) -> tuple[float | None, float | None]:

@@ -50,10 +50,9 @@ def _reliability(panel: Axes, found: Reliability) -> None:
         confidence, share, reach, fmt="o-", ms=4, lw=1.2, capsize=2, color=_OWN, label="95 % interval"
     )
     panel.set(xlim=(-2, 102), ylim=(-2, 102), xlabel="stated probability, %")
-    panel.set_title(
-        f"within {found.radius_km:g} km\nECE {found.ece:.1f}, by chance up to {found.ece_chance_limit:.1f}",
-        fontsize=9,
-    )
+    limit = found.ece_chance_limit
+    chance = "one cluster: chance unknown" if limit is None else f"by chance up to {limit:.1f}"
+    panel.set_title(f"within {found.radius_km:g} km\nECE {found.ece:.1f}, {chance}", fontsize=9)
 
 
 def _risk(panel: Axes, found: RiskCoverage) -> None:

@@ -48,8 +48,8 @@ class Reliability:
     perfectly calibrated method would be expected to show on these bins and clusters, and
     `ece_chance_limit` what it would exceed once in twenty times. `rms_debiased` is the root of the
     mean squared gap less the variance that clusters give it (Kumar, Liang and Ma 2019), 0 where
-    chance explains it all. `brier_of_base_rate` is the Brier score of always stating the overall
-    share of hits.
+    chance explains it all. One cluster says nothing about chance, so these three are then None.
+    `brier_of_base_rate` is the Brier score of always stating the overall share of hits.
     """
 
     radius_km: float
@@ -57,16 +57,19 @@ class Reliability:
     bins: tuple[Bin, ...]
     overconfidence: Estimate
     ece: float
-    ece_by_chance: float
-    ece_chance_limit: float
-    rms_debiased: float
+    ece_by_chance: float | None
+    ece_chance_limit: float | None
+    rms_debiased: float | None
     brier: Estimate
     brier_of_base_rate: float
 
     @property
-    def calibrated(self) -> bool:
-        """Whether chance explains the gaps: a failure to find any, not a proof that there are none."""
-        return self.ece <= self.ece_chance_limit
+    def calibrated(self) -> bool | None:
+        """Whether chance explains the gaps: a failure to find any, not a proof that there are none.
+
+        None where nothing is known about chance.
+        """
+        return None if self.ece_chance_limit is None else self.ece <= self.ece_chance_limit
 
 
 def reliability(
@@ -131,8 +134,7 @@ class _Sums:
         # A bin that a resample left empty says nothing about chance; it keeps its gap.
         taken = np.where(drawn[:, :1] > 0, drawn, once)
         noise = 100 * (taken[:, 1] - taken[:, 2]) / taken[:, 0] - gap  # (resamples, bins)
-        by_chance = np.sort(np.abs(noise) @ rows / n)
-        squared = float((np.square(gap) - np.square(noise).mean(axis=0)) @ rows / n)
+        by_chance, limit, rms = self._against_chance(gap, noise, rows / n)
         total = drawn.sum(axis=2)  # (resamples, 4)
         base = float(right.sum() / n)
         return Reliability(
@@ -143,12 +145,23 @@ class _Sums:
                 100 * float(sure.sum() - right.sum()) / n, 100 * (total[:, 1] - total[:, 2]) / total[:, 0], n
             ),
             ece=float(np.abs(gap) @ rows / n),
-            ece_by_chance=float(by_chance.mean()),
-            ece_chance_limit=float(by_chance[int(np.ceil(0.95 * (len(by_chance) + 1))) - 1]),
-            rms_debiased=float(np.sqrt(max(squared, 0.0))),
+            ece_by_chance=by_chance,
+            ece_chance_limit=limit,
+            rms_debiased=rms,
             brier=percentile_estimate(float(square.sum()) / n, total[:, 3] / total[:, 0], n),
             brier_of_base_rate=base * (1 - base),
         )
+
+    def _against_chance(
+        self, gap: Floats, noise: Floats, weight: Floats
+    ) -> tuple[float, float, float] | tuple[None, None, None]:
+        """ECE by chance, its limit and the debiased RMS; `gap` is `(bins,)`, `noise` `(resamples, bins)`."""
+        if self.tables[0].shape[1] < 2:  # every resample is the sample itself
+            return None, None, None
+        by_chance = np.sort(np.abs(noise) @ weight)
+        limit = by_chance[int(np.ceil(0.95 * (len(by_chance) + 1))) - 1]
+        squared = float((np.square(gap) - np.square(noise).mean(axis=0)) @ weight)
+        return float(by_chance.mean()), float(limit), float(np.sqrt(max(squared, 0.0)))
 
     def _bin(self, number: int, once: Floats, taken: Floats) -> Bin:
         rows, sure, right, _ = once.tolist()
