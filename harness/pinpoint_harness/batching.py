@@ -52,7 +52,7 @@ def padded(tile: Tile, size: int) -> NDArray[np.int64]:
     """The tile's row numbers, its last one repeated until there are `size`.
 
     Kernels differ with the batch's shape, so a short tile would give other answers than the same
-    rows in a full one; `size` is a multiple of ROW_BLOCK, or 1 where each row is asked about alone.
+    rows in a full one; `size` is a multiple of ROW_BLOCK, or 1 where each row is answered alone.
     """
     return np.minimum(np.arange(tile.start, tile.start + size), tile.stop - 1)
 

@@ -1,4 +1,4 @@
-"""Where was this photo taken? A method asked about photos of which nobody has the truth.
+"""Where was this photo taken? The answers of a method for photos without truth.
 
     for answer in locate_photos(["holiday.jpg"], "nearest-photo", {"gallery": "mp16"}):
         print(answer.photo, answer.place)

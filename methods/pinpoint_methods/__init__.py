@@ -86,7 +86,7 @@ METHODS = {
     "geoclip": (
         "pinpoint_methods.geoclip.method:GeoCLIP",
         MethodInfo(
-            title="GeoCLIP: the gallery coordinate whose location vector the photo likes best",
+            title="GeoCLIP: the gallery coordinate whose location vector is most similar to the photo's",
             paper="Vivanco Cepeda, Nayak, Shah: GeoCLIP. NeurIPS 2023. arXiv:2309.16020",
             licence="MIT",
             training_data="MP-16, 4.72 million photos; CLIP's 400 million image-text pairs, not public",

@@ -123,7 +123,7 @@ class Toy:
         self.looks = self.random.normal(size=(TOWNS, 12))
         photos, street = self.taken("p", 700), self.taken("s", 700)
         self.train = {"photos": photos, "street": street}
-        # Part of what could train stands in the galleries; one photo is by nobody known.
+        # Part of what could train stands in the galleries; one photo has no known author.
         photos[0].loc[650, "author"] = None
         parts = {
             "photos": photos,
@@ -277,7 +277,7 @@ def test_photos_of_the_galleries_and_of_nobody_known_do_not_ask_and_held_out_aut
     assert not set(authors.iloc[sorted(rows["train"])]) & set(authors.iloc[sorted(rows["held"])])
     assert read_json(stage.folder / "config.json")["left_out"] == {
         "in the galleries": 800,
-        "by nobody known": 1,
+        "without a known author": 1,
     }
 
 
@@ -443,7 +443,7 @@ def nameless(toy: Toy, name: str, folder: Path) -> Context:
 def test_without_photographers_nothing_is_trained(toy: Toy, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="photographers of the gallery 'gallery-photos'"):
         toy.make(nameless(toy, "gallery-photos", tmp_path))
-    with pytest.raises(DataError, match="300 are by nobody known"):
+    with pytest.raises(DataError, match="300 are without a known author"):
         toy.make(nameless(toy, "photos", tmp_path), train="photos")
 
 

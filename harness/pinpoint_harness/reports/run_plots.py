@@ -49,7 +49,7 @@ _CURVE_KM = np.unique([*np.geomspace(NEAREST_KM, FARTHEST_KM, 2000), *RADII_KM])
 
 
 def check_one_dataset(runs: Sequence[Run]) -> None:
-    """UsageError unless all runs, each named once, were asked about one edition of one dataset."""
+    """UsageError unless all runs, each named once, are over one edition of one dataset."""
     folders = Counter(run.folder.resolve() for run in runs)
     again = [folder for folder, times in folders.items() if times > 1]
     if again:

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TileInput:
-    """The input of one tile: `values` for the method, and the rows it cannot be asked about.
+    """The input of one tile: `values` for the method, and the rows that have none.
 
     `failures` maps a position in the tile to its status. `answerable` is false when nothing is
     left to ask. `keys` are the texts behind the keys of the queries, where these are not their ids.

@@ -38,7 +38,7 @@ class Trial:
     """A method on trial, and the queries it is asked: two tiles, of which the second only disturbs.
 
     Like the runner, it fills every call up to whole row blocks and throws away what was filled in; a
-    single query is asked about alone, as `locate` does.
+    single query is answered alone, as `locate` does.
     """
 
     def __init__(

@@ -167,13 +167,13 @@ def _who_asks(
     nobodys = (askers.author_token == 0) & ~standing
     asks = ~standing & ~nobodys
     training, watching = (some[asks[some]] for some in (askers.photos.training, askers.photos.watching))
-    left_out = {"in the galleries": int(standing.sum()), "by nobody known": int(nobodys.sum())}
+    left_out = {"in the galleries": int(standing.sum()), "without a known author": int(nobodys.sum())}
     if not len(training) or not len(watching):
         raise DataError(
             f"train='{params.train}' has no photos to train on, or none by held-out authors",
             found=f"{len(training)} and {len(watching)} outside the galleries with a known author; "
             f"{left_out['in the galleries']:,} stand in the galleries, "
-            f"{left_out['by nobody known']:,} are by nobody known",
+            f"{left_out['without a known author']:,} are without a known author",
             fix="name datasets with more than the galleries hold, or another --set held_out_one_in=N",
         )
     return {"train": training, "held": watching, "held-open": watching}, left_out

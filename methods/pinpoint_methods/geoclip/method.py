@@ -43,7 +43,7 @@ class GeoCLIPParams:
 
 
 class GeoCLIP:
-    """The point of a gallery of 100,000 whose location vector the photo's vector likes best.
+    """The point of a gallery of 100,000 whose location vector is most similar to the photo's.
 
     Logits are cosines times a learned scale, probabilities their softmax over the gallery. Of ten
     crops the authors average the logits; the logits being linear in the photo's vector, that is
