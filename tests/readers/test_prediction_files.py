@@ -409,12 +409,19 @@ def test_twenty_answers_that_look_like_radians_are_refused(tmp_path: Path) -> No
     assert converted.notes[0].endswith("in radians")
 
 
-def test_nineteen_are_too_few_to_tell_and_some_sentinels_are_too_few_to_hide(tmp_path: Path) -> None:
-    assert len(read_answers(written(tmp_path, radians(19)))) == 19
+def test_a_few_sentinels_do_not_hide_radians_and_many_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="look like radians"):
         read_answers(written(tmp_path, radians(40) + "far,90,180\nfarther,-90,-180\n"))
-    far = "".join(f"far{row},9{row},0\n".replace("9", "8") for row in range(5))
+    far = "".join(f"far{row},8{row},0\n" for row in range(5))
     assert len(read_answers(written(tmp_path, radians(40) + far))) == 45
+
+
+def test_of_few_answers_all_must_look_computed_to_be_radians(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="look like radians"):
+        read_answers(written(tmp_path, radians(4)))
+    assert len(read_answers(written(tmp_path, radians(4) + "far,48.5,2\n"))) == 5
+    assert len(read_answers(written(tmp_path, "id,lat,lon\na,0.5,1\nb,1.25,2\nc,1,0.125\n"))) == 3
+    assert len(read_answers(written(tmp_path, radians(3)))) == 3  # one of them is (0, 0)
 
 
 def test_degrees_read_as_radians_are_refused_and_not_wrapped(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Literal
 
 from ..errors import UsageError
 from .cells import LATITUDE_NAMES, LONGITUDE_NAMES, NULL_WORDS, read_place
@@ -51,8 +52,10 @@ class Source:
     name: str
     in_python: bool = False
 
-    def option(self, name: str, value: str) -> str:
-        return f'{name}="{value}"' if self.in_python else f"--set {shlex.quote(f'{name}={value}')}"
+    def option(self, name: str, value: str | Literal[True]) -> str:
+        if self.in_python:
+            return f"{name}=True" if value is True else f'{name}="{value}"'
+        return f"--set {shlex.quote(f'{name}={str(value).lower() if value is True else value}')}"
 
     def columns(self, **named: str) -> str:
         """The option that names the columns of roles."""

@@ -35,6 +35,7 @@ class Options:
     columns: Mapping[str, str]
     units: Units
     order: Order
+    allow_truth: bool = False
 
     def check(self) -> None:
         for name, value, known in (("units", self.units, Units), ("order", self.order, Order)):

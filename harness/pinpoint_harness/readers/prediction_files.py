@@ -21,8 +21,9 @@ from ..photo_ids import match
 from ..types import Predictions
 from .answer_columns import Header, Source, looks_like_truth
 from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge
+from .beside_truth import better_convention, share_at_truth
 from .cells import place_of
-from .conventions import NEARLY_ALL, better_convention, share_at_truth
+from .conventions import FEWEST, NEARLY_ALL
 from .delimited import ALIASES, read_table, sniff
 from .frames import table_of_frame
 from .json_rows import cell_text, first_few, is_json, parse_unique
@@ -44,7 +45,7 @@ class Answers:
     `coordinates` are degrees, `(n, 2)`, NaN wherever the status is not `ok`; `notes` say what was
     read and every row that was left out. `columns` are those the answers were read from, `unexplained`
     others of which nothing is known, `other_places` those of them that hold places; `named` says
-    whether the user chose the columns.
+    whether the user chose the columns, `allow_truth` that answers equal to the truth are meant.
     """
 
     ids: pd.Series[str]
@@ -57,6 +58,7 @@ class Answers:
     unexplained: tuple[str, ...] = ()
     other_places: tuple[str, ...] = ()
     named: bool = False
+    allow_truth: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,8 +67,8 @@ class Answers:
         """The answer to each photo, joined by id and never by position, after a look at the truth.
 
         `photos` has the columns `id`, `image`, `latitude` and `longitude`. UsageError where the answers
-        are the truth itself and other columns may hold answers, or where they fit the truth far better
-        in another convention.
+        are the truth itself, unless that is allowed, or where they fit the truth far better in another
+        convention.
         """
         rows = self._rows_of(photos)
         known = rows >= 0
@@ -105,33 +107,32 @@ class Answers:
 
     def _compare_with_truth(self, truth: Floats, answers: Floats) -> None:
         share = share_at_truth(truth, answers)
-        if share >= NEARLY_ALL and (self.other_places or (self.unexplained and not self.named)):
-            mine = "" if self.other_places else f"; or, if they are the answers: {self._own_columns()}"
-            others = [self.source.columns(answer=name) for name in self.other_places]
-            raise UsageError(
-                f"the answers in {self.source.name} are the truth itself",
-                found=f"{share:.0%} of {' and '.join(self.columns)} lie within 100 m of it; other columns: "
-                + ", ".join(self.unexplained),
-                fix=(
-                    f"name the answer's column: {' or '.join(others)}"
-                    if others
-                    else "give the file of answers"
-                )
-                + mine,
-            )
+        many = np.isfinite(answers).all(axis=1).sum() >= FEWEST
+        doubtful = bool(self.other_places) or (bool(self.unexplained) and not self.named) or many
+        if share >= NEARLY_ALL and doubtful and not self.allow_truth:
+            raise self._truth_itself(share)
         other = better_convention(truth, answers)
         if other is not None:
+            conventions, found = other
+            options = {
+                "exchanged": exchanged_columns(self.source, self.columns),
+                "radians": f"say {self.source.option('units', 'radians')}",
+            }
             raise UsageError(
                 f"the answers in {self.source.name} do not follow the convention they seem to",
-                found=other,
-                fix=exchanged_columns(self.source, self.columns)
-                if "exchanged" in other
-                else "turn that sign in a copy of the file",
+                found=found,
+                fix="; and ".join(options.get(one.name, one.fix) for one in conventions),
             )
 
-    def _own_columns(self) -> str:
-        roles = ("answer",) if len(self.columns) == 1 else ("latitude", "longitude")
-        return self.source.columns(**dict(zip(roles, self.columns, strict=True)))
+    def _truth_itself(self, share: float) -> UsageError:
+        others = [self.source.columns(answer=name) for name in self.other_places]
+        fix = f"name the answer's column: {' or '.join(others)}" if others else "give the file of answers"
+        beside = f"; other columns: {', '.join(self.unexplained)}" if self.unexplained else ""
+        return UsageError(
+            f"the answers in {self.source.name} are the truth itself",
+            found=f"{share:.0%} of {' and '.join(self.columns)} lie within 100 m of it{beside}",
+            fix=f"{fix}; or, to score them all the same: {self.source.option('allow_truth', True)}",
+        )
 
 
 @dataclass(frozen=True)
@@ -156,15 +157,17 @@ def read_answers(
     columns: Mapping[str, str] | None = None,
     units: Units = "auto",
     order: Order = "latlon",
+    allow_truth: bool = False,
 ) -> Answers:
-    """Read the answers in a delimited table, a Parquet file, JSON or JSON lines.
+    """Read the answers in a delimited table, a Parquet file or folder of them, JSON or JSON lines.
 
     `columns` maps a role (`id`, `latitude`, `longitude`, `answer`, `confidence`, `select`) to a column
     where the file's own names do not tell; `answer` holds both coordinates, perhaps in a sentence.
     `select` picks one of several answers per photo. Units `auto` are degrees, and refuse what looks
-    like radians; `order` is that of two numbers in one cell.
+    like radians; `order` is that of two numbers in one cell. `allow_truth` scores answers that are the
+    truth itself.
     """
-    options = Options(select, columns or {}, units, order)
+    options = Options(select, columns or {}, units, order, allow_truth)
     if is_json(path):
         return _interpret(_json_cells(path, "answer" in options.columns), options)
     form = sniff(path)
@@ -185,11 +188,12 @@ def answers_of_frame(
     columns: Mapping[str, str] | None = None,
     units: Units = "auto",
     order: Order = "latlon",
+    allow_truth: bool = False,
 ) -> Answers:
     """The same of a pandas table, with the same checks."""
     text = table_of_frame(frame, "the answers").cells.to_pandas()
     cells = _cells_of(Source("the table of answers", in_python=True), "the table", text)
-    return _interpret(cells, Options(select, columns or {}, units, order))
+    return _interpret(cells, Options(select, columns or {}, units, order, allow_truth))
 
 
 def _cells_of(
@@ -229,6 +233,7 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
         tuple(unexplained),
         tuple(other_places),
         named,
+        options.allow_truth,
     )
 
 

@@ -23,6 +23,7 @@ class StoredPredictionsParams:
     longitude_column: str | None = param(None, "column of the answer's longitude, likewise")
     answer_column: str | None = param(None, "column that holds both, perhaps in a sentence")
     order: str = param("latlon", "of two numbers in one cell", choices=get_args(Order))
+    allow_truth: bool = param(False, "score answers that are the truth itself")
     confidence_column: str | None = param(None, "column of confidences, likewise")
     select_column: str | None = param(None, "column that tells several answers per photo apart, likewise")
 
@@ -35,7 +36,7 @@ class StoredPredictions:
     """
 
     Params: ClassVar[type[StoredPredictionsParams]] = StoredPredictionsParams
-    answer_version: ClassVar[int] = 2
+    answer_version: ClassVar[int] = 3
     input = "id"
 
     def __init__(self, params: StoredPredictionsParams, context: Context) -> None:
@@ -46,6 +47,7 @@ class StoredPredictions:
             columns={role: name for role, name in columns.items() if name is not None},
             units=cast(Units, params.units),
             order=cast(Order, params.order),
+            allow_truth=params.allow_truth,
         )
 
     def predict(self, queries: Queries) -> Predictions:
