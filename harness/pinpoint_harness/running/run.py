@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import read_json, safe_name, spec_key
+from ..artifacts import damaged_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from .record import VERSION, remake_command
@@ -58,6 +59,16 @@ class Run:
                 f"run '{self.folder}' was stored by another release and cannot be read",
                 found=f"version {self.version} of a run's files, where this release has {VERSION}",
                 fix=f"make it again: {remake_command(self._stored)}",
+            )
+
+    def check_files(self) -> None:
+        """ArtifactError if a file of the run is not as it was written: no figure may be made of it."""
+        folder = shlex.quote(str(self.folder))
+        for name, how in damaged_files(self.folder).items():
+            raise ArtifactError(
+                f"run '{self.folder}' is damaged",
+                found=f"{name} is {how}",
+                fix=f"give the command that made it with --fresh, or remove it: pinpoint results rm {folder}",
             )
 
     @property
