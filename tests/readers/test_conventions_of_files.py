@@ -93,6 +93,14 @@ def delimited(
     return write
 
 
+def with_ids(spell: Callable[[str], str]) -> Writer:
+    def write(path: Path, answers: pd.DataFrame) -> None:
+        rows = [f"{spell(name)},{lat},{lon}" for name, lat, lon in answers.itertuples(index=False)]
+        path.write_text("\n".join(["id,latitude,longitude", *rows]) + "\n")
+
+    return write
+
+
 def one_cell(cell: Callable[[float, float], str], name: str = "prediction") -> Writer:
     def write(path: Path, answers: pd.DataFrame) -> None:
         cells = [cell(*pair) for pair in answers[["latitude", "longitude"]].to_numpy().tolist()]
@@ -163,11 +171,23 @@ READ: dict[str, Writer] = {
     "dms, colons": delimited(
         ",", lambda value, _: f"{'-' * (value < 0)}{int(abs(value))}:{abs(value) % 1 * 60:.5f}"
     ),
+    "ids as floats": with_ids(lambda one: f"{one}.0"),
+    "ids of numpy.savetxt": with_ids(lambda one: f"{int(one):.18e}"),
+    "ids in quotes": with_ids(lambda one: f"'{one}'"),
+    "ids as bytes": with_ids(lambda one: f"b'{one}.jpg'"),
+    "ids of a spreadsheet": with_ids(lambda one: f'"=""{one}"""'),
     "longitude from 0 to 360": delimited(
         ",", lambda value, letters: str(value % 360 if letters == "EW" else value)
     ),
     "list": one_cell(lambda lat, lon: f"[{lat}, {lon}]"),
     "tuple": one_cell(lambda lat, lon: f"({lat}, {lon})"),
+    "tuple, semicolon": one_cell(lambda lat, lon: f"({lat}; {lon})"),
+    "list, semicolon, decimal comma": one_cell(lambda lat, lon: f"[{lat}; {lon}]".replace(".", ",")),
+    "tuple of hemispheres": one_cell(
+        lambda lat, lon: f"({abs(lat)}{'NS'[lat < 0]}, {abs(lon)}{'EW'[lon < 0]})"
+    ),
+    "WKT": one_cell(lambda lat, lon: f"POINT({lon} {lat})", "geometry"),
+    "WKT of PostGIS, with a height": one_cell(lambda lat, lon: f"SRID=4326;POINT Z ({lon} {lat} 35)"),
     "numpy array": one_cell(lambda lat, lon: f"[{lat}  {lon}]"),
     "list with probability": one_cell(lambda lat, lon: f"[{lat}, {lon}, 0.25]"),
     "top-k list": one_cell(lambda lat, lon: f"[[{lat}, {lon}], [1.5, 2.5]]"),
@@ -367,6 +387,18 @@ REFUSED: dict[str, tuple[Writer, str]] = {
     "thousands": (
         changed(latitude=lambda it: [f"{int(one * 1e6):,}".replace(",", ".") for one in it["latitude"]]),
         "between thousands",
+    ),
+    "ids that lost digits": (
+        changed(id=lambda it: [f"{int(one):.5E}" for one in it["id"]]),
+        "turned into floats and have lost digits",
+    ),
+    "WKT the wrong way round": (
+        one_cell(lambda lat, lon: f"POINT({lat} {lon})"),
+        "exchange the two in a copy",
+    ),
+    "names the wrong way round": (
+        as_json(lambda rows: {one: place(lon, lat) for one, lat, lon in rows}),
+        "name them the other way round",
     ),
     "from the pole": (changed(latitude=lambda it: 90 - it["latitude"]), "counted from the pole"),
     "gradians": (

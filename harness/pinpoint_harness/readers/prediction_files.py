@@ -20,12 +20,13 @@ from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..types import Predictions
 from .answer_columns import Header, Source, looks_like_truth
-from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge
+from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge, order_tells
 from .beside_truth import better_convention, share_at_truth
 from .cells import place_of
 from .conventions import FEWEST, NEARLY_ALL
 from .delimited import ALIASES, read_table, sniff
 from .frames import table_of_frame
+from .ids import lost_digits, plain_ids
 from .json_rows import cell_text, first_few, is_json, parse_unique
 from .nested import flat, records_of
 
@@ -45,7 +46,8 @@ class Answers:
     `coordinates` are degrees, `(n, 2)`, NaN wherever the status is not `ok`; `notes` say what was
     read and every row that was left out. `columns` are those the answers were read from, `unexplained`
     others of which nothing is known, `other_places` those of them that hold places; `named` says
-    whether the user chose the columns, `allow_truth` that answers equal to the truth are meant.
+    whether the user chose the columns, `allow_truth` that answers equal to the truth are meant, `order_tells`
+    whether the option `order` changes anything.
     """
 
     ids: pd.Series[str]
@@ -59,6 +61,7 @@ class Answers:
     other_places: tuple[str, ...] = ()
     named: bool = False
     allow_truth: bool = False
+    order_tells: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -115,7 +118,7 @@ class Answers:
         if other is not None:
             conventions, found = other
             options = {
-                "exchanged": exchanged_columns(self.source, self.columns),
+                "exchanged": exchanged_columns(self.source, self.columns, self.order_tells),
                 "radians": f"say {self.source.option('units', 'radians')}",
             }
             raise UsageError(
@@ -214,7 +217,7 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
     rows = pd.DataFrame({role: table[name] for role, name in column_of.items()})
     rows, summary = _without_summary(rows, source.name)
     rows, left_out = _selected(rows, column_of.get("select"), options.select, source)
-    ids = _ids(rows["id"], source.name)
+    ids, spellings = _ids(rows["id"], source.name)
     columns = tuple(column_of[role] for role in ("latitude", "longitude", "answer") if role in column_of)
     coordinates, status, remarks = judge(rows, columns, options, source, prose="answer" in options.columns)
     confidence, doubts = confidence_of(rows)
@@ -227,13 +230,14 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
         coordinates,
         status,
         confidence,
-        (headline, *notes, *summary, *left_out, *remarks, *doubts),
+        (headline, *notes, *summary, *left_out, *spellings, *remarks, *doubts),
         source,
         columns,
         tuple(unexplained),
         tuple(other_places),
         named,
         options.allow_truth,
+        "answer" not in rows or order_tells(rows["answer"]),
     )
 
 
@@ -283,10 +287,17 @@ def _selected(
     return kept, [note]
 
 
-def _ids(column: pd.Series[str], source: str) -> pd.Series[str]:
-    ids = column.str.strip().reset_index(drop=True)
+def _ids(column: pd.Series[str], source: str) -> tuple[pd.Series[str], list[str]]:
+    ids, notes = plain_ids(column.str.strip().reset_index(drop=True))
     if ids.empty:
         raise DataError(f"{source} holds no answers")
+    lost = ids[lost_digits(ids)]
+    if len(lost):
+        raise DataError(
+            f"{source}: {len(lost):,} of {len(ids):,} ids were turned into floats and have lost digits",
+            found=first_few(lost.tolist()),
+            fix="write the file again with ids as text, such as dtype=str when pandas reads them",
+        )
     unnamed = int((ids == "").sum())
     if unnamed:
         raise DataError(
@@ -300,7 +311,7 @@ def _ids(column: pd.Series[str], source: str) -> pd.Series[str]:
             found=first_few(repeated.tolist()),
             fix="keep one row per id",
         )
-    return ids
+    return ids, notes
 
 
 def _json_cells(path: Path, as_columns: bool) -> _Cells:

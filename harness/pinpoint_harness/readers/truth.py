@@ -25,6 +25,7 @@ from ..images import ImageStore, dataset_roots, holds_pictures
 from ..types import DataLocation, DatasetInfo
 from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
 from .frames import table_of_frame
+from .ids import plain_ids
 from .truth_columns import TEXT, authors_of, canonical_ids, coordinates_of, text_of
 
 log = logging.getLogger(__name__)
@@ -200,11 +201,11 @@ def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
         )
     names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
     table = table_of_frame(frame[names], "the truth table")
-    spelled = text_of(table, "id").str.strip()
+    spelled, spellings = plain_ids(text_of(table, "id").str.strip())
     ids = canonical_ids(table, spelled, flickr=False)
     coordinates, notes = coordinates_of(table, "latitude", "longitude", spelled, exchange="")
     author, remarks = authors_of(table, "author" if "author" in names else None, spelled, flickr=False)
-    for note in (*notes, *remarks):
+    for note in (*spellings, *notes, *remarks):
         log.warning("%s", note)
     image = text_of(table, "image") if "image" in names else spelled
     columns = {"id": ids, "image": image, "latitude": coordinates[:, 0], "longitude": coordinates[:, 1]}
@@ -356,7 +357,7 @@ def _named_column(form: TableForm, role: str, name: str) -> str:
 def _build_frame(
     spec: TruthSpec, table: Table, columns: Mapping[str, str], layout: Layout
 ) -> tuple[pd.DataFrame, list[str]]:
-    spelled = text_of(table, columns["id"]).str.strip()
+    spelled, spellings = plain_ids(text_of(table, columns["id"]).str.strip())
     flickr = spec.ids == "flickr"
     ids = canonical_ids(table, spelled, flickr=flickr)
     coordinates, remarks = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
@@ -376,7 +377,7 @@ def _build_frame(
             key = f"{name} (file)" if name in series else name
             cells = text_of(table, name)
             series[key] = cells.mask(cells.isin(["", spec.hole]))
-    return pd.DataFrame(series), [*remarks, *notes]
+    return pd.DataFrame(series), [*spellings, *remarks, *notes]
 
 
 def _images(

@@ -21,11 +21,11 @@ from ..photo_ids import flickr_id, flickr_owner
 from .cells import is_null, read_angles
 from .conventions import listed, look_like_radians, null_island, trouble_of
 from .delimited import Table
+from .ids import lost_digits
 
 TEXT = pd.Series([""]).dtype
 """What this pandas gives to text: `str`, or `object` before version 3."""
 
-_FLOAT_ID = r"[0-9]+\.[0-9]*([eE][+-]?[0-9]+)?|[0-9]+[eE]\+[0-9]+"
 _SHOWN = 5
 """How many offending rows a message names."""
 _MOST_BY_ONE = 0.25
@@ -44,7 +44,7 @@ def canonical_ids(table: Table, spelled: pd.Series[str], *, flickr: bool) -> pd.
     _refuse_where(table, spelled == "", spelled, "rows have no id", "every photo needs one")
     _refuse_where(
         table,
-        spelled.str.fullmatch(_FLOAT_ID),
+        lost_digits(spelled),
         spelled,
         "ids are written as floating point numbers, which lose digits",
         "take them from the original file: ids are text",
