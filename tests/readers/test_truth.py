@@ -288,7 +288,7 @@ def test_only_the_first_offending_rows_are_listed(tmp_path: Path) -> None:
 def test_a_decimal_comma_is_read_and_noted(tmp_path: Path) -> None:
     truth = read("id;lat;lon\na;48,85;-2,35\n", tmp_path)
     assert first(truth.frame, "latitude", "longitude") == [48.85, -2.35]
-    assert truth.notes == ("coordinates are read with decimal commas",)
+    assert truth.notes == ("coordinates are read as decimal commas",)
 
 
 def test_blanks_around_a_number_do_not_matter(tmp_path: Path) -> None:

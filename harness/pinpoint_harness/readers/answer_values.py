@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..geo import on_globe
-from .answer_columns import Source, is_longitude_first
-from .cells import NULL_WORDS, is_null, read_angles, read_place
+from .answer_columns import Source
+from .cells import NULL_WORDS, is_longitude_first, is_null, read_angles, read_place
 from .conventions import is_pattern, look_like_radians, trouble_of
 
 if TYPE_CHECKING:

@@ -82,6 +82,7 @@ _WKT = re.compile(
 )
 """Well-known text of a point (OGC 06-103r4): x before y, which is longitude before latitude."""
 _IN_BRACKETS = re.compile(r"\(([^\[\](){}]+)\)|\[([^\[\](){}]+)\]")
+_LONGITUDE_FIRST = re.compile(r"(lon|lng|long|longitude)_?(lat|latitude)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,11 @@ def read_place(cell: str, *, prose: bool = False, longitude_first: bool = False)
     inner = _IN_BRACKETS.fullmatch(clean)
     found = _two_angles((inner[1] or inner[2]).strip() if inner else clean, longitude_first)
     return found or (_told_in_prose(clean, longitude_first) if prose else None)
+
+
+def is_longitude_first(name: str) -> bool:
+    """Whether a column's name says that its cells begin with the longitude, as `lonlat` does."""
+    return bool(_LONGITUDE_FIRST.search(name))
 
 
 def place_of(value: Any, longitude_first: bool = False) -> Pair | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 from pinpoint_harness.params import param
-from pinpoint_harness.readers import read_answers
+from pinpoint_harness.readers import content_sha256, read_answers
 from pinpoint_harness.readers.answer_columns import ROLES
 from pinpoint_harness.readers.answer_values import Order, Units
 from pinpoint_harness.types import Context, Predictions, Queries
@@ -41,6 +42,7 @@ class StoredPredictions:
 
     def __init__(self, params: StoredPredictionsParams, context: Context) -> None:
         columns = {role: getattr(params, f"{role}_column") for role in ROLES}
+        self._file = params.file
         self._answers = read_answers(
             params.file,
             select=params.select,
@@ -49,6 +51,10 @@ class StoredPredictions:
             order=cast(Order, params.order),
             allow_truth=params.allow_truth,
         )
+
+    def content(self) -> Mapping[str, Any]:
+        """The file by what is in it, also where it is a folder of Parquet."""
+        return {"file": {"sha256": content_sha256(self._file)}}
 
     def predict(self, queries: Queries) -> Predictions:
         return self._answers.of_photos(queries.input)
