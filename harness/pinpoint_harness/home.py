@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +64,18 @@ def find_home(
                 moved[name] = value
     places = {name: Path(moved.get(name) or folder / name) for name in ("runs", "stores", "models", "audits")}
     return Home(folder, **places, set_by=set_by)
+
+
+def command(words: Iterable[str], place: Path | None = None) -> str:
+    """`pinpoint WORDS` as a shell takes it, with the `--home` that leads it to the home of `place`.
+
+    `place` are the runs, stores or models of that home. Without `--home` where a command finds them anyway.
+    """
+    line = ["pinpoint", *words]
+    default = find_home()
+    if place is not None and place not in (default.runs, default.stores, default.models):
+        line += ["--home", str(place.parent)]
+    return shlex.join(line)
 
 
 @functools.cache

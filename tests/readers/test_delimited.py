@@ -246,7 +246,7 @@ def test_pictures_and_features_in_parquet_are_left_out_with_a_note(tmp_path: Pat
 
 
 def test_a_damaged_parquet_file_is_a_data_error(write: Write) -> None:
-    with pytest.raises(DataError, match="cannot read|holds no Parquet files"):
+    with pytest.raises(DataError, match="cannot read"):
         sniff(write(b"PAR1 and then nothing of the kind"))
 
 
@@ -279,13 +279,13 @@ def test_a_file_that_is_no_table_is_called_by_its_name(write: Write, content: by
 
 def test_a_gzip_file_that_breaks_off_later_is_an_error(write: Write) -> None:
     whole = "id,lat,lon\n" + "".join(f"{i},{i * 7919 % 90},{i * 104729 % 180}\n" for i in range(50_000))
-    with pytest.raises(DataError, match="cannot read|holds no Parquet files"):
+    with pytest.raises(DataError, match="cannot read"):
         read_table(write(gzip.compress(whole.encode())[:-2000]))
 
 
 def test_a_file_that_is_not_there_is_a_data_error(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(DataError, match="cannot read|holds no Parquet files"):
+    for path, words in ((tmp_path / "absent.csv", "cannot read"), (tmp_path, "holds no Parquet files")):
+        with pytest.raises(DataError, match=words):
             sniff(path)
 
 

@@ -308,7 +308,7 @@ def test_json_records(tmp_path: Path) -> None:
         ('{"a": [1, 2], "a": [1, 2]}', "same key more than once\n.*found: a"),
         ('{"a": {"greedy": [1, 2], "greedy": [3, 4]}}', "same key more than once"),
         ('{"a": [1, 2]', "not valid JSON"),
-        ('[["a", 1, 2]]', "no JSON file of answers\n.*list"),
+        ('[["a", 1, 2]]', "no JSON file of photos and places\n.*list"),
         ('{"a": [1, 2], "b": {"latitude": 1, "longitude": 2}}', "dict, list"),
         ('{"a": "Paris"}', "not understood[\\s\\S]*method place-names"),
         ('{"a": {"city": "Paris"}}', "no columns of answers"),

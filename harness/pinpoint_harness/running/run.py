@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts import damaged_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
+from ..home import command
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -58,18 +58,23 @@ class Run:
             raise ArtifactError(
                 f"run '{self.folder}' was stored by another release and cannot be read",
                 found=f"version {self.version} of a run's files, where this release has {VERSION}",
-                fix=f"make it again: {remake_command(self._stored)}",
+                fix=f"make it again: {remake_command(self._stored, self.root)}",
             )
 
     def check_files(self) -> None:
         """ArtifactError if a file of the run is not as it was written: no figure may be made of it."""
-        folder = shlex.quote(str(self.folder))
         for name, how in damaged_files(self.folder).items():
             raise ArtifactError(
                 f"run '{self.folder}' is damaged",
                 found=f"{name} is {how}",
-                fix=f"give the command that made it with --fresh, or remove it: pinpoint results rm {folder}",
+                fix="give the command that made it with --fresh, or remove it: "
+                + command(["results", "rm", str(self.folder)], self.root),
             )
+
+    @property
+    def root(self) -> Path:
+        """The folder of runs it lies in."""
+        return self.folder.parents[2]
 
     @property
     def key(self) -> str:
@@ -164,7 +169,7 @@ def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
     others = [run for run in runs if run.version != VERSION]
     if others:
         words = "runs under '%s' left out, stored by another release: %d, first '%s'; make it again: %s"
-        log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored))
+        log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored, root))
 
 
 def _stored_runs(root: Path) -> list[Run]:
