@@ -181,7 +181,8 @@ def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str
 
     `out` is the old way to name the folder of runs.
     """
-    return find_run(str(run), find_home(home, runs=out).runs)
+    found = find_home(home, runs=out)
+    return find_run(str(run), found.runs, found.runs_made())
 
 
 def _joined(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:

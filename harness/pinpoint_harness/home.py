@@ -27,7 +27,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Home:
-    """The root and the folders below it; `set_by` names the option or variable that chose the root."""
+    """The root and the folders below it; `set_by` names the option or variable that chose the root.
+
+    `made` is the file in which a recipe keeps the folders of the runs that its steps have made, a line
+    each: a step that names a run by METHOD@DATASET means one of these.
+    """
 
     folder: Path
     runs: Path
@@ -35,6 +39,13 @@ class Home:
     models: Path
     audits: Path
     set_by: str
+    made: Path | None = None
+
+    def runs_made(self) -> frozenset[Path]:
+        """The folders of the runs that the steps of this recipe have made; none without a recipe."""
+        if self.made is None or not self.made.exists():
+            return frozenset()
+        return frozenset(map(Path, self.made.read_text(encoding="utf-8").splitlines()))
 
 
 def find_home(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -181,11 +181,11 @@ LATEST = "@latest"
 """Behind `METHOD@DATASET`, it asks for the newest of several runs."""
 
 
-def find_run(text: str, root: Path) -> Run:
+def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
     """A run by path, by a unique prefix of its key, as `METHOD@DATASET` or `METHOD@DATASET@latest`.
 
-    UsageError where no run or several have the name; runs of another release count only where there
-    are no others.
+    Of several runs of a name those of the folders `preferred` are meant, if there are any. UsageError
+    where no run or several have the name; runs of another release count only where there are no others.
     """
     path = Path(text)
     if (path / "manifest.json").exists():
@@ -204,6 +204,7 @@ def find_run(text: str, root: Path) -> Run:
         named = _runs_called(name, runs)
         if name != text and named:
             return max(named, key=lambda run: (run.finished_at(), run.key))
+    named = [run for run in named if run.folder.absolute() in preferred] or named
     if len(named) == 1:
         return named[0]
     raise _several(text, named) if named else _none(text, runs, root)
