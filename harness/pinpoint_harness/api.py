@@ -115,13 +115,14 @@ def score(
     columns: Mapping[str, str] | None = None,
     units: Units = "auto",
     order: Order = "latlon",
+    allow_truth: bool = False,
 ) -> Scores:
     """Score a stored run, or a table of answers such as `id, latitude, longitude` against a truth table.
 
-    Tables go through the checks of `pinpoint score FILE`, and `select`, `columns`, `units` and `order` are
-    its options (see `readers.read_answers`): photos are joined by their names in any spelling, a truth
-    row without an answer is a miss, and what is not understood is refused. A run holds its truth; only
-    administrative accuracy needs the dataset's table, with its place names.
+    Tables go through the checks of `pinpoint score FILE`, and `select`, `columns`, `units`, `order` and
+    `allow_truth` are its options (see `readers.read_answers`): photos are joined by their names in any
+    spelling, a truth row without an answer is a miss, and what is not understood is refused. A run holds
+    its truth; only administrative accuracy needs the dataset's table, with its place names.
     """
     if isinstance(answers, Run):
         name = protocol or answers.record["dataset"]["default_protocol"]
@@ -129,7 +130,9 @@ def score(
         return score_run(answers, name, radii_km=radii_km, resamples=resamples, seed=seed, truth=given)
     if truth is None:
         raise UsageError("a table of answers needs a truth table to be scored against")
-    read = answers_of_frame(answers, select=select, columns=columns, units=units, order=order)
+    read = answers_of_frame(
+        answers, select=select, columns=columns, units=units, order=order, allow_truth=allow_truth
+    )
     frame = _joined(read, truth)
     chosen = get_protocol(protocol or "wgs84-lt")
     return score_frame(frame, chosen, radii_km=radii_km, resamples=resamples, seed=seed)
@@ -178,7 +181,8 @@ def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str
 
     `out` is the old way to name the folder of runs.
     """
-    return find_run(str(run), find_home(home, runs=out).runs)
+    found = find_home(home, runs=out)
+    return find_run(str(run), found.runs, found.runs_made())
 
 
 def _joined(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:

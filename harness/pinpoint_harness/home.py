@@ -12,6 +12,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +27,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Home:
-    """The root and the folders below it; `set_by` names the option or variable that chose the root."""
+    """The root and the folders below it; `set_by` names the option or variable that chose the root.
+
+    `made` is the file in which a recipe keeps the folders of the runs that its steps have made, a line
+    each: a step that names a run by METHOD@DATASET means one of these.
+    """
 
     folder: Path
     runs: Path
@@ -33,6 +39,13 @@ class Home:
     models: Path
     audits: Path
     set_by: str
+    made: Path | None = None
+
+    def runs_made(self) -> frozenset[Path]:
+        """The folders of the runs that the steps of this recipe have made; none without a recipe."""
+        if self.made is None or not self.made.exists():
+            return frozenset()
+        return frozenset(map(Path, self.made.read_text(encoding="utf-8").splitlines()))
 
 
 def find_home(
@@ -62,6 +75,18 @@ def find_home(
                 moved[name] = value
     places = {name: Path(moved.get(name) or folder / name) for name in ("runs", "stores", "models", "audits")}
     return Home(folder, **places, set_by=set_by)
+
+
+def command(words: Iterable[str], place: Path | None = None) -> str:
+    """`pinpoint WORDS` as a shell takes it, with the `--home` that leads it to the home of `place`.
+
+    `place` are the runs, stores or models of that home. Without `--home` where a command finds them anyway.
+    """
+    line = ["pinpoint", *words]
+    default = find_home()
+    if place is not None and place not in (default.runs, default.stores, default.models):
+        line += ["--home", str(place.parent)]
+    return shlex.join(line)
 
 
 @functools.cache

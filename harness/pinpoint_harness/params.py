@@ -14,7 +14,6 @@ in the preset the method is registered with, else the one that another parameter
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import PluginError, UsageError, did_you_mean
+from .home import command
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -274,8 +274,13 @@ def _misfit(spec: ParamSpec, given: Any, owner: str) -> UsageError:
     )
 
 
-def train_command(method: str, params: Any, preset: Mapping[str, Any] = _NONE) -> str:
-    """The command that trains a method, registered with a preset, with these parameters."""
+def train_command(
+    method: str, params: Any, preset: Mapping[str, Any] = _NONE, place: Path | None = None
+) -> str:
+    """The command that trains a method, registered with a preset, with these parameters.
+
+    `place` lies in the home it is for, as for `home.command`.
+    """
     values = changed(params, preset).items()
     settings = [word for name, value in values for word in ("--set", f"{name}={value}")]
-    return shlex.join(["pinpoint", "train", method, *settings])
+    return command(["train", method, *settings], place)

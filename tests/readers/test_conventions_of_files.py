@@ -17,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from pinpoint_harness import api
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.errors import UsageError
 from pinpoint_harness.readers.cells import read_place
 from pinpoint_harness.types import RADII_KM
 
@@ -87,6 +89,14 @@ def delimited(
         ]
         lines = [separator.join(row) for row in [["id", "latitude", "longitude"], *rows]]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    return write
+
+
+def with_ids(spell: Callable[[str], str]) -> Writer:
+    def write(path: Path, answers: pd.DataFrame) -> None:
+        rows = [f"{spell(name)},{lat},{lon}" for name, lat, lon in answers.itertuples(index=False)]
+        path.write_text("\n".join(["id,latitude,longitude", *rows]) + "\n")
 
     return write
 
@@ -161,11 +171,23 @@ READ: dict[str, Writer] = {
     "dms, colons": delimited(
         ",", lambda value, _: f"{'-' * (value < 0)}{int(abs(value))}:{abs(value) % 1 * 60:.5f}"
     ),
+    "ids as floats": with_ids(lambda one: f"{one}.0"),
+    "ids of numpy.savetxt": with_ids(lambda one: f"{int(one):.18e}"),
+    "ids in quotes": with_ids(lambda one: f"'{one}'"),
+    "ids as bytes": with_ids(lambda one: f"b'{one}.jpg'"),
+    "ids of a spreadsheet": with_ids(lambda one: f'"=""{one}"""'),
     "longitude from 0 to 360": delimited(
         ",", lambda value, letters: str(value % 360 if letters == "EW" else value)
     ),
     "list": one_cell(lambda lat, lon: f"[{lat}, {lon}]"),
     "tuple": one_cell(lambda lat, lon: f"({lat}, {lon})"),
+    "tuple, semicolon": one_cell(lambda lat, lon: f"({lat}; {lon})"),
+    "list, semicolon, decimal comma": one_cell(lambda lat, lon: f"[{lat}; {lon}]".replace(".", ",")),
+    "tuple of hemispheres": one_cell(
+        lambda lat, lon: f"({abs(lat)}{'NS'[lat < 0]}, {abs(lon)}{'EW'[lon < 0]})"
+    ),
+    "WKT": one_cell(lambda lat, lon: f"POINT({lon} {lat})", "geometry"),
+    "WKT of PostGIS, with a height": one_cell(lambda lat, lon: f"SRID=4326;POINT Z ({lon} {lat} 35)"),
     "numpy array": one_cell(lambda lat, lon: f"[{lat}  {lon}]"),
     "list with probability": one_cell(lambda lat, lon: f"[{lat}, {lon}, 0.25]"),
     "top-k list": one_cell(lambda lat, lon: f"[[{lat}, {lon}], [1.5, 2.5]]"),
@@ -366,6 +388,23 @@ REFUSED: dict[str, tuple[Writer, str]] = {
         changed(latitude=lambda it: [f"{int(one * 1e6):,}".replace(",", ".") for one in it["latitude"]]),
         "between thousands",
     ),
+    "ids that lost digits": (
+        changed(id=lambda it: [f"{int(one):.5E}" for one in it["id"]]),
+        "turned into floats and have lost digits",
+    ),
+    "WKT the wrong way round": (
+        one_cell(lambda lat, lon: f"POINT({lat} {lon})"),
+        "exchange the two in a copy",
+    ),
+    "names the wrong way round": (
+        as_json(lambda rows: {one: place(lon, lat) for one, lat, lon in rows}),
+        "name them the other way round",
+    ),
+    "from the pole": (changed(latitude=lambda it: 90 - it["latitude"]), "counted from the pole"),
+    "gradians": (
+        changed(latitude=lambda it: it["latitude"] / 0.9, longitude=lambda it: -199.5 + it.index * 6.5),
+        "seem to be gradians",
+    ),
     "times 1e7": (
         changed(latitude=lambda it: it["latitude"] * 1e7, longitude=lambda it: it["longitude"] * 1e7),
         "1e-7 degree",
@@ -408,11 +447,67 @@ def test_a_column_that_is_named_and_holds_the_truth_is_refused_beside_another_th
     assert "--column answer=response" in refusal(score(folder, path, *named))
 
 
-def test_a_plain_file_of_the_truth_scores_all_and_says_so(folder: Path) -> None:
+def test_a_plain_file_of_the_truth_is_refused_unless_it_is_meant(folder: Path) -> None:
     world()[0].round(5).to_csv(folder / "answers.csv", index=False)
-    result = score(folder, folder / "answers.csv")
+    message = refusal(score(folder, folder / "answers.csv"))
+    assert "are the truth itself" in message
+    result = score(folder, folder / "answers.csv", *fixed(message))
     assert hits(result) == [ROWS] * 5
     assert "was the truth file given" in " ".join(json.loads(result.stdout)["notes"])
+
+
+def test_the_same_few_answers_as_the_truth_are_right(folder: Path) -> None:
+    world()[0].iloc[:19].to_csv(folder / "truth.csv", index=False)
+    world()[0].iloc[:19].to_csv(folder / "answers.csv", index=False)
+    assert json.loads(score(folder, folder / "answers.csv").stdout)["scores"]
+
+
+def test_tables_in_python_are_held_to_the_same(folder: Path) -> None:
+    truth, answers = world()
+    with pytest.raises(UsageError, match="allow_truth=True"):
+        api.score(truth, truth)
+    assert api.score(truth, truth, allow_truth=True).estimates["acc_1km"].value == 100.0
+    with pytest.raises(UsageError, match="columns="):
+        api.score(answers.rename(columns={"latitude": "longitude", "longitude": "latitude"}), truth)
+    with pytest.raises(UsageError, match="from the pole"):
+        api.score(answers.assign(latitude=90 - answers["latitude"]), truth)
+
+
+OTHER_CIRCLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "from the north pole": (lambda it: it.assign(latitude=90 - it["latitude"]), "90 minus each latitude"),
+    "from the south pole": (lambda it: it.assign(latitude=90 + it["latitude"]), "subtract 90"),
+    "gradians": (
+        lambda it: it.assign(latitude=it["latitude"] / 0.9, longitude=it["longitude"] / 0.9),
+        "by 0.9",
+    ),
+    "radians": (
+        lambda it: it.assign(latitude=np.radians(it["latitude"]), longitude=np.radians(it["longitude"])),
+        "--set units=radians",
+    ),
+}
+
+
+@pytest.mark.parametrize("rows", [6, 19, 24, ROWS])
+@pytest.mark.parametrize("name", OTHER_CIRCLES)
+def test_angles_of_another_circle_are_refused_where_no_value_gives_them_away(
+    name: str, rows: int, folder: Path
+) -> None:
+    """North of the equator and away from the date line: only the truth tells."""
+    truth = world()[0].iloc[:rows].reset_index(drop=True)
+    truth["latitude"], truth["longitude"] = truth["latitude"].abs() % 35 + 2, truth["longitude"] / 2
+    truth.to_csv(folder / "truth.csv", index=False)
+    change, fix = OTHER_CIRCLES[name]
+    answers = truth.assign(latitude=truth["latitude"] + 0.1)
+    assert hits(score(folder, answers_file(folder, answers)))[1] == rows
+    message = refusal(score(folder, answers_file(folder, change(answers))))
+    if "exchanged" in message:  # no latitude beyond 180, no longitude beyond 90: it may well be so
+        message = refusal(score(folder, answers_file(folder, change(answers)), *fixed(message)))
+    assert fix in message
+
+
+def answers_file(folder: Path, answers: pd.DataFrame) -> Path:
+    answers.to_csv(folder / "answers.csv", index=False)
+    return folder / "answers.csv"
 
 
 def test_sentences_without_a_number_are_no_prediction(folder: Path) -> None:

@@ -284,8 +284,8 @@ def test_a_gzip_file_that_breaks_off_later_is_an_error(write: Write) -> None:
 
 
 def test_a_file_that_is_not_there_is_a_data_error(tmp_path: Path) -> None:
-    for path in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(DataError, match="cannot read"):
+    for path, words in ((tmp_path / "absent.csv", "cannot read"), (tmp_path, "holds no Parquet files")):
+        with pytest.raises(DataError, match=words):
             sniff(path)
 
 

@@ -308,7 +308,7 @@ def test_json_records(tmp_path: Path) -> None:
         ('{"a": [1, 2], "a": [1, 2]}', "same key more than once\n.*found: a"),
         ('{"a": {"greedy": [1, 2], "greedy": [3, 4]}}', "same key more than once"),
         ('{"a": [1, 2]', "not valid JSON"),
-        ('[["a", 1, 2]]', "no JSON file of answers\n.*list"),
+        ('[["a", 1, 2]]', "no JSON file of photos and places\n.*list"),
         ('{"a": [1, 2], "b": {"latitude": 1, "longitude": 2}}', "dict, list"),
         ('{"a": "Paris"}', "not understood[\\s\\S]*method place-names"),
         ('{"a": {"city": "Paris"}}', "no columns of answers"),
@@ -409,12 +409,19 @@ def test_twenty_answers_that_look_like_radians_are_refused(tmp_path: Path) -> No
     assert converted.notes[0].endswith("in radians")
 
 
-def test_nineteen_are_too_few_to_tell_and_some_sentinels_are_too_few_to_hide(tmp_path: Path) -> None:
-    assert len(read_answers(written(tmp_path, radians(19)))) == 19
+def test_a_few_sentinels_do_not_hide_radians_and_many_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="look like radians"):
         read_answers(written(tmp_path, radians(40) + "far,90,180\nfarther,-90,-180\n"))
-    far = "".join(f"far{row},9{row},0\n".replace("9", "8") for row in range(5))
+    far = "".join(f"far{row},8{row},0\n" for row in range(5))
     assert len(read_answers(written(tmp_path, radians(40) + far))) == 45
+
+
+def test_of_few_answers_all_must_look_computed_to_be_radians(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="look like radians"):
+        read_answers(written(tmp_path, radians(4)))
+    assert len(read_answers(written(tmp_path, radians(4) + "far,48.5,2\n"))) == 5
+    assert len(read_answers(written(tmp_path, "id,lat,lon\na,0.5,1\nb,1.25,2\nc,1,0.125\n"))) == 3
+    assert len(read_answers(written(tmp_path, radians(3)))) == 3  # one of them is (0, 0)
 
 
 def test_degrees_read_as_radians_are_refused_and_not_wrapped(tmp_path: Path) -> None:

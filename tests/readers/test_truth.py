@@ -230,8 +230,19 @@ def test_duplicate_ids_are_named_side_by_side_with_their_lines(tmp_path: Path) -
     assert error.found == "line 2: '1.jpg', line 4: 'aa/bb/1.jpg'"
 
 
-@pytest.mark.parametrize("name", ["1.2079554696396e+15", "1.20796E+15", "12079554.0", "4E+15", "5."])
-def test_an_id_that_was_a_float_is_refused(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("spelled", "plain"),
+    [("12079554.0", "12079554"), ("5.", "5"), ("1.20e+1", "12"), ("'7'", "7"), ('"x.5"', "x.5")],
+)
+def test_an_id_that_was_a_whole_float_or_is_in_quotes_is_read(
+    tmp_path: Path, spelled: str, plain: str
+) -> None:
+    truth = read(f"id\tlat\tlon\na\t1\t2\n{spelled}\t1\t2\n", tmp_path)
+    assert truth.frame["id"].tolist() == ["a", plain]
+
+
+@pytest.mark.parametrize("name", ["1.2079554696396e+15", "1.20796E+15", "12079554.5", "4E+15", "2e+16"])
+def test_an_id_that_was_a_float_and_lost_digits_is_refused(tmp_path: Path, name: str) -> None:
     error = refused(f"id,lat,lon\na,1,2\n{name},1,2\n", tmp_path)
     assert "floating point" in error.problem
     assert error.found == f"line 3: '{name}'"
@@ -277,7 +288,7 @@ def test_only_the_first_offending_rows_are_listed(tmp_path: Path) -> None:
 def test_a_decimal_comma_is_read_and_noted(tmp_path: Path) -> None:
     truth = read("id;lat;lon\na;48,85;-2,35\n", tmp_path)
     assert first(truth.frame, "latitude", "longitude") == [48.85, -2.35]
-    assert truth.notes == ("coordinates are read with decimal commas",)
+    assert truth.notes == ("coordinates are read as decimal commas",)
 
 
 def test_blanks_around_a_number_do_not_matter(tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ def test_the_text_says_what_to_do_next(table: Path) -> None:
     assert "5 of 8" in text
     assert "3 copies (p0.png, p1.png, p2.png)" in text
     assert "a file not seen before" in text
-    given = re.search(r"pinpoint datasets verify (.+) names them", text)
+    given = re.search(r"their names: pinpoint (.+)", text)
     assert given is not None
-    assert verify(*shlex.split(given[1]), code=1).stdout == "p7.png\n"
+    assert verify(*shlex.split(given[1])[2:], code=1).stdout == "p7.png\n"
 
 
 def test_the_run_that_is_named_next_opens_the_same_files(tmp_path: Path) -> None:

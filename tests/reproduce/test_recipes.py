@@ -152,3 +152,42 @@ def test_steps_see_the_plugins_of_the_command_line(tmp_path: Path) -> None:
     )
     words = ["--plugin", str(tmp_path / "north_pole.py"), "reproduce", str(recipe)]
     assert CliRunner().invoke(cli, words, prog_name="pinpoint").exit_code == 0
+
+
+COMPARING = """
+title = "Two constants"
+status = "expected"
+steps = [
+    ["run", "constant", "capitals", "--set", "latitude={latitude}", "--set", "longitude=2", "--quiet"],
+    ["run", "random-prior", "capitals", "--quiet"],
+    ["compare", "constant@capitals", "random-prior@capitals"],
+    ["score", "constant@capitals", "--all-protocols"],
+]
+lanes = "latitude"
+
+[each]
+latitude = ["48"]
+
+[[expected]]
+run = "constant@capitals"
+protocol = "wgs84-lt"
+tolerance = 0.001
+cells = { acc_2500km = EXPECTED }
+"""
+
+
+@pytest.mark.parametrize("jobs", [[], ["--jobs", "2"]])
+def test_a_recipe_means_the_runs_of_its_own_steps(tmp_path: Path, jobs: list[str]) -> None:
+    """Whatever else has the name in that home, before and after the recipe has made its own."""
+    run = ["run", "constant", "capitals", "--set", "longitude=2", "--set"]
+    words = [*run, "latitude=48", "--json", "--name", "alone"]
+    (scores,) = json.loads(CliRunner().invoke(cli, words).stdout)["scores"]
+    expected = scores["estimates"]["acc_2500km"]["value"]
+    file = tmp_path / "own.toml"
+    file.write_text(COMPARING.replace("EXPECTED", str(expected)))
+    assert CliRunner().invoke(cli, [*run, "latitude=-70"]).exit_code == 0
+    assert "1 OK, 0 near, 0 FAIL" in reproduce(str(file), *jobs).stdout
+    assert CliRunner().invoke(cli, [*run, "latitude=-80"]).exit_code == 0
+    assert "1 OK, 0 near, 0 FAIL" in reproduce(str(file), *jobs).stdout
+    ambiguous = CliRunner().invoke(cli, ["score", "constant@capitals"])
+    assert "names 3 runs" in ambiguous.stderr

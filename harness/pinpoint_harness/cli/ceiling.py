@@ -15,6 +15,7 @@ from .options import (
     listed_name,
     listed_option,
     location_options,
+    note_made,
     registry_of,
     subset_options,
 )
@@ -76,4 +77,5 @@ def ceiling(
         fresh=fresh,
         listed_as=listed_name(registry, dataset, listed_as),
     )
+    note_made(home, done)
     measure.report(done, lambda: opened)

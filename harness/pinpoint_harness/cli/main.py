@@ -105,9 +105,12 @@ class LazyGroup(click.Group):
     help="Load a plugin for this command; may be given again. Also $PINPOINT_PLUGINS.",
 )
 @home_option
+@click.option("--made", type=click.Path(path_type=Path), hidden=True, help="For the steps of a recipe.")
 @click.option("-v", "--verbose", is_flag=True, help="Say more about what happens, on stderr.")
 @click.pass_context
-def cli(ctx: click.Context, plugins: Sequence[str], home: Path | None, verbose: bool) -> None:
+def cli(
+    ctx: click.Context, plugins: Sequence[str], home: Path | None, made: Path | None, verbose: bool
+) -> None:
     """Measure and do worldwide image geolocation.
 
     \b

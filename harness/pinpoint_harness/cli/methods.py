@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 import click
 
 from .new import new_command
 from .options import (
     device_option,
+    home_options,
     json_option,
     print_facts,
     print_json,
@@ -17,6 +19,9 @@ from .options import (
     registry_of,
     settings_option,
 )
+
+if TYPE_CHECKING:
+    from ..home import Home
 
 
 @click.group()
@@ -49,17 +54,20 @@ def list_methods(ctx: click.Context, as_json: bool) -> None:
 def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json: bool) -> None:
     """Show a method's paper, licence, needs and parameters.
 
-    Defaults are those of the method's preset; with --set, those that the settings leave.
+    Defaults are those of the method's preset; with --set, the values in effect under these settings.
 
     \b
     Example:
       pinpoint methods show pinpoint-plus --set config=full
     """
-    from ..params import parse_settings
+    from ..params import convert, parse_settings
     from ..running import param_specs
 
     entry = registry_of(ctx).method(name)
-    listed = param_specs(entry, parse_settings(settings))
+    given = parse_settings(settings)
+    listed = param_specs(entry, given)
+    values = convert({item.name: item for item in listed}, given, f"method '{name}'")
+    listed = [replace(item, default=values.get(item.name, item.default)) for item in listed]
     facts = {"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}
     facts["preset"] = {name: str(value) for name, value in entry.preset.items()}
     if as_json:
@@ -85,29 +93,36 @@ def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json:
     "--tile", type=click.IntRange(min=2), default=16, show_default=True, help="Queries in one call."
 )
 @device_option
+@home_options()
 @json_option
 @click.pass_context
 def check(
-    ctx: click.Context, name: str, settings: Sequence[str], tile: int, device: str, as_json: bool
+    ctx: click.Context, name: str, settings: Sequence[str], tile: int, device: str, home: Home, as_json: bool
 ) -> None:
     """Check that a method keeps the contract: form and range of its answers, and what they depend on.
 
-    Asks it about made-up queries; needs no data. Exits with 1 if a check fails.
+    Asks it about made-up queries; needs no data, but the stages and stores of --home where the method
+    opens some. Exits with 1 if a check fails.
 
     \b
     Example:
       pinpoint methods check random-prior
     """
+    from ..features import FinishedStores, StoreLookup
     from ..params import parse_settings
-    from ..running import choose_device
+    from ..running import build_params, choose_device
     from ..testing import check_method
     from ..types import Context
 
     registry = registry_of(ctx)
     entry = registry.method(name)
-    context = Context(device=choose_device(entry, device))
+    given = parse_settings(settings)
+    chosen = choose_device(entry, device)
+    lookup = StoreLookup(registry, home.stores, chosen)
+    stores = FinishedStores(lookup, entry, build_params(entry, given))
+    context = Context(device=chosen, stores=stores, models=home.models)
     widths = {known.name: known.info.width for known in registry.backbones.values()}
-    checks = check_method(entry, parse_settings(settings), context=context, tile=tile, widths=widths)
+    checks = check_method(entry, given, context=context, tile=tile, widths=widths)
     if as_json:
         print_json([asdict(item) for item in checks])
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,9 @@ from ..home import find_home
 from ..types import RADII_KM, DataLocation
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..plugins import Registry
+    from ..running import Run
 
 Command = Callable[..., Any]
 
@@ -70,10 +73,19 @@ def home_options(**old: str) -> Callable[[Command], Command]:
         old_stores: Path | None = None,
         old_models: Path | None = None,
     ) -> dict[str, Any]:
-        given = home or click.get_current_context().find_root().params.get("home")
-        return {"home": find_home(given, runs=old_runs, stores=old_stores, models=old_models)}
+        above = click.get_current_context().find_root().params
+        found = find_home(home or above.get("home"), runs=old_runs, stores=old_stores, models=old_models)
+        return {"home": replace(found, made=above.get("made"))}
 
     return gathered(options, gather)
+
+
+def note_made(home: Home, run: Run) -> None:
+    """Keep the name of a run that a step of a recipe has made, for the steps after it."""
+    from ..artifacts import append_line
+
+    if home.made is not None:
+        append_line(home.made, str(run.folder.absolute()))
 
 
 def location_words(location: DataLocation) -> list[str]:

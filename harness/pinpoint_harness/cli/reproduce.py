@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import UsageError
+from ..home import command
 from ..reproduce.parallel import Task, run_lanes, work
 from .options import home_options, json_option, print_json, print_listing, registry_of
 
@@ -49,7 +52,8 @@ def demo(ctx: click.Context, home: Home) -> None:
     """
     from ..reproduce import load_recipe
 
-    run_steps(ctx, load_recipe("demo"), home)
+    with _knowing_its_runs(home) as home:
+        run_steps(ctx, load_recipe("demo"), home)
 
 
 @click.command()
@@ -105,20 +109,30 @@ def reproduce(
         recipe = replace(recipe, steps=recipe.steps + recipe.more)
     recipe = _chosen(recipe, jobs, only)
     if dry_run:
-        _dry_run(ctx, recipe, ["reproduce", name, *([] if only is None else ["--only", only])], as_json)
+        again = ["reproduce", name, *([] if only is None else ["--only", only])]
+        _dry_run(ctx, recipe, command(again, home.runs), as_json)
         return
-    # What the steps print is not the answer of this command where the answer is JSON.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-        run_steps(ctx, recipe, home, jobs)
-    if only is not None:
-        if as_json:
-            print_json([])
-        click.echo(f"{only} is done; when all lanes are, `pinpoint reproduce {name}` compares", err=True)
-        return
-    cells = check(recipe, home.runs)
+    with _knowing_its_runs(home) as home:
+        # What the steps print is not the answer of this command where the answer is JSON.
+        with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            run_steps(ctx, recipe, home, jobs)
+        if only is not None:
+            if as_json:
+                print_json([])
+            whole = command(["reproduce", name], home.runs)
+            click.echo(f"{only} is done; when all lanes are, `{whole}` compares", err=True)
+            return
+        cells = check(recipe, home)
     _print_cells(recipe, cells, as_json)
     if any(cell.verdict == "FAIL" for cell in cells):
         ctx.exit(1)
+
+
+@contextlib.contextmanager
+def _knowing_its_runs(home: Home) -> Iterator[Home]:
+    """The home for the steps of one recipe, which choose among the runs that its own steps have made."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield replace(home, made=Path(folder) / "runs.txt")
 
 
 def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> None:
@@ -130,12 +144,13 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
     from .main import cli as pinpoint
 
     plugins = [word for plugin in ctx.find_root().obj or () for word in ("--plugin", plugin)]
+    made = [] if home.made is None else ["--made", str(home.made)]
     where = ["--home", str(home.folder)] if home.set_by == "--home" else []
     tasks = []
     for number, step in enumerate(recipe.steps, 1):
-        command = [*where, *step.words]
-        title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(command)}"
-        tasks.append((step.lane, Task(title, [*plugins, *command])))
+        words = [*where, *step.words]
+        title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(words)}"
+        tasks.append((step.lane, Task(title, [*plugins, *made, *words])))
     for in_lanes, stretch in groupby(tasks, lambda item: jobs > 1 and item[0] is not None):
         lanes: dict[str, list[Task]] = {}
         for lane, task in stretch:
@@ -186,7 +201,7 @@ def _list(recipes: Sequence[Recipe], as_json: bool) -> None:
     print_listing(rows, as_json, "no recipes")
 
 
-def _dry_run(ctx: click.Context, recipe: Recipe, command: Sequence[str], as_json: bool) -> None:
+def _dry_run(ctx: click.Context, recipe: Recipe, again: str, as_json: bool) -> None:
     from ..reproduce import look_for
 
     findings = look_for(recipe, registry_of(ctx))
@@ -222,7 +237,7 @@ def _dry_run(ctx: click.Context, recipe: Recipe, command: Sequence[str], as_json
         click.echo(f"  pinpoint {shlex.join(step.words)}")
     if len(recipe.lanes) > 1:
         click.echo(f"lanes for --jobs and --only: {', '.join(recipe.lanes)}")
-    click.echo(f"next: {missing[0].detail}" if missing else f"next: pinpoint {shlex.join(command)}")
+    click.echo(f"next: {missing[0].detail}" if missing else f"next: {again}")
 
 
 def _print_cells(recipe: Recipe, cells: Sequence[Cell], as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import UsageError
+from ..home import command
 from .breakdown import breakdown
 from .calibration import calibration
 from .clean import removal_options, remove_named
@@ -236,7 +237,7 @@ def table(
         raise UsageError(
             f"there is nothing to put in a table of '{dataset}'",
             found=f"no finished run under '{root}'",
-            fix=f"pinpoint run METHOD {dataset}, or add --published",
+            fix=f"{command(['run', 'METHOD', dataset], root)}; or add --published",
         )
     text = render(
         rows,

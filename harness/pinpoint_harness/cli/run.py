@@ -16,6 +16,7 @@ from .options import (
     listed_option,
     location_options,
     name_option,
+    note_made,
     registry_of,
     settings_option,
     subset_options,
@@ -117,4 +118,5 @@ def run(
     except UnfinishedError as unfinished:
         click.echo(unfinished)
         return
+    note_made(home, done)
     measure.report(done, lambda: opened)

@@ -18,6 +18,7 @@ from .options import (
     listed_option,
     location_options,
     name_option,
+    note_made,
     registry_of,
     settings_option,
     subset_options,
@@ -107,4 +108,6 @@ def score(
         fresh=fresh,
         listed_as=listed_name(registry, dataset, listed_as),
     )
-    measure.report(run_request(request), lambda: opened)
+    done = run_request(request)
+    note_made(home, done)
+    measure.report(done, lambda: opened)

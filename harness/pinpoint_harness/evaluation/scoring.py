@@ -115,8 +115,10 @@ def score_run(
     """Score a stored run by a protocol or admin preset, or read its score if it was scored so before.
 
     Only the photos of `part` count where one is given. `truth` gives the dataset's table, which only
-    administrative accuracy needs: place names are not in the run.
+    administrative accuracy needs: place names are not in the run. ArtifactError for a run whose files
+    are damaged, also where its score is stored.
     """
+    run.check_files()
     by_places = protocol in ADMIN_PRESETS
     settings: dict[str, Any] = {
         "score_version": SCORE_VERSION,

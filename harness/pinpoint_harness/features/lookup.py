@@ -11,6 +11,7 @@ from ..artifacts import Selection, Subset, canonical_json
 from ..batching import WorkerShare
 from ..devices import embedding_context
 from ..errors import DataError, UsageError
+from ..home import command
 from ..params import train_command
 from ..photo_ids import truth_hash
 from ..types import Context, DataLocation
@@ -67,7 +68,7 @@ class StoreLookup:
             raise DataError(
                 f"the gallery '{name}' has no features by '{source.name}' yet, and cannot be embedded",
                 found=": ".join(part for part in (error.problem, error.found) if part),
-                fix=f"pinpoint embed {name} --backbone {source.name} --data PATH --images PATH; or name a "
+                fix=f"{_embed_command(name, source.name, 'PATH', self.root, images='PATH')}; or name a "
                 "store's folder as the gallery",
             ) from error
 
@@ -169,15 +170,21 @@ class FinishedStores:
             raise DataError(
                 f"method '{self.method.name}' needs the features of '{name}' by '{backbone}'",
                 found=f"none under '{self.store_lookup.root}'",
-                fix=train_command(self.method.name, self.params, self.method.preset)
+                fix=train_command(self.method.name, self.params, self.method.preset, self.store_lookup.root)
                 if trained
-                else f"pinpoint embed {name} --backbone {backbone}" + (f" --data {data}" if data else ""),
+                else _embed_command(name, backbone, data, self.store_lookup.root),
             )
         self.opened[store.dataset] = None
         return store
 
     def weights_of(self, backbone: str) -> str:
         return self.store_lookup.weights_of(backbone)
+
+
+def _embed_command(name: str, backbone: str, data: Path | str | None, root: Path, images: str = "") -> str:
+    words = ["embed", name, "--backbone", backbone]
+    words += ["--data", str(data)] if data else []
+    return command([*words, *(["--images", images] if images else [])], root)
 
 
 def _made(context: Context) -> tuple[str, str]:

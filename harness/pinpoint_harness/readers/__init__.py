@@ -5,9 +5,11 @@ from __future__ import annotations
 from .answer_columns import ROLES, Source
 from .answer_values import Order, Units
 from .coordinates import open_gallery, read_coordinates
-from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
+from .delimited import ALIASES, Table, pick_column, read_table, sniff
 from .json_rows import cell_text, is_json, parse_unique
+from .parquet_tables import content_sha256
 from .prediction_files import Answers, answers_of_frame, read_answers
+from .table_form import TableForm
 from .truth import Layout, Refusal, TableDataset, Truth, TruthSpec, checked_truth
 from .truth_columns import TEXT
 from .verify import PLACEHOLDER_COPIES, Verification
@@ -32,6 +34,7 @@ __all__ = [
     "answers_of_frame",
     "cell_text",
     "checked_truth",
+    "content_sha256",
     "is_json",
     "open_gallery",
     "parse_unique",

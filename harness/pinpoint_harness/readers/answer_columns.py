@@ -11,9 +11,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import Literal
 
 from ..errors import UsageError
-from .cells import LATITUDE_NAMES, LONGITUDE_NAMES, NULL_WORDS, read_place
+from .cells import NULL_WORDS
+from .place_columns import AXES, holds_places, nested_pairs
 
 ANSWER_COLUMNS = (
     # Names of the latitude, names of the longitude, in lower case; in one file they may not mix.
@@ -32,16 +34,12 @@ OPTIONAL_COLUMNS = {"confidence": ("confidence",), "select": ("p_key", "select")
 ROLES = ("id", "latitude", "longitude", "answer", "confidence", "select")
 """What a column can be named for; `answer` holds latitude and longitude in one cell."""
 
-_AXES = (LATITUDE_NAMES, LONGITUDE_NAMES)
 _RESEMBLES_ANSWER = re.compile(
     r"(?!gt_).*(pred|geodesic|distance|(\b|_)(lat|latitude|lon|lng|long|longitude)(\b|_))"
 )
 """Matches a lower-case name from its start; `gt_` is how the field marks the truth itself."""
 _ANSWER_WORD = re.compile(r"pred|answer|response|output|guess|estimat|result", re.IGNORECASE)
 _TRUTH = re.compile(r"(gt|ground_?truth|truth|true|target|label|actual)(\b|_|$)", re.IGNORECASE)
-_LONGITUDE_FIRST = re.compile(r"(lon|lng|long|longitude)_?(lat|latitude)", re.IGNORECASE)
-_MOST_CELLS = 0.8
-"""Share of a sample's cells that must be places for their column to hold places."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,10 @@ class Source:
     name: str
     in_python: bool = False
 
-    def option(self, name: str, value: str) -> str:
-        return f'{name}="{value}"' if self.in_python else f"--set {shlex.quote(f'{name}={value}')}"
+    def option(self, name: str, value: str | Literal[True]) -> str:
+        if self.in_python:
+            return f"{name}=True" if value is True else f'{name}="{value}"'
+        return f"--set {shlex.quote(f'{name}={str(value).lower() if value is True else value}')}"
 
     def columns(self, **named: str) -> str:
         """The option that names the columns of roles."""
@@ -120,10 +120,10 @@ class Header:
     def _answer(self) -> dict[str, str]:
         """The one pair of columns, or the one column, that holds the answer; else UsageError."""
         pairs = [pair for columns in ANSWER_COLUMNS for pair in self._pairs(*columns)]
-        nested = [pair for pair in self._nested_pairs() if not looks_like_truth(pair[0])]
+        nested = [pair for pair in nested_pairs(self.names) if not looks_like_truth(pair[0])]
         pairs += [pair for pair in nested if _ANSWER_WORD.search(pair[0])]
         if not pairs:
-            pairs = self._pairs(*_AXES) + nested
+            pairs = self._pairs(*AXES) + nested
             others = [name for name in self.names if all(name not in pair for pair in pairs)]
             places = [name for name in others if not looks_like_truth(name) and self._holds_places(name)]
             if (
@@ -145,15 +145,9 @@ class Header:
     def _pairs(self, latitudes: Sequence[str], longitudes: Sequence[str]) -> list[tuple[str, str]]:
         return list(product(self._like(latitudes), self._like(longitudes)))
 
-    def _nested_pairs(self) -> list[tuple[str, str]]:
-        """Pairs `x.latitude`, `x.longitude` of one object."""
-        objects = dict.fromkeys(name.rpartition(".")[0] for name in self.names if "." in name)
-        inside = [[[f"{one}.{axis}" for axis in axes] for axes in _AXES] for one in objects]
-        return [pair for latitudes, longitudes in inside for pair in self._pairs(latitudes, longitudes)]
-
     def _refuse_hemispheres(self) -> None:
         """UsageError where a column holds N and S, or E and W, alone: numbers beside it lack their sign."""
-        coordinates = {name for pair in self._pairs(*_AXES) for name in pair}
+        coordinates = {name for pair in self._pairs(*AXES) for name in pair}
         for name in (name for name in self.names if name not in coordinates):
             cells = {cell.strip().upper() for cell in self.sample.get(name, ())} - _NOTHING
             if cells & _NEGATIVE and any(cells <= words for words in _HEMISPHERES):
@@ -167,10 +161,7 @@ class Header:
         return [name for alias in aliases for name in self.names if name.lower() == alias.lower()]
 
     def _holds_places(self, name: str, *, prose: bool = True) -> bool:
-        cells = [cell for cell in self.sample.get(name, ()) if cell.strip().lower() not in NULL_WORDS]
-        places = sum(read_place(cell, prose=prose) is not None for cell in cells)
-        in_brackets = any(cell.lstrip()[:1] in ("[", "(", "{") for cell in cells)
-        return bool(cells) and places >= _MOST_CELLS * len(cells) and (in_brackets or "." in "".join(cells))
+        return holds_places(self.sample.get(name, ()), prose=prose)
 
     def _named(self, role: str, name: str) -> str:
         if role not in ROLES:
@@ -193,11 +184,6 @@ class Header:
     def _unclear(self, problem: str, fix: str) -> UsageError:
         found = f"columns {', '.join(self.names)}"
         return UsageError(f"{self.source.name} {problem}", found=found, fix=f"say which one: {fix}")
-
-
-def is_longitude_first(name: str) -> bool:
-    """Whether a column's name says that its cells begin with the longitude, as `lonlat` does."""
-    return bool(_LONGITUDE_FIRST.search(name))
 
 
 def looks_like_truth(name: str) -> bool:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..geo import on_globe
-from .answer_columns import Source, is_longitude_first
-from .cells import NULL_WORDS, is_null, read_angles, read_place
+from .answer_columns import Source
+from .cells import NULL_WORDS, is_longitude_first, is_null, read_angles, read_place
 from .conventions import is_pattern, look_like_radians, trouble_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Options:
     columns: Mapping[str, str]
     units: Units
     order: Order
+    allow_truth: bool = False
 
     def check(self) -> None:
         for name, value, known in (("units", self.units, Units), ("order", self.order, Order)):
@@ -134,7 +135,9 @@ def _understood(
         ]
     answered = len(values) - int(absent.sum())
     if trouble is not None and is_pattern(trouble, answered):
-        fix = exchanged_columns(source, columns) if trouble.kind == "exchanged" else trouble.fix
+        fix = trouble.fix
+        if trouble.kind == "exchanged":
+            fix = exchanged_columns(source, columns, len(columns) > 1 or order_tells(text))
         raise _not_understood(source, trouble.rows, text, f"{len(trouble.rows):,} {trouble.words}", fix)
     if 2 * len(bad) > answered:
         what = f"{len(bad):,} of {answered:,} rows hold no place on Earth"
@@ -162,8 +165,17 @@ def _not_understood(
     return UsageError(f"the answers in {source.name} are not understood: {what}", found=shown[:400], fix=fix)
 
 
-def exchanged_columns(source: Source, columns: tuple[str, ...]) -> str:
-    """The options that read latitude as longitude and the reverse."""
+def order_tells(cells: pd.Series[str]) -> bool:
+    """Whether the order of the numbers in cells is open; names, letters and WKT say it themselves."""
+    return any(
+        read_place(cell, prose=True) != read_place(cell, prose=True, longitude_first=True) for cell in cells
+    )
+
+
+def exchanged_columns(source: Source, columns: tuple[str, ...], by_order: bool) -> str:
+    """The options that read latitude as longitude and the reverse; `by_order` is from `order_tells`."""
+    if not by_order:
+        return "exchange the two in a copy: the cells name them, or are longitude first by standard"
     if len(columns) == 1:
         return source.option("order", "lonlat")
     return f"name them the other way round: {source.columns(latitude=columns[1], longitude=columns[0])}"

@@ -27,7 +27,7 @@ Pair = tuple[float, float]
 
 NULL_WORDS = (
     "", "nan", "-nan", "none", "null", "nil", "na", "n/a", "n.a.", "#n/a", "<na>", "nat", "\\n", "undefined",
-    "unknown", "missing", "-", "--", "?",
+    "unknown", "missing", "-", "--", "?", "point empty",
 )  # fmt: skip
 """What people write where they have nothing, in lower case. Not for place names: NA is Namibia."""
 
@@ -74,6 +74,15 @@ _HEMISPHERE = {
 }
 """An angle whose letter says which axis it is of; with a decimal point or a degree sign, unlike a road."""
 _BRACKETED = re.compile(r"[\[(]\s*([+-]?[0-9]{1,3}\.[0-9]+)\s*,\s*([+-]?[0-9]{1,3}\.[0-9]+)\s*[\])]")
+
+_SIGNED = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_WKT = re.compile(
+    rf"(?:SRID=4326;\s*)?POINT\s*(?:Z|M|ZM)?\s*\(\s*({_SIGNED})\s+({_SIGNED})(?:\s+{_SIGNED}){{0,2}}\s*\)",
+    re.IGNORECASE,
+)
+"""Well-known text of a point (OGC 06-103r4): x before y, which is longitude before latitude."""
+_IN_BRACKETS = re.compile(r"\(([^\[\](){}]+)\)|\[([^\[\](){}]+)\]")
+_LONGITUDE_FIRST = re.compile(r"(lon|lng|long|longitude)_?(lat|latitude)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -141,34 +150,43 @@ def read_place(cell: str, *, prose: bool = False, longitude_first: bool = False)
     """The `(latitude, longitude)` one cell holds, None where it holds none, or more than one.
 
     A list `[lat, lon]` or `[lat, lon, probability]`, a list of such lists from the best on, an object
-    with both names, a GeoJSON point (which is longitude first), or two angles; with `prose` also the
-    one place that a sentence names.
+    with both names, a GeoJSON or WKT point (which are longitude first), or two angles, perhaps in brackets;
+    with `prose` also the one place that a sentence names. `longitude_first` is for numbers that do not
+    say which they are.
     """
     clean = cell.translate(_SPELLINGS).strip()
+    if point := _WKT.fullmatch(clean):
+        return _pair(float(point[2]), float(point[1]))
     if clean[:1] in ("[", "(", "{") and (value := _structure(clean)) is not None:
-        found = place_of(value)
-    else:
-        found = _two_angles(clean) or (_told_in_prose(clean) if prose else None)
-    return found if found is None or not longitude_first or clean[:1] == "{" else found[::-1]
+        return place_of(value, longitude_first)
+    inner = _IN_BRACKETS.fullmatch(clean)
+    found = _two_angles((inner[1] or inner[2]).strip() if inner else clean, longitude_first)
+    return found or (_told_in_prose(clean, longitude_first) if prose else None)
 
 
-def place_of(value: Any) -> Pair | None:
+def is_longitude_first(name: str) -> bool:
+    """Whether a column's name says that its cells begin with the longitude, as `lonlat` does."""
+    return bool(_LONGITUDE_FIRST.search(name))
+
+
+def place_of(value: Any, longitude_first: bool = False) -> Pair | None:
     """The same of a value of JSON."""
     if isinstance(value, dict):
-        return _place_of_object(value)
+        return _place_of_object(value, longitude_first)
     if not isinstance(value, list) or not value:
         return None
     if all(isinstance(item, list | dict) for item in value):
-        return place_of(value[0]) if _best_first(value) else None
+        return place_of(value[0], longitude_first) if _best_first(value) else None
     probability = value[2] if len(value) == 3 else 0
     if len(value) in (2, 3) and _is_number(probability) and 0 <= probability <= 1:
-        return _pair(value[0], value[1])
+        latitude, longitude = (value[1], value[0]) if longitude_first else value[:2]
+        return _pair(latitude, longitude)
     return None
 
 
-def _place_of_object(value: dict[str, Any]) -> Pair | None:
+def _place_of_object(value: dict[str, Any], longitude_first: bool) -> Pair | None:
     if value.get("type") == "Feature":
-        return place_of(value.get("geometry"))
+        return place_of(value.get("geometry"), longitude_first)
     if value.get("type") == "Point":  # GeoJSON, RFC 7946: longitude, latitude
         point = value.get("coordinates")
         return _pair(point[1], point[0]) if isinstance(point, list) and len(point) in (2, 3) else None
@@ -180,7 +198,7 @@ def _place_of_object(value: dict[str, Any]) -> Pair | None:
         return _pair(axes[0][0], axes[1][0])
     if any(axes):
         return None
-    inner = [place for entry in value.values() if (place := place_of(entry)) is not None]
+    inner = [place for entry in value.values() if (place := place_of(entry, longitude_first)) is not None]
     return inner[0] if len(inner) == 1 else None
 
 
@@ -216,19 +234,21 @@ def _structure(text: str) -> Any:
     return None
 
 
-def _two_angles(text: str) -> Pair | None:
+def _two_angles(text: str, longitude_first: bool) -> Pair | None:
+    has_letters = re.search("[NSEW]", text, re.IGNORECASE) is not None
     for split in _SPLITS:
         parts = re.split(split, text)
         if len(parts) != 2:
             continue
-        for order in (parts, parts[::-1] if re.search("[EW]", parts[0]) else []):
-            angles = [read_angle(*pair) for pair in zip(order, _LETTERS, strict=False)]
-            if len(angles) == 2 and angles[0] and angles[1]:
+        given = parts[::-1] if longitude_first else parts
+        for order in (given, given[::-1]) if has_letters else (given,):
+            angles = [read_angle(*pair) for pair in zip(order, _LETTERS, strict=True)]
+            if angles[0] and angles[1]:
                 return angles[0][0], angles[1][0]
     return None
 
 
-def _told_in_prose(text: str) -> Pair | None:
+def _told_in_prose(text: str, longitude_first: bool) -> Pair | None:
     labelled = [_LABELLED[axis].findall(text) for axis in ("latitude", "longitude")]
     if all(len(set(found)) == 1 for found in labelled):
         pair = [
@@ -242,7 +262,10 @@ def _told_in_prose(text: str) -> Pair | None:
     if all(len(found) == 1 for found in lettered):
         return _pair(lettered[0].pop(), lettered[1].pop())
     bracketed = set(_BRACKETED.findall(text))
-    return _pair(*bracketed.pop()) if len(bracketed) == 1 and not any(lettered) else None
+    if len(bracketed) != 1 or any(lettered):
+        return None
+    first, second = bracketed.pop()
+    return _pair(second, first) if longitude_first else _pair(first, second)
 
 
 def _decimal(text: str | None) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..geo import haversine_km, on_globe
+from ..geo import on_globe
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
     Rows = NDArray[np.int64]
 
 NEARLY_ALL = 0.95
-_FEWEST = 20
+FEWEST = 20
 """Rows from which on a convention is judged by values that are possible in another one, too."""
+FEWEST_WHOLE = 3
+"""Rows from which on all of them together say so, where chance cannot."""
 _FEW = 0.05
 _ODD_ROWS, _ODD_SHARE = 3, 0.01
 """Rows, and share of all rows, that must be odd in the same way to be a pattern and not mishaps."""
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(\.[0-9]{3}){2,}(,[0-9]*)?|[+-]?[0-9]{1,3}(,[0-9]{3})+\.[0-9]+")
 _SIGNED_ODDLY = re.compile(r"[-+(]?\s*[0-9]+(?:[.,][0-9]+)?\s*[°)+-]?\s*[NSEWnsew]?")
 """One number with a sign too many, or where none is expected."""
-_SAME_PLACE_KM = 0.1
-_REGION_KM = 750.0
 
-Kind = Literal["exchanged", "0 to 360", "scaled", "notation"]
+Kind = Literal["exchanged", "0 to 360", "from the pole", "gradians", "scaled", "notation"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,15 @@ def look_like_radians(values: Floats) -> bool:
     """Whether nearly all places, `(n, 2)`, would fit on a globe measured in radians.
 
     In degrees that is a patch of sea, where (0, 0) itself, which often stands for "unknown", says nothing.
+    Of fewer than 20 places it must be all, with more than three decimals, as a computation leaves them.
     """
     known = values[np.isfinite(values).all(axis=1)]
     telling = known[(known != 0).any(axis=1)]
-    if len(known) < _FEWEST or len(telling) < _FEWEST / 2:
-        return False
-    return bool((np.abs(telling) <= (np.pi / 2, np.pi)).all(axis=1).mean() >= NEARLY_ALL)
+    fits = (np.abs(telling) <= (np.pi / 2, np.pi)).all(axis=1)
+    if len(known) >= FEWEST and len(telling) >= FEWEST / 2:
+        return bool(fits.mean() >= NEARLY_ALL)
+    computed = (np.abs(telling * 1000 - np.rint(telling * 1000)) > 1e-6).any(axis=1)
+    return len(telling) >= FEWEST_WHOLE and bool((fits & computed).all())
 
 
 def null_island(values: Floats) -> Rows:
@@ -82,6 +85,8 @@ def trouble_of(values: Floats, odd_cells: dict[int, str]) -> Trouble | None:
                 "latitudes lie beyond 90 degrees, and the rows fit with the two columns exchanged",
                 "exchange the names of the two columns in a copy",
             )
+        if (counted := _other_circle(values[known], np.flatnonzero(outside))) is not None:
+            return counted
         if wrapped.sum() >= NEARLY_ALL * outside.sum():
             return _from_0_to_360(values, wrapped)
         if (size[known].max(axis=1) > 1e5).mean() >= NEARLY_ALL:
@@ -92,6 +97,30 @@ def trouble_of(values: Floats, odd_cells: dict[int, str]) -> Trouble | None:
                 "write degrees in a copy: divide by the factor the file's maker names",
             )
     return _unknown_notation(odd_cells)
+
+
+def _other_circle(known: Floats, rows: Rows) -> Trouble | None:
+    """Angles from the pole (0 to 180), or gradians (a circle of 400), where `rows` are no degrees."""
+    latitude, longitude = known.T
+    if len(rows) < FEWEST_WHOLE:
+        return None
+    beyond = int((latitude > 90).sum())
+    if beyond >= _FEW * len(latitude) and latitude.min() >= 0 and latitude.max() <= 180:
+        return Trouble(
+            "from the pole",
+            rows,
+            "latitudes lie beyond 90 degrees and none is negative: they seem to be counted from the pole",
+            "write 90 minus each latitude in a copy, if that is what the file means",
+        )
+    turned = (longitude < -180).any() or (beyond and (longitude > 180).any())
+    if turned and np.abs(latitude).max() <= 100 and np.abs(longitude).max() <= 200:
+        return Trouble(
+            "gradians",
+            rows,
+            "coordinates lie beyond 90 and 180, and none beyond 100 and 200: they seem to be gradians",
+            "multiply them by 0.9 in a copy, if that is what the file means",
+        )
+    return None
 
 
 def is_pattern(trouble: Trouble, rows: int) -> bool:
@@ -134,44 +163,6 @@ def _unknown_notation(odd_cells: dict[int, str]) -> Trouble | None:
     shown = f"with {shown}" if shown else f"such as '{next(iter(numeric.values()))}'"
     words = f"cells hold numbers in a notation that is not known, {shown}"
     return Trouble("notation", rows, words, "write plain numbers with a decimal point in a copy")
-
-
-# Answers beside the truth
-
-
-def share_at_truth(truth: Floats, answers: Floats) -> float:
-    """Share of the answers that are the truth itself, within 100 m, however it was rounded."""
-    answered = on_globe(answers) & on_globe(truth)
-    if not answered.any():
-        return 0.0
-    return _share_within(truth[answered], answers[answered], _SAME_PLACE_KM)
-
-
-def better_convention(truth: Floats, answers: Floats) -> str | None:
-    """In which other convention the answers would be far better: too much better for chance; None for none.
-
-    Compares the shares within 750 km.
-    """
-    answered = on_globe(answers) & on_globe(truth)
-    truth, answers = truth[answered], answers[answered]
-    if len(answers) < _FEWEST:
-        return None
-    as_given = _share_within(truth, answers, _REGION_KM)
-    others = {
-        "with latitude and longitude exchanged": answers[:, ::-1],
-        "with the sign of the longitudes turned": answers * (1, -1),
-        "with the sign of the latitudes turned": answers * (-1, 1),
-    }
-    for words, other in others.items():
-        possible = on_globe(other)
-        share = _share_within(truth[possible], other[possible], _REGION_KM) * possible.mean()
-        if share >= max(0.3, 3 * as_given):
-            return f"{share:.0%} of them lie within 750 km of the truth {words}, {as_given:.0%} as they are"
-    return None
-
-
-def _share_within(truth: Floats, answers: Floats, km: float) -> float:
-    return float((haversine_km(truth, answers) <= km).mean()) if len(truth) else 0.0
 
 
 def listed(rows: Sequence[str], count: int) -> str:

@@ -11,7 +11,9 @@ import pandas as pd
 
 from ..errors import DataError
 from ..types import DataLocation
-from .delimited import ALIASES, pick_column, read_table, sniff
+from .delimited import ALIASES, pick_column, read_table
+from .forms import open_form
+from .place_columns import only_position
 from .truth_columns import coordinates_of
 
 if TYPE_CHECKING:
@@ -34,8 +36,10 @@ def open_gallery(registry: Registry, gallery: str, data: Path | None = None) -> 
 
 def read_coordinates(path: Path) -> Floats:
     """The points of any table that has a latitude and a longitude column, `(m, 2)`."""
-    form = sniff(path)
+    form = open_form(path)
     found = {role: pick_column(form.names, ALIASES[role]) for role in ("latitude", "longitude")}
+    if not any(found.values()) and (position := only_position(form)):
+        found = {"latitude": [position[0]], "longitude": [position[1]]}
     for role, names in found.items():
         if len(names) != 1:
             raise DataError(
@@ -43,7 +47,7 @@ def read_coordinates(path: Path) -> Floats:
                 found=form.describe(),
                 fix=f"name it one of: {', '.join(ALIASES[role])}",
             )
-    table = read_table(form, [names[0] for names in found.values()])
+    table = read_table(form, list(dict.fromkeys(names[0] for names in found.values())))
     rows = pd.Series([f"point {row + 1}" for row in range(len(table))])
     points, notes = coordinates_of(table, found["latitude"][0], found["longitude"][0], rows, exchange="")
     for note in notes:

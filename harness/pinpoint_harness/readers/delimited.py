@@ -15,17 +15,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from ..errors import DataError
 from .cells import AUTHOR_NAMES
-from .nested import LONGEST_LIST, holds_lists, leaf, leaf_names
+from .parquet_tables import parquet_form, read_parquet
+from .table_form import TableForm, as_text, decode, shorten, unreadable
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "id": (
@@ -47,37 +45,6 @@ _DELIMITERS = ("\t", ";", "|", ",")  # the comma last: it occurs inside the cell
 _DATA_CELL = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|https?://.*|.*\.(jpe?g|png|webp)", re.IGNORECASE | re.DOTALL
 )
-_EXACT_BELOW = {"halffloat": 2.0**11, "float": 2.0**24, "double": 2.0**53}
-"""Whole numbers a float type holds without gaps."""
-
-
-@dataclass(frozen=True)
-class TableForm:
-    """How a table is written, told from its beginning.
-
-    `names` are the columns as the header spells them, or `0`, `1`, ... where there is none.
-    `sample` holds the first data rows, to recognise a file by. The delimiter `" "` stands for any
-    run of blanks.
-    """
-
-    path: Path
-    kind: Literal["text", "parquet", "json", "frame"]
-    names: tuple[str, ...]
-    has_header: bool = True
-    sample: tuple[tuple[str, ...], ...] = ()
-    delimiter: str = ","
-    quoting: bool = True
-    encoding: str = "utf-8-sig"
-    blank_lines: int = 0
-    compressed: bool = False
-    notes: tuple[str, ...] = ()
-
-    def describe(self) -> str:
-        """Its columns, in the words of an error message."""
-        if self.has_header:
-            return f"the columns {', '.join(self.names)}"
-        first = ", ".join(self.sample[0]) if self.sample else ""
-        return f"{len(self.names)} columns without a header; the first row is {_shorten(first)}"
 
 
 @dataclass(frozen=True)
@@ -119,9 +86,11 @@ def sniff(
     What the caller knows already is taken as given. Raises DataError for a file that is empty or
     is no table: a web page, a Git LFS pointer, JSON, binary data.
     """
+    if path.is_dir():
+        return parquet_form(path)
     head, compressed, truncated = _head(path)
     if head.startswith(b"PAR1"):
-        return _parquet_form(path)
+        return parquet_form(path)
     encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
     _refuse_other_content(path, head, encoding)
     text = _sample_text(head, encoding, truncated)
@@ -158,12 +127,14 @@ def read_table(source: Path | TableForm, columns: Sequence[str] | None = None) -
     if not form.sample:
         arrays = [pa.chunked_array([], pa.large_string()) for _ in names]
     elif form.kind == "parquet":
-        arrays = _read_parquet(form, positions)
+        arrays = read_parquet(form, positions)
+    elif form.cells is not None:
+        arrays = [form.cells.column(position) for position in positions]
     else:
         arrays = _read_text(form, positions)
     decoded, notes = [], list(form.notes)
     for name, array in zip(names, arrays, strict=True):
-        text, note = _as_text(name, array)
+        text, note = as_text(name, array)
         decoded.append(text)
         notes.extend(note)
     return Table(form, pa.table(decoded, names=names), tuple(notes))
@@ -202,7 +173,7 @@ def _head(path: Path) -> tuple[bytes, bool, bool]:
         with _open(path, compressed) as stream:
             return stream.read(_SAMPLE_BYTES), compressed, bool(stream.read(1))
     except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _refuse_other_content(path: Path, head: bytes, encoding: str) -> None:
@@ -226,18 +197,8 @@ def _sample_text(head: bytes, encoding: str, truncated: bool) -> str:
     text = head.decode("utf-16", "replace") if encoding == "utf-16" else ""
     if not text:
         end = max(head.rfind(b"\n"), head.rfind(b"\r")) + 1 if truncated else len(head)
-        return _decode(head[:end]).removeprefix("\ufeff")
+        return decode(head[:end]).removeprefix("\ufeff")
     return text[: max(text.rfind("\n"), text.rfind("\r")) + 1] if truncated else text
-
-
-def _decode(raw: bytes) -> str:
-    """UTF-8, else Windows-1252, else Latin-1, which has a character for every byte."""
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return raw.decode("latin-1")
 
 
 def _leading_blank_lines(text: str) -> int:
@@ -350,100 +311,9 @@ def _explain(form: TableForm, error: Exception) -> DataError:
                 model = "header" if form.has_header else "first row"
                 return DataError(
                     f"'{form.path}' is not a table: line {line} has {len(cells)} cells, the {model} {width}",
-                    found=_shorten(form.delimiter.join(cells)),
+                    found=shorten(form.delimiter.join(cells)),
                     fix="correct the line; a cell that holds the delimiter must stand in quotes",
                 )
     except (csv.Error, OSError, EOFError, UnicodeError, zlib.error) as walk_error:
-        return _unreadable(form.path, walk_error)
-    return _unreadable(form.path, error)
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"cannot read '{path}'", found=f"{type(error).__name__}: {error}")
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
-# Parquet
-
-
-def _parquet_form(path: Path) -> TableForm:
-    """A struct counts as one column for each of its fields, `outer.inner`; pictures and features as none."""
-    try:
-        with pq.ParquetFile(path) as file:
-            found = [leaf_names(field) for field in file.schema_arrow]
-            names = [name for kept, _ in found for name in kept]
-            first = next(file.iter_batches(batch_size=_SAMPLE_ROWS, columns=names), None)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-    sample = pa.Table.from_batches([first]) if first is not None else pa.table({})
-    read = names if first is not None else []
-    columns = {name: _as_text(name, leaf(sample, name))[0].to_pylist() for name in read}
-    lists = [name for name in columns if holds_lists(sample, name)]
-    long = {name for name in lists if max(map(len, columns[name])) > LONGEST_LIST}
-    left_out = [name for kept, out in found for name in (*filter(long.__contains__, kept), *out)]
-    kept = tuple(name for name in names if name not in long)
-    rows = tuple(zip(*(columns[name] for name in kept), strict=True)) if columns else ()
-    note = f"columns that hold long lists or pictures are left out: {', '.join(left_out)}"
-    return TableForm(path=path, kind="parquet", names=kept, sample=rows, notes=(note,) if left_out else ())
-
-
-def _read_parquet(form: TableForm, positions: Sequence[int]) -> list[pa.ChunkedArray]:
-    names = [form.names[index] for index in positions]
-    try:
-        with pq.ParquetFile(form.path) as file:
-            table = file.read(columns=names)
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(form.path, error) from error
-    return [leaf(table, name) for name in names]
-
-
-# Cells
-
-
-def _as_text(name: str, column: Any) -> tuple[pa.ChunkedArray, list[str]]:
-    """Text without nulls, and a note if some of it was not UTF-8."""
-    column = pa.chunked_array([column]) if isinstance(column, pa.Array) else column
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type):
-        return _float_text(column), []
-    try:
-        return pc.fill_null(column.cast(pa.large_string()), ""), []
-    except pa.ArrowInvalid:
-        return _decode_cells(name, column)
-
-
-def _decode_cells(name: str, column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[str]]:
-    raw = [cell or b"" for cell in column.to_pylist()]
-    text = [_decode(cell) for cell in raw]
-    odd = [cell for cell, source in zip(text, raw, strict=True) if not _is_utf8(source)]
-    note = (
-        f"{len(odd)} cells of column '{name}' are not UTF-8 and were read as Windows-1252, "
-        f"the first as '{_shorten(odd[0])}'"
-    )
-    return pa.chunked_array([pa.array(text, pa.large_string())]), [note]
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _float_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The shortest text that reads back as the same number; whole numbers as integers.
-
-    A whole number beyond the type's exact range keeps its exponent, and so shows that its digits
-    are lost.
-    """
-    values = pc.fill_null(column, 0).to_numpy().astype(np.float64)
-    whole = (np.abs(values) < _EXACT_BELOW[str(column.type)]) & (values == np.floor(values))
-    whole &= column.is_valid().to_numpy()
-    integers = pa.array(np.where(whole, values, 0).astype(np.int64)).cast(pa.large_string())
-    text = pc.if_else(pa.array(whole), integers, column.cast(pa.large_string()))
-    return pc.fill_null(text, "")
+        return unreadable(form.path, walk_error)
+    return unreadable(form.path, error)

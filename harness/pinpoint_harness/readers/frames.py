@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from .delimited import Table, TableForm
+from .delimited import Table
+from .table_form import TableForm
 
 _EXACT_BELOW = 2.0**53
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..types import Predictions
-from .answer_columns import Header, Source, looks_like_truth
-from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge
-from .cells import place_of
-from .conventions import NEARLY_ALL, better_convention, share_at_truth
-from .delimited import ALIASES, read_table, sniff
+from .answer_columns import Header, Source
+from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge, order_tells
+from .beside_truth import better_convention, share_at_truth
+from .conventions import FEWEST, NEARLY_ALL
+from .delimited import ALIASES, read_table
+from .forms import open_form
 from .frames import table_of_frame
-from .json_rows import cell_text, first_few, is_json, parse_unique
-from .nested import flat, records_of
+from .ids import lost_digits, plain_ids
+from .json_rows import first_few, is_json
+from .json_tables import json_cells
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -44,7 +46,8 @@ class Answers:
     `coordinates` are degrees, `(n, 2)`, NaN wherever the status is not `ok`; `notes` say what was
     read and every row that was left out. `columns` are those the answers were read from, `unexplained`
     others of which nothing is known, `other_places` those of them that hold places; `named` says
-    whether the user chose the columns.
+    whether the user chose the columns, `allow_truth` that answers equal to the truth are meant, `order_tells`
+    whether the option `order` changes anything.
     """
 
     ids: pd.Series[str]
@@ -57,6 +60,8 @@ class Answers:
     unexplained: tuple[str, ...] = ()
     other_places: tuple[str, ...] = ()
     named: bool = False
+    allow_truth: bool = False
+    order_tells: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,8 +70,8 @@ class Answers:
         """The answer to each photo, joined by id and never by position, after a look at the truth.
 
         `photos` has the columns `id`, `image`, `latitude` and `longitude`. UsageError where the answers
-        are the truth itself and other columns may hold answers, or where they fit the truth far better
-        in another convention.
+        are the truth itself, unless that is allowed, or where they fit the truth far better in another
+        convention.
         """
         rows = self._rows_of(photos)
         known = rows >= 0
@@ -105,33 +110,32 @@ class Answers:
 
     def _compare_with_truth(self, truth: Floats, answers: Floats) -> None:
         share = share_at_truth(truth, answers)
-        if share >= NEARLY_ALL and (self.other_places or (self.unexplained and not self.named)):
-            mine = "" if self.other_places else f"; or, if they are the answers: {self._own_columns()}"
-            others = [self.source.columns(answer=name) for name in self.other_places]
-            raise UsageError(
-                f"the answers in {self.source.name} are the truth itself",
-                found=f"{share:.0%} of {' and '.join(self.columns)} lie within 100 m of it; other columns: "
-                + ", ".join(self.unexplained),
-                fix=(
-                    f"name the answer's column: {' or '.join(others)}"
-                    if others
-                    else "give the file of answers"
-                )
-                + mine,
-            )
+        many = np.isfinite(answers).all(axis=1).sum() >= FEWEST
+        doubtful = bool(self.other_places) or (bool(self.unexplained) and not self.named) or many
+        if share >= NEARLY_ALL and doubtful and not self.allow_truth:
+            raise self._truth_itself(share)
         other = better_convention(truth, answers)
         if other is not None:
+            conventions, found = other
+            options = {
+                "exchanged": exchanged_columns(self.source, self.columns, self.order_tells),
+                "radians": f"say {self.source.option('units', 'radians')}",
+            }
             raise UsageError(
                 f"the answers in {self.source.name} do not follow the convention they seem to",
-                found=other,
-                fix=exchanged_columns(self.source, self.columns)
-                if "exchanged" in other
-                else "turn that sign in a copy of the file",
+                found=found,
+                fix="; and ".join(options.get(one.name, one.fix) for one in conventions),
             )
 
-    def _own_columns(self) -> str:
-        roles = ("answer",) if len(self.columns) == 1 else ("latitude", "longitude")
-        return self.source.columns(**dict(zip(roles, self.columns, strict=True)))
+    def _truth_itself(self, share: float) -> UsageError:
+        others = [self.source.columns(answer=name) for name in self.other_places]
+        fix = f"name the answer's column: {' or '.join(others)}" if others else "give the file of answers"
+        beside = f"; other columns: {', '.join(self.unexplained)}" if self.unexplained else ""
+        return UsageError(
+            f"the answers in {self.source.name} are the truth itself",
+            found=f"{share:.0%} of {' and '.join(self.columns)} lie within 100 m of it{beside}",
+            fix=f"{fix}; or, to score them all the same: {self.source.option('allow_truth', True)}",
+        )
 
 
 @dataclass(frozen=True)
@@ -156,18 +160,21 @@ def read_answers(
     columns: Mapping[str, str] | None = None,
     units: Units = "auto",
     order: Order = "latlon",
+    allow_truth: bool = False,
 ) -> Answers:
-    """Read the answers in a delimited table, a Parquet file, JSON or JSON lines.
+    """Read the answers in a delimited table, a Parquet file or folder of them, JSON or JSON lines.
 
     `columns` maps a role (`id`, `latitude`, `longitude`, `answer`, `confidence`, `select`) to a column
     where the file's own names do not tell; `answer` holds both coordinates, perhaps in a sentence.
     `select` picks one of several answers per photo. Units `auto` are degrees, and refuse what looks
-    like radians; `order` is that of two numbers in one cell.
+    like radians; `order` is that of two numbers in one cell. `allow_truth` scores answers that are the
+    truth itself.
     """
-    options = Options(select, columns or {}, units, order)
-    if is_json(path):
-        return _interpret(_json_cells(path, "answer" in options.columns), options)
-    form = sniff(path)
+    options = Options(select, columns or {}, units, order, allow_truth)
+    if not path.is_dir() and is_json(path):
+        text, roles = json_cells(path, as_columns="answer" in options.columns)
+        return _interpret(_cells_of(Source(f"'{path}'"), path.name, text, roles), options)
+    form = open_form(path)
     sample = zip(*form.sample, strict=False) if form.sample else [()] * len(form.names)
 
     def read(names: list[str]) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -185,11 +192,12 @@ def answers_of_frame(
     columns: Mapping[str, str] | None = None,
     units: Units = "auto",
     order: Order = "latlon",
+    allow_truth: bool = False,
 ) -> Answers:
     """The same of a pandas table, with the same checks."""
     text = table_of_frame(frame, "the answers").cells.to_pandas()
     cells = _cells_of(Source("the table of answers", in_python=True), "the table", text)
-    return _interpret(cells, Options(select, columns or {}, units, order))
+    return _interpret(cells, Options(select, columns or {}, units, order, allow_truth))
 
 
 def _cells_of(
@@ -210,7 +218,7 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
     rows = pd.DataFrame({role: table[name] for role, name in column_of.items()})
     rows, summary = _without_summary(rows, source.name)
     rows, left_out = _selected(rows, column_of.get("select"), options.select, source)
-    ids = _ids(rows["id"], source.name)
+    ids, spellings = _ids(rows["id"], source.name)
     columns = tuple(column_of[role] for role in ("latitude", "longitude", "answer") if role in column_of)
     coordinates, status, remarks = judge(rows, columns, options, source, prose="answer" in options.columns)
     confidence, doubts = confidence_of(rows)
@@ -223,12 +231,14 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
         coordinates,
         status,
         confidence,
-        (headline, *notes, *summary, *left_out, *remarks, *doubts),
+        (headline, *notes, *summary, *left_out, *spellings, *remarks, *doubts),
         source,
         columns,
         tuple(unexplained),
         tuple(other_places),
         named,
+        options.allow_truth,
+        "answer" not in rows or order_tells(rows["answer"]),
     )
 
 
@@ -278,10 +288,17 @@ def _selected(
     return kept, [note]
 
 
-def _ids(column: pd.Series[str], source: str) -> pd.Series[str]:
-    ids = column.str.strip().reset_index(drop=True)
+def _ids(column: pd.Series[str], source: str) -> tuple[pd.Series[str], list[str]]:
+    ids, notes = plain_ids(column.str.strip().reset_index(drop=True))
     if ids.empty:
         raise DataError(f"{source} holds no answers")
+    lost = ids[lost_digits(ids)]
+    if len(lost):
+        raise DataError(
+            f"{source}: {len(lost):,} of {len(ids):,} ids were turned into floats and have lost digits",
+            found=first_few(lost.tolist()),
+            fix="write the file again with ids as text, such as dtype=str when pandas reads them",
+        )
     unnamed = int((ids == "").sum())
     if unnamed:
         raise DataError(
@@ -295,95 +312,4 @@ def _ids(column: pd.Series[str], source: str) -> pd.Series[str]:
             found=first_few(repeated.tolist()),
             fix="keep one row per id",
         )
-    return ids
-
-
-def _json_cells(path: Path, as_columns: bool) -> _Cells:
-    """The cells of any of the shapes of JSON; `as_columns` keeps named answers apart as columns.
-
-    Shapes are a list of objects or an object a line, GeoJSON, columns by name, `{image: [lat, lon]}`,
-    `{image: {column: value}}` and `{image: {name: [lat, lon]}}`, which has several answers per photo.
-    Null becomes an empty string.
-    """
-    value = _parse_json(path)
-    records = records_of(value)
-    roles: dict[str, str] = {}
-    if records is not None:
-        names = list(dict.fromkeys(name for record in records for name in record))
-        table = [[cell_text(record.get(name)) for name in names] for record in records]
-    elif isinstance(value, dict):
-        names, table = _by_image(path, value, as_columns)
-        roles = {"answer": "answer"} if names in (["id", "answer"], ["id", "select", "answer"]) else {}
-    else:
-        raise _not_answers(path, type(value).__name__)
-    text = pd.DataFrame(table, columns=names, dtype=str)
-    return _cells_of(Source(f"'{path}'"), path.name, text, roles)
-
-
-def _by_image(path: Path, entries: dict[str, Any], as_columns: bool) -> tuple[list[str], list[list[str]]]:
-    """Names of columns, and rows, of an object by image."""
-    kinds = {type(value) for value in entries.values() if value is not None}
-    if kinds <= {list} or kinds == {str}:
-        return ["id", "answer"], [[image, cell_text(value)] for image, value in entries.items()]
-    if kinds != {dict}:
-        raise _not_answers(path, f"values of type {', '.join(sorted(kind.__name__ for kind in kinds))}")
-    # A record's own "id" says nothing: the key is what the file is organised by.
-    records = {image: flat({**(value or {}), "id": image}) for image, value in entries.items()}
-    names = list(dict.fromkeys(name for record in records.values() for name in record if name != "id"))
-    answers = [
-        name
-        for name in names
-        if not looks_like_truth(name)
-        and any(isinstance(one := record.get(name), list) and place_of(one) for record in records.values())
-    ]
-    if answers and not as_columns:
-        return ["id", "select", "answer"], [
-            [image, name, cell_text(record.get(name))]
-            for name in answers
-            for image, record in records.items()
-            if name in record or entries[image] is None
-        ]
-    wide = [[image, *(cell_text(record.get(name)) for name in names)] for image, record in records.items()]
-    return ["id", *names], wide
-
-
-def _parse_json(path: Path) -> Any:
-    """The value of a file of JSON, or the list of the values of its lines."""
-    text = path.read_text(encoding="utf-8-sig")
-    try:
-        return parse_unique(text, path)
-    except (ValueError, RecursionError) as error:
-        lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-        if len(lines) < 2 or not _is_json_value(lines[0][1], path):
-            raise _invalid_json(path, str(error)) from error
-    return [_json_line(line, number, path) for number, line in lines]
-
-
-def _is_json_value(line: str, path: Path) -> bool:
-    """Whether a line is a value by itself, and its file thus one of JSON lines."""
-    try:
-        parse_unique(line, path)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _json_line(line: str, number: int, path: Path) -> Any:
-    try:
-        return parse_unique(line, path)
-    except (ValueError, RecursionError) as error:
-        raise _invalid_json(path, f"line {number}: {error}") from error
-
-
-def _invalid_json(path: Path, found: str) -> DataError:
-    fix = "write the file again; a last line that is cut short is the mark of a program that was stopped"
-    return DataError(f"'{path}' is not valid JSON", found=found, fix=fix)
-
-
-def _not_answers(path: Path, found: str) -> DataError:
-    return DataError(
-        f"'{path}' is no JSON file of answers",
-        found=found,
-        fix='write {"image": [lat, lon]}, {"image": {"name": [lat, lon] or null}}, '
-        '{"image": {"latitude": lat, "longitude": lon}}, or an object with id, latitude and longitude a line',
-    )
+    return ids, notes

@@ -7,7 +7,6 @@ would be scored wrongly in silence.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.resources
 import logging
 import os
@@ -23,8 +22,13 @@ import pandas as pd
 from ..errors import DataError
 from ..images import ImageStore, dataset_roots, holds_pictures
 from ..types import DataLocation, DatasetInfo
-from .delimited import ALIASES, Table, TableForm, pick_column, read_table, sniff
+from .delimited import ALIASES, Table, pick_column, read_table
+from .forms import open_form
 from .frames import table_of_frame
+from .ids import plain_ids
+from .parquet_tables import content_sha256, parquet_files
+from .place_columns import only_position
+from .table_form import TableForm
 from .truth_columns import TEXT, authors_of, canonical_ids, coordinates_of, text_of
 
 log = logging.getLogger(__name__)
@@ -144,8 +148,8 @@ class TableDataset:
         if self.location.images:
             return ImageStore.open(self.location.images, follow_links=follow_links)
         with _locate(self.spec, self.location) as truth_file:
-            if holds_pictures(truth_file):
-                columns = _choose_columns(self.spec, sniff(truth_file), Layout(), self.location.columns)
+            if any(map(holds_pictures, parquet_files(truth_file)[:1])):
+                columns = _choose_columns(self.spec, open_form(truth_file), Layout(), self.location.columns)
                 return ImageStore.open([truth_file], name_column=columns.get("image", columns["id"]))
             given = self.location.path
             bases = dict.fromkeys(
@@ -171,7 +175,7 @@ def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
     exchanged columns.
     """
     with _locate(spec, location) as path, ThreadPoolExecutor(1) as beside:
-        sha256 = beside.submit(_sha256, path)  # while the file is being read
+        sha256 = beside.submit(content_sha256, path)  # while the file is being read
         table, columns, layout = _read_columns(spec, path, location.columns)
         _refuse_row_count(spec, table)
         frame, notes = _build_frame(spec, table, columns, layout)
@@ -200,20 +204,15 @@ def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
         )
     names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
     table = table_of_frame(frame[names], "the truth table")
-    spelled = text_of(table, "id").str.strip()
+    spelled, spellings = plain_ids(text_of(table, "id").str.strip())
     ids = canonical_ids(table, spelled, flickr=False)
     coordinates, notes = coordinates_of(table, "latitude", "longitude", spelled, exchange="")
     author, remarks = authors_of(table, "author" if "author" in names else None, spelled, flickr=False)
-    for note in (*notes, *remarks):
+    for note in (*spellings, *notes, *remarks):
         log.warning("%s", note)
     image = text_of(table, "image") if "image" in names else spelled
     columns = {"id": ids, "image": image, "latitude": coordinates[:, 0], "longitude": coordinates[:, 1]}
     return pd.DataFrame({**columns, "author": author})
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 # Which file
@@ -238,6 +237,8 @@ def _roots(spec: TruthSpec, given: Path | None) -> list[Path]:
 
 
 def _search(spec: TruthSpec, roots: Sequence[Path]) -> Path:
+    if not spec.files and roots and parquet_files(roots[0]):
+        return roots[0]
     if not spec.files:
         given = f"the folder '{roots[0]}'" if roots else "nothing"
         raise DataError(f"dataset '{spec.name}' needs the path of a file", found=given, fix=_how_to_get(spec))
@@ -277,7 +278,7 @@ def _read_columns(
         table = by_name.read(path)
         return table, _choose_columns(spec, table.form, by_name, chosen), by_name
     header = False if by_name.positions else None
-    form = sniff(path, delimiter=by_name.delimiter, header=header, quoting=by_name.quoting)
+    form = open_form(path, delimiter=by_name.delimiter, header=header, quoting=by_name.quoting)
     for refusal in spec.refusals:
         if refusal.recognises(form):
             raise DataError(f"'{path}' is not the truth of {spec.name}", found=refusal.found, fix=refusal.fix)
@@ -315,6 +316,8 @@ def _choose_columns(
         found = pick_column(form.names, aliases) if form.has_header else []
         if found:
             columns.setdefault(role, found[0])
+    if not {"latitude", "longitude"} & columns.keys() and (position := only_position(form)):
+        columns["latitude"], columns["longitude"] = position
     lacking = [role for role in _REQUIRED if role not in columns]
     if lacking:
         example = " ".join(f"--column {role}={'NAME' if form.has_header else 'NUMBER'}" for role in lacking)
@@ -356,7 +359,7 @@ def _named_column(form: TableForm, role: str, name: str) -> str:
 def _build_frame(
     spec: TruthSpec, table: Table, columns: Mapping[str, str], layout: Layout
 ) -> tuple[pd.DataFrame, list[str]]:
-    spelled = text_of(table, columns["id"]).str.strip()
+    spelled, spellings = plain_ids(text_of(table, columns["id"]).str.strip())
     flickr = spec.ids == "flickr"
     ids = canonical_ids(table, spelled, flickr=flickr)
     coordinates, remarks = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
@@ -376,7 +379,7 @@ def _build_frame(
             key = f"{name} (file)" if name in series else name
             cells = text_of(table, name)
             series[key] = cells.mask(cells.isin(["", spec.hole]))
-    return pd.DataFrame(series), [*remarks, *notes]
+    return pd.DataFrame(series), [*spellings, *remarks, *notes]
 
 
 def _images(

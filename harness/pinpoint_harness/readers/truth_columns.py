@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from ..geo import on_globe
 from ..photo_ids import flickr_id, flickr_owner
-from .cells import is_null, read_angles
+from .cells import is_longitude_first, is_null, read_angles, read_place
 from .conventions import listed, look_like_radians, null_island, trouble_of
 from .delimited import Table
+from .ids import lost_digits
 
 TEXT = pd.Series([""]).dtype
 """What this pandas gives to text: `str`, or `object` before version 3."""
 
-_FLOAT_ID = r"[0-9]+\.[0-9]*([eE][+-]?[0-9]+)?|[0-9]+[eE]\+[0-9]+"
 _SHOWN = 5
 """How many offending rows a message names."""
 _MOST_BY_ONE = 0.25
@@ -44,7 +44,7 @@ def canonical_ids(table: Table, spelled: pd.Series[str], *, flickr: bool) -> pd.
     _refuse_where(table, spelled == "", spelled, "rows have no id", "every photo needs one")
     _refuse_where(
         table,
-        spelled.str.fullmatch(_FLOAT_ID),
+        lost_digits(spelled),
         spelled,
         "ids are written as floating point numbers, which lose digits",
         "take them from the original file: ids are text",
@@ -111,12 +111,18 @@ def coordinates_of(
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Latitude and longitude in degrees, `(n, 2)`, every one of them on the globe, and notes on them.
 
-    `exchange` is the option that chooses columns, empty where there is none. DataError for coordinates
+    Both columns may be the same, whose cells then hold pairs. `exchange` is the option that chooses columns,
+    empty where there is none. DataError for coordinates
     that are missing, no numbers, out of range, or seem to be radians.
     """
     text = [pc.utf8_trim_whitespace(table.column(name)) for name in (latitude_column, longitude_column)]
-    latitude, longitude = read_angles(text[0], "latitude"), read_angles(text[1], "longitude")
-    values = np.stack([latitude.degrees, longitude.degrees], axis=1)  # (n, 2)
+    if latitude_column == longitude_column:
+        exchange = ""
+        values, notations = _read_pairs(text[0], latitude_column)
+    else:
+        latitude, longitude = read_angles(text[0], "latitude"), read_angles(text[1], "longitude")
+        values = np.stack([latitude.degrees, longitude.degrees], axis=1)  # (n, 2)
+        notations = list(dict.fromkeys((*latitude.notations, *longitude.notations)))
 
     def cells(row: int) -> str:
         return f" ({text[0][row]}, {text[1][row]})"
@@ -136,9 +142,16 @@ def coordinates_of(
     if look_like_radians(values):
         rows = np.arange(len(values))
         _refuse(table, rows, spelled, "coordinates look like radians", "write degrees in a copy", cells)
-    notations = dict.fromkeys((*latitude.notations, *longitude.notations))
-    notes = [f"coordinates are read with {', '.join(notations)}"] if notations else []
+    notes = [f"coordinates are read as {', '.join(notations)}"] if notations else []
     return values, notes + _mention_null_island(table, null_island(values), spelled)
+
+
+def _read_pairs(cells: pa.ChunkedArray, name: str) -> tuple[NDArray[np.float64], list[str]]:
+    """`(n, 2)` of cells that hold both, and how they were read."""
+    first = is_longitude_first(name)
+    found = [read_place(cell, longitude_first=first) or (np.nan, np.nan) for cell in cells.to_pylist()]
+    order = "longitude first" if first else "latitude first, unless a cell says otherwise"
+    return np.array(found, dtype=np.float64).reshape(-1, 2), [f"pairs in column '{name}', {order}"]
 
 
 def _out_of_range(

@@ -57,7 +57,7 @@ class Verification:
             todo.append("name the folder or archive of the pictures with --images")
         if self.missing and not self.images:
             todo.append(f"find the {len(self.missing):,} missing photos, or run: they count as misses")
-            todo.append(f"pinpoint datasets verify {dataset} --list-missing names them")
+            todo.append(f"their names: pinpoint datasets verify {dataset} --list-missing")
         if self.unreadable:
             todo.append("fetch the unreadable photos again, or run: they count as misses")
         if self.placeholders:

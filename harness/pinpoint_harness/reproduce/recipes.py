@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import DataError, HarnessError, unknown_name
 
 if TYPE_CHECKING:
+    from ..home import Home
     from ..plugins import Registry
 
 NEAR = 3.0
@@ -200,14 +201,15 @@ def _filled(word: str, values: Mapping[str, str]) -> str:
     return word
 
 
-def check(recipe: Recipe, results: Path) -> list[Cell]:
-    """Every expected figure beside what the stored runs score."""
+def check(recipe: Recipe, home: Home) -> list[Cell]:
+    """Every expected figure beside what the stored runs score, those that the recipe made first of all."""
     from ..evaluation import score_run
     from ..running import find_run
 
-    cells = []
+    cells, made = [], home.runs_made()
     for expectation in recipe.expected:
-        scores = score_run(find_run(expectation.run, results), expectation.protocol).estimates
+        run = find_run(expectation.run, home.runs, made)
+        scores = score_run(run, expectation.protocol).estimates
         for metric, value in expectation.cells.items():
             found = scores[metric].value if metric in scores else None
             cells.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..features import OpenedGallery
+from ..home import command
 from ..params import changed
 from ..plugins import Entry
 from ..types import STATUS, DatasetInfo, MethodInfo
@@ -83,8 +83,8 @@ def given_parameters(params: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
-def remake_command(record: Mapping[str, Any]) -> str:
-    """The command that makes a run again, as far as its record goes: it does not say where files lie.
+def remake_command(record: Mapping[str, Any], root: Path) -> str:
+    """The command that makes a run below `root` again, as far as its record goes, which holds no `--data`.
 
     A record from before `parameters` was kept has only those of the title, paths without their folders.
     """
@@ -102,7 +102,7 @@ def remake_command(record: Mapping[str, Any]) -> str:
         words += ["--seed", str(record["recipe"]["seed"])] if record["recipe"]["seed"] else []
     words += [] if dataset == listed else ["--as", listed]
     limit = (record["subset"] or {}).get("limit")
-    return shlex.join(["pinpoint", *words, *([] if limit is None else ["--limit", str(limit)])])
+    return command([*words, *([] if limit is None else ["--limit", str(limit)])], root)
 
 
 def changed_parameters(params: Any, preset: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import read_json, safe_name, spec_key
+from ..artifacts import damaged_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
+from ..home import command
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -57,8 +58,23 @@ class Run:
             raise ArtifactError(
                 f"run '{self.folder}' was stored by another release and cannot be read",
                 found=f"version {self.version} of a run's files, where this release has {VERSION}",
-                fix=f"make it again: {remake_command(self._stored)}",
+                fix=f"make it again: {remake_command(self._stored, self.root)}",
             )
+
+    def check_files(self) -> None:
+        """ArtifactError if a file of the run is not as it was written: no figure may be made of it."""
+        for name, how in damaged_files(self.folder).items():
+            raise ArtifactError(
+                f"run '{self.folder}' is damaged",
+                found=f"{name} is {how}",
+                fix="give the command that made it with --fresh, or remove it: "
+                + command(["results", "rm", str(self.folder)], self.root),
+            )
+
+    @property
+    def root(self) -> Path:
+        """The folder of runs it lies in."""
+        return self.folder.parents[2]
 
     @property
     def key(self) -> str:
@@ -153,7 +169,7 @@ def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
     others = [run for run in runs if run.version != VERSION]
     if others:
         words = "runs under '%s' left out, stored by another release: %d, first '%s'; make it again: %s"
-        log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored))
+        log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored, root))
 
 
 def _stored_runs(root: Path) -> list[Run]:
@@ -165,11 +181,11 @@ LATEST = "@latest"
 """Behind `METHOD@DATASET`, it asks for the newest of several runs."""
 
 
-def find_run(text: str, root: Path) -> Run:
+def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
     """A run by path, by a unique prefix of its key, as `METHOD@DATASET` or `METHOD@DATASET@latest`.
 
-    UsageError where no run or several have the name; runs of another release count only where there
-    are no others.
+    Of several runs of a name those of the folders `preferred` are meant, if there are any. UsageError
+    where no run or several have the name; runs of another release count only where there are no others.
     """
     path = Path(text)
     if (path / "manifest.json").exists():
@@ -188,6 +204,7 @@ def find_run(text: str, root: Path) -> Run:
         named = _runs_called(name, runs)
         if name != text and named:
             return max(named, key=lambda run: (run.finished_at(), run.key))
+    named = [run for run in named if run.folder.absolute() in preferred] or named
     if len(named) == 1:
         return named[0]
     raise _several(text, named) if named else _none(text, runs, root)

@@ -93,7 +93,7 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
     try:
         method: Method = entry.load()(params, context)
     except StageMissingError as error:
-        command = train_command(entry.name, params, entry.preset)
+        command = train_command(entry.name, params, entry.preset, context.models)
         raise ArtifactError(error.problem, found=error.found, fix=command) from error
     except (HarnessError, UnfinishedError):
         raise

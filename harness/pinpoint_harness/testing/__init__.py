@@ -346,13 +346,15 @@ RULES = (
 
 
 def _apply(rule: _Rule, trial: Trial) -> Check:
+    fix = rule.fix
     try:
         found = rule.test(trial)
     except HarnessError as error:
         found = "; ".join(part for part in (error.problem, error.found) if part)
+        fix = error.fix or fix
     except Exception as error:  # noqa: BLE001 - whatever the method raises is what was found
         found = f"{type(error).__name__}: {error}"
-    return Check(rule.name, not found, found, rule.fix if found else "", rule.promise)
+    return Check(rule.name, not found, found, fix if found else "", rule.promise)
 
 
 def _difference(expected: Sequence[Answer], answers: Sequence[Answer]) -> str:

@@ -18,13 +18,14 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ..batching import Tile, padded, whole_blocks
-from ..errors import HarnessError, PluginError, UsageError
+from ..errors import ArtifactError, HarnessError, PluginError, UsageError
 from ..images import Failure
 from ..images.decode import decode
-from ..params import build, specs
+from ..params import build, specs, train_command
 from ..plugins import Entry
 from ..running import NoParams, QuerySet, check_predictions, preset_of, statuses
 from ..running.predictions import build as stored_table
+from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 
 Pixels = NDArray[np.uint8]
@@ -56,8 +57,8 @@ class Trial:
         if trusted and getattr(self.target, "input", None) == "id":
             raise UsageError(f"{owner} joins answers that are stored already: there is nothing to check")
         declared = getattr(self.target, "Params", NoParams)
-        entry = method if isinstance(method, Entry) else None
-        self.params, self.misdeclared = _parameters(declared, parameters, owner, entry)
+        self.entry = method if isinstance(method, Entry) else None
+        self.params, self.misdeclared = _parameters(declared, parameters, owner, self.entry)
         self.context = context
         self.tile = tile
         self.widths = widths
@@ -83,7 +84,13 @@ class Trial:
 
     def built(self) -> Method:
         with self._another_random_state():
-            return cast(Method, self.target(self.params, self.context))
+            try:
+                return cast(Method, self.target(self.params, self.context))
+            except StageMissingError as error:
+                if self.entry is None:
+                    raise
+                fix = train_command(self.entry.name, self.params, self.entry.preset, self.context.models)
+                raise ArtifactError(error.problem, found=error.found, fix=fix) from error
 
     def take(
         self,

@@ -154,6 +154,7 @@ def _answers(
             *([f"{sum(blank):,} of {len(rows):,} answers are blank: no prediction"] if any(blank) else []),
         ),
         source=source,
+        allow_truth=True,  # a city's own coordinates are those of a truth of cities
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, cast, get_args
+from typing import Any, ClassVar, cast, get_args
 
 from pinpoint_harness.params import param
-from pinpoint_harness.readers import read_answers
+from pinpoint_harness.readers import content_sha256, read_answers
 from pinpoint_harness.readers.answer_columns import ROLES
 from pinpoint_harness.readers.answer_values import Order, Units
 from pinpoint_harness.types import Context, Predictions, Queries
@@ -23,6 +24,7 @@ class StoredPredictionsParams:
     longitude_column: str | None = param(None, "column of the answer's longitude, likewise")
     answer_column: str | None = param(None, "column that holds both, perhaps in a sentence")
     order: str = param("latlon", "of two numbers in one cell", choices=get_args(Order))
+    allow_truth: bool = param(False, "score answers that are the truth itself")
     confidence_column: str | None = param(None, "column of confidences, likewise")
     select_column: str | None = param(None, "column that tells several answers per photo apart, likewise")
 
@@ -35,18 +37,24 @@ class StoredPredictions:
     """
 
     Params: ClassVar[type[StoredPredictionsParams]] = StoredPredictionsParams
-    answer_version: ClassVar[int] = 2
+    answer_version: ClassVar[int] = 3
     input = "id"
 
     def __init__(self, params: StoredPredictionsParams, context: Context) -> None:
         columns = {role: getattr(params, f"{role}_column") for role in ROLES}
+        self._file = params.file
         self._answers = read_answers(
             params.file,
             select=params.select,
             columns={role: name for role, name in columns.items() if name is not None},
             units=cast(Units, params.units),
             order=cast(Order, params.order),
+            allow_truth=params.allow_truth,
         )
+
+    def content(self) -> Mapping[str, Any]:
+        """The file by what is in it, also where it is a folder of Parquet."""
+        return {"file": {"sha256": content_sha256(self._file)}}
 
     def predict(self, queries: Queries) -> Predictions:
         return self._answers.of_photos(queries.input)

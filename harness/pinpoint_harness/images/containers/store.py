@@ -13,6 +13,8 @@ from __future__ import annotations
 import bisect
 import logging
 import os
+import re
+import shlex
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -55,6 +57,8 @@ MAX_REASONS = 10
 """Reasons a run prints; there is one for each archive and cause."""
 
 _NEITHER = "neither zip nor tar"
+_PICTURE = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|RIFF....WEBP|II\*\0|MM\0\*|....ftyp", re.DOTALL)
+"""How a file begins that is one picture."""
 
 
 class ImageStore:
@@ -110,6 +114,12 @@ class ImageStore:
             )
         folders = [root for root in present if root.is_dir()]
         archives = [root for root in present if not root.is_dir()]
+        for path in archives:
+            if path.is_file() and _PICTURE.match(read_head(path)):
+                raise DataError(
+                    f"'{path}' is a single picture, not a folder or archive of them",
+                    fix=f"give its folder: {shlex.quote(str(path.parent))}",
+                )
         return cls(folders, archives, follow_links=follow_links, choice=choice, name_column=name_column)
 
     def find(self, images: pd.Series[str]) -> NDArray[np.int64]:

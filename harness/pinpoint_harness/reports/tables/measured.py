@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...errors import UsageError
 from ...evaluation import ADMIN_PRESETS, PROTOCOLS, Part, Scores, compare, score_run
+from ...home import command
 from ...running import Run, iter_runs
 from ...types import RADII_KM
 from .row import Present, Row
@@ -49,7 +50,7 @@ def measured_rows(
     if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
         raise UsageError(
             f"no run of '{dataset}' has been scored by '{admin}'",
-            fix=f"pinpoint score {runs[0].label}@{dataset} --protocol {admin} --data PATH",
+            fix=command(["score", runs[0].key, "--protocol", admin, "--data", "PATH"], root),
         )
     return _with_letters(rows, origin, radii_km) if letters else rows
 

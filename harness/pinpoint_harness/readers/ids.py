@@ -1,0 +1,53 @@
+"""Ids as other programs have changed them: turned into floats, or written with their quotes."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_FLOAT = re.compile(r"([0-9]+)(?:\.([0-9]*))?(?:[eE]\+?([0-9]+))?")
+_QUOTED = re.compile(r"""="(.*)"|b?"(.*)"|b?'(.*)'|'([0-9]+)""", re.DOTALL)
+"""`"id"`, `'id'`, `b'id'` as Python writes bytes, and `="id"` and `'7` as spreadsheets keep a number text."""
+_SUSPECT = r"""^(?:b?["'=]|[0-9]+\.[0-9]*(?:[eE]\+?[0-9]+)?$)"""
+"""What either may match, looked for in millions of ids at once."""
+_EXACT_BELOW = 2**53
+
+
+def plain_ids(ids: pd.Series[str]) -> tuple[pd.Series[str], list[str]]:
+    """Ids without quotes, and floats that are whole numbers as these, with a note on how many changed.
+
+    Digits that were lost stay a float: `lost_digits` finds them.
+    """
+    suspect = pc.match_substring_regex(pa.array(ids, pa.large_string()), _SUSPECT)
+    doubtful = ids[suspect.to_numpy(zero_copy_only=False)]
+    plain = doubtful.map(_plain)
+    changed = plain[plain != doubtful]
+    if changed.empty:
+        return ids, []
+    ids = ids.copy()
+    ids[changed.index] = changed
+    first = f"'{doubtful[changed.index[0]]}' as '{changed.iloc[0]}'"
+    return ids, [f"{len(changed):,} of {len(ids):,} ids are read without quotes or as whole numbers: {first}"]
+
+
+def lost_digits(ids: pd.Series[str]) -> pd.Series[bool]:
+    """Which ids are floats that no longer tell which number they were, such as 1.23457E+09."""
+    return ids.str.fullmatch(r"[0-9]+\.[0-9]*(?:[eE][+-]?[0-9]+)?|[0-9]+[eE]\+[0-9]+").astype(bool)
+
+
+def _plain(text: str) -> str:
+    if quoted := _QUOTED.fullmatch(text):
+        text = next(part for part in quoted.groups() if part is not None).strip()
+    found = _FLOAT.fullmatch(text)
+    if found is None or (found[2] is None and found[3] is None):
+        return text
+    whole, fraction, exponent = found[1], found[2] or "", int(found[3] or 0)
+    rest = fraction[exponent:]
+    # The digit of ones must be written: 1.23457E+09 may have been any of 10,000 numbers.
+    if exponent > len(fraction) or rest.strip("0") or "." not in text:
+        return text
+    number = int(whole + fraction[:exponent])
+    return str(number) if number < _EXACT_BELOW else text
