@@ -18,14 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import take_ids
+from pinpoint_harness.features import build_exclusion, take_ids
 from pinpoint_harness.search import Exclusion, search, unit_rows
 from pinpoint_harness.training import Stage, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
 from ..common.candidates import CandidateBatch
 from ..common.decoding import Answer, TemperatureScaling, decide
-from ..common.gallery import build_exclusion
 from .config import PinpointConfig, PinpointParams, Top1Params
 from .embedder import load_towers
 from .reranker_training import load_reranker, read_calibration, scores_of

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pinpoint_harness.features import Neighbours
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Predictions
 
-from ..common.gallery import Neighbours
 from .knn import KNNParams, NearestPhoto
 
 if TYPE_CHECKING:
