@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from .new import new_command
 from .options import (
     device_option,
+    home_options,
     json_option,
     print_facts,
     print_json,
     print_listing,
     registry_of,
     settings_option,
+    weights_option,
 )
+
+if TYPE_CHECKING:
+    from ..home import Home
 
 
 @click.group()
@@ -85,19 +91,30 @@ def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json:
     "--tile", type=click.IntRange(min=2), default=16, show_default=True, help="Queries in one call."
 )
 @device_option
+@weights_option
+@home_options()
 @json_option
 @click.pass_context
 def check(
-    ctx: click.Context, name: str, settings: Sequence[str], tile: int, device: str, as_json: bool
+    ctx: click.Context,
+    name: str,
+    settings: Sequence[str],
+    tile: int,
+    device: str,
+    weights: str | None,
+    home: Home,
+    as_json: bool,
 ) -> None:
     """Check that a method keeps the contract: form and range of its answers, and what they depend on.
 
-    Asks it about made-up queries; needs no data. Exits with 1 if a check fails.
+    Asks it about made-up queries, over made-up galleries and after a training in miniature; needs no data.
+    Exits with 1 if a check fails.
 
     \b
     Example:
       pinpoint methods check random-prior
     """
+    from ..features import StoreLookup, iter_stores
     from ..params import parse_settings
     from ..running import choose_device
     from ..testing import check_method
@@ -105,8 +122,10 @@ def check(
 
     registry = registry_of(ctx)
     entry = registry.method(name)
-    context = Context(device=choose_device(entry, device))
-    widths = {known.name: known.info.width for known in registry.backbones.values()}
+    stores = StoreLookup(registry, home.stores, choose_device(entry, device), weights)
+    context = Context(device=stores.device, stores=stores)
+    widths = {store.backbone: store.width for store in iter_stores(home.stores)}
+    widths |= {known.name: known.info.width for known in registry.backbones.values()}
     checks = check_method(entry, parse_settings(settings), context=context, tile=tile, widths=widths)
     if as_json:
         print_json([asdict(item) for item in checks])

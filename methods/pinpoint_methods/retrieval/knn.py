@@ -38,6 +38,7 @@ class NearestPhoto:
     """
 
     Params: ClassVar[type[KNNParams]] = KNNParams
+    check_with: ClassVar[Mapping[str, Any]] = {"gallery": "a gallery"}
     answer_version: ClassVar[int] = 3
 
     def __init__(self, params: KNNParams, context: Context) -> None:

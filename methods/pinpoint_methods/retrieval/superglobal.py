@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -43,6 +44,7 @@ class SuperGlobal(NearestPhoto):
     """
 
     Params: ClassVar[type[KNNParams]] = SuperGlobalParams
+    check_with: ClassVar[Mapping[str, Any]] = {**NearestPhoto.check_with, "top": 40}
     answer_version: ClassVar[int] = 2
     params: SuperGlobalParams
 
