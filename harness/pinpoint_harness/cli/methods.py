@@ -142,6 +142,6 @@ methods.add_command(
     new_command(
         "method",
         "Begin a method: write an installable plugin whose test passes.",
-        "pinpoint methods new north-pole",
+        "pinpoint methods new my-neighbours --kind retrieval",
     )
 )

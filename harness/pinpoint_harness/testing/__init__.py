@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import HarnessError, UsageError
-from ..plugins import Entry, Origin, Registry
+from ..plugins import Entry, Origin, Registry, load_registry
 from ..types import Context, MethodInfo
 from .rules import RULES, Rule
 from .trial import Trial
@@ -49,9 +49,10 @@ def check_method(
 ) -> list[Check]:
     """Every check that can be made, in the order of `RULES`.
 
-    `widths` are those of the backbones whose features a method may ask for; it then gets random
-    ones. Every gallery that it opens is made up, and what it is trained on as well; `context.stores` only
-    says where weights are. Where `parameters` gives no value, that in the class's `check_with` counts.
+    `widths` are those of the backbones whose features a method may ask for, default all that are
+    registered; it then gets random ones. Every gallery that it opens is made up, and what it is trained on
+    as well; `context.stores` only says where weights are. Where `parameters` gives no value, that in the
+    class's `check_with` counts.
 
     A check that could say nothing because an earlier one failed is left out, and so are those of pictures
     for a method that sees none, and of galleries for one that opens none. A bare class declares no
@@ -61,7 +62,9 @@ def check_method(
         raise UsageError(f"a tile of {tile} has no neighbours to check", fix="give 2 or more")
     checks: list[Check] = []
     broken: set[str] = set()  # and what says nothing after them
-    with Trial(method, parameters or {}, context or Context(), tile, widths or {}) as trial:
+    if widths is None:
+        widths = {known.name: known.info.width for known in load_registry().backbones.values()}
+    with Trial(method, parameters or {}, context or Context(), tile, widths) as trial:
         for rule in RULES:
             if broken & set(rule.needs):
                 broken.add(rule.name)
