@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 from click.testing import CliRunner
@@ -24,13 +25,14 @@ from pinpoint_harness.testing import RULES
 
 PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FIRST_STEPS = PAGE.with_name("new-method.md")
 NOT_HERE = "/data/"
 """Where the page's commands look for real photos; such a line is not run."""
 
 
-def blocks() -> list[tuple[str, str]]:
+def blocks(page: Path = PAGE) -> list[tuple[str, str]]:
     """(language, content) of each fenced block."""
-    return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
 class Walker:
@@ -170,3 +172,43 @@ def test_the_tutorial_names_every_hook_and_all_that_can_be_registered() -> None:
 @pytest.mark.parametrize("language", ["bash", "python", "diff", "text"])
 def test_the_tutorial_has_blocks_of_every_kind_and_of_no_other(language: str) -> None:
     assert language in {kind for kind, _ in blocks()} <= {"bash", "python", "diff", "text"}
+
+
+# From nothing to a row with letters
+
+
+def take_tables(folder: Path) -> None:
+    """What the reader of the first steps brings along: tables with authors, and pictures of the places."""
+    random = np.random.default_rng(0)
+    for table, pictures, count in (("asked", "photos", 60), ("gallery", "gallery", 90)):
+        (folder / pictures).mkdir(parents=True)
+        lines = ["image,latitude,longitude,author"]
+        for number in range(count):
+            latitude, longitude = (number % 12 - 6) * 10 + random.normal(0, 0.01), 15 * (number % 12 - 6) + 7
+            colours = np.array([128 + 9 * (number % 12 - 6), 20 * (number % 12), 250 - 20 * (number % 12)])
+            pixels = np.clip(colours + random.normal(0, 9, (40, 60, 3)), 0, 255).astype(np.uint8)
+            PIL.Image.fromarray(pixels).save(folder / pictures / f"{table[0]}{number}.png")
+            lines.append(f"{table[0]}{number}.png,{latitude:.4f},{longitude},author-{number % 17}")
+        (folder / f"{table}.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "my-pictures"), (1, "my-neighbours")])
+def test_a_new_method_comes_to_a_row_with_letters_in_under_ten_commands(
+    number: int, name: str, walker: Walker
+) -> None:
+    take_tables(walker.place / "mine")
+    commands = blocks(FIRST_STEPS)[number][1].replace("/data/mine", str(walker.place / "mine"))
+    assert len(commands.splitlines()) < 10
+    walker.run(commands)
+    assert walker.code == 0, walker.output
+    rows = [line for line in walker.output.splitlines() if line.startswith(f"| {name}")]
+    assert len(rows) == 1
+    assert re.search(r"\] [ab]+ \|", rows[0]), walker.output
+    assert "Letters: rows" in walker.output
+    if name == "my-neighbours":
+        run = read_run("my-neighbours@mine")
+        assert run.record["method"]["author_filter"] == "yes"
+        asked, gallery = (pd.read_csv(walker.place / "mine" / f"{one}.csv") for one in ("asked", "gallery"))
+        by = dict(zip(gallery["image"].str.removesuffix(".png"), gallery["author"], strict=True))
+        for author, found in zip(asked["author"], run.table()["candidates"].to_pylist(), strict=True):
+            assert author not in {by[one["photo_id"].removesuffix(".png")] for one in found}
