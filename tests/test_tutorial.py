@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import re
@@ -20,14 +21,19 @@ from click.testing import CliRunner
 
 from pinpoint_harness.api import read_run
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.features import FeatureStore, PhotoGallery
 from pinpoint_harness.plugins import hookspecs
 from pinpoint_harness.testing import RULES
+from pinpoint_harness.types import MethodInfo
 
 PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FIRST_STEPS = PAGE.with_name("new-method.md")
 NOT_HERE = "/data/"
 """Where the page's commands look for real photos; such a line is not run."""
+
+NOT_FOR_PLUGINS = {"open", "record", "folder", "spec", "imported"}
+"""Of a feature store: what the harness itself goes by."""
 
 
 def blocks(page: Path = PAGE) -> list[tuple[str, str]]:
@@ -147,6 +153,7 @@ def test_the_tutorial_leads_from_nothing_to_rows_in_two_tables(walker: Walker) -
         "brightness",
         "equator",
         "equator",
+        "nearest-place",
         "north-belt",
         "north-belt",
         "north-belt",
@@ -167,6 +174,27 @@ def test_the_tutorial_names_every_hook_and_all_that_can_be_registered() -> None:
     kinds = [name for name in vars(hookspecs.Register) if not name.startswith("_")]
     for word in (*hooks, *(f"register.{name}(name, target, info)" for name in kinds)):
         assert word in page
+
+
+def test_the_tutorial_describes_every_field_of_a_method_and_every_part_of_a_gallery() -> None:
+    page = PAGE.read_text()
+    fields = re.findall(
+        r"^\| `(\w+)` \|", page.partition("| field of `MethodInfo`")[2].partition("\n\n")[0], re.M
+    )
+    assert fields == [item.name for item in dataclasses.fields(MethodInfo)]
+    for owner, heading in ((PhotoGallery, "| of a `PhotoGallery`"), (FeatureStore, "| of a `FeatureStore`")):
+        table = page.partition(heading)[2].partition("\n\n")[0]
+        listed = set(re.findall(r"(\w+)\(", table)) | set(re.findall(r"`(\w+)`", table))
+        public = {name for name in vars(owner) if not name.startswith("_")}
+        assert public - NOT_FOR_PLUGINS <= listed
+    for word in ("expected_rows", "within", "candidates", "content()", "preset"):
+        assert word in page
+
+
+def test_the_tutorials_method_on_a_gallery_has_about_twenty_lines() -> None:
+    (source,) = [content for _, content in blocks() if content.startswith("# nearest_place.py")]
+    method = source.partition("class NearestPlace")[2].partition("@hookimpl")[0]
+    assert len(method.strip().splitlines()) <= 20
 
 
 @pytest.mark.parametrize("language", ["bash", "python", "diff", "text"])
