@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import re
@@ -13,24 +14,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 from click.testing import CliRunner
 
 from pinpoint_harness.api import read_run
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.features import FeatureStore, PhotoGallery
 from pinpoint_harness.plugins import hookspecs
 from pinpoint_harness.testing import RULES
+from pinpoint_harness.types import MethodInfo
 
 PAGE = Path(__file__).parents[1] / "docs" / "plugins.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FIRST_STEPS = PAGE.with_name("new-method.md")
 NOT_HERE = "/data/"
 """Where the page's commands look for real photos; such a line is not run."""
 
+NOT_FOR_PLUGINS = {"open", "record", "folder", "spec", "imported"}
+"""Of a feature store: what the harness itself goes by."""
 
-def blocks() -> list[tuple[str, str]]:
+
+def blocks(page: Path = PAGE) -> list[tuple[str, str]]:
     """(language, content) of each fenced block."""
-    return BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
 
 
 class Walker:
@@ -145,6 +153,7 @@ def test_the_tutorial_leads_from_nothing_to_rows_in_two_tables(walker: Walker) -
         "brightness",
         "equator",
         "equator",
+        "nearest-place",
         "north-belt",
         "north-belt",
         "north-belt",
@@ -167,6 +176,67 @@ def test_the_tutorial_names_every_hook_and_all_that_can_be_registered() -> None:
         assert word in page
 
 
+def test_the_tutorial_describes_every_field_of_a_method_and_every_part_of_a_gallery() -> None:
+    page = PAGE.read_text()
+    fields = re.findall(
+        r"^\| `(\w+)` \|", page.partition("| field of `MethodInfo`")[2].partition("\n\n")[0], re.M
+    )
+    assert fields == [item.name for item in dataclasses.fields(MethodInfo)]
+    for owner, heading in ((PhotoGallery, "| of a `PhotoGallery`"), (FeatureStore, "| of a `FeatureStore`")):
+        table = page.partition(heading)[2].partition("\n\n")[0]
+        listed = set(re.findall(r"(\w+)\(", table)) | set(re.findall(r"`(\w+)`", table))
+        public = {name for name in vars(owner) if not name.startswith("_")}
+        assert public - NOT_FOR_PLUGINS <= listed
+    for word in ("expected_rows", "within", "candidates", "content()", "preset"):
+        assert word in page
+
+
+def test_the_tutorials_method_on_a_gallery_has_about_twenty_lines() -> None:
+    (source,) = [content for _, content in blocks() if content.startswith("# nearest_place.py")]
+    method = source.partition("class NearestPlace")[2].partition("@hookimpl")[0]
+    assert len(method.strip().splitlines()) <= 20
+
+
 @pytest.mark.parametrize("language", ["bash", "python", "diff", "text"])
 def test_the_tutorial_has_blocks_of_every_kind_and_of_no_other(language: str) -> None:
     assert language in {kind for kind, _ in blocks()} <= {"bash", "python", "diff", "text"}
+
+
+# From nothing to a row with letters
+
+
+def take_tables(folder: Path) -> None:
+    """What the reader of the first steps brings along: tables with authors, and pictures of the places."""
+    random = np.random.default_rng(0)
+    for table, pictures, count in (("asked", "photos", 60), ("gallery", "gallery", 90)):
+        (folder / pictures).mkdir(parents=True)
+        lines = ["image,latitude,longitude,author"]
+        for number in range(count):
+            latitude, longitude = (number % 12 - 6) * 10 + random.normal(0, 0.01), 15 * (number % 12 - 6) + 7
+            colours = np.array([128 + 9 * (number % 12 - 6), 20 * (number % 12), 250 - 20 * (number % 12)])
+            pixels = np.clip(colours + random.normal(0, 9, (40, 60, 3)), 0, 255).astype(np.uint8)
+            PIL.Image.fromarray(pixels).save(folder / pictures / f"{table[0]}{number}.png")
+            lines.append(f"{table[0]}{number}.png,{latitude:.4f},{longitude},author-{number % 17}")
+        (folder / f"{table}.csv").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(("number", "name"), [(0, "my-pictures"), (1, "my-neighbours")])
+def test_a_new_method_comes_to_a_row_with_letters_in_under_ten_commands(
+    number: int, name: str, walker: Walker
+) -> None:
+    take_tables(walker.place / "mine")
+    commands = blocks(FIRST_STEPS)[number][1].replace("/data/mine", str(walker.place / "mine"))
+    assert len(commands.splitlines()) < 10
+    walker.run(commands)
+    assert walker.code == 0, walker.output
+    rows = [line for line in walker.output.splitlines() if line.startswith(f"| {name}")]
+    assert len(rows) == 1
+    assert re.search(r"\] [ab]+ \|", rows[0]), walker.output
+    assert "Letters: rows" in walker.output
+    if name == "my-neighbours":
+        run = read_run("my-neighbours@mine")
+        assert run.record["method"]["author_filter"] == "yes"
+        asked, gallery = (pd.read_csv(walker.place / "mine" / f"{one}.csv") for one in ("asked", "gallery"))
+        by = dict(zip(gallery["image"].str.removesuffix(".png"), gallery["author"], strict=True))
+        for author, found in zip(asked["author"], run.table()["candidates"].to_pylist(), strict=True):
+            assert author not in {by[one["photo_id"].removesuffix(".png")] for one in found}

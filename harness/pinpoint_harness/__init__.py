@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .errors import HarnessError as HarnessError
     from .evaluation import compare as compare
     from .evaluation.calibration import calibrate as calibrate
+    from .features import FeatureStore as FeatureStore
+    from .features import Neighbours as Neighbours
+    from .features import PhotoGallery as PhotoGallery
     from .locate import locate_photos as locate_photos
     from .params import param as param
     from .plugins import Register as Register
@@ -37,6 +40,7 @@ _HOMES = {
     "errors": ("HarnessError",),
     "evaluation": ("compare",),
     "evaluation.calibration": ("calibrate",),
+    "features": ("FeatureStore", "Neighbours", "PhotoGallery"),
     "locate": ("locate_photos",),
     "params": ("param",),
     "plugins": ("Register", "hookimpl"),

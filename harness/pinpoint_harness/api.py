@@ -55,6 +55,7 @@ def evaluate(
     columns: Mapping[str, str] | None = None,
     images: Sequence[str | Path] = (),
     follow_links: bool = False,
+    gallery_images: Sequence[str | Path] = (),
     parameters: Mapping[str, Any] | None = None,
     home: Home | str | Path | None = None,
     label: str | None = None,
@@ -71,7 +72,8 @@ def evaluate(
 ) -> Run:
     """Run a method over a dataset, or reuse the run if it is stored already.
 
-    `follow_links` opens pictures that links outside of their folder lead to.
+    `follow_links` opens pictures that links outside of their folder lead to; `gallery_images` are the
+    pictures of a gallery that has no features yet, where they do not lie with its dataset's other files.
     Runs, features and trained stages lie below `home` (default `$PINPOINT_HOME`, then `results`; `out`
     and `stores` are the old way to move runs and features alone). `weights` is a folder or id instead of
     the weights the backbone names.
@@ -99,6 +101,7 @@ def evaluate(
         fresh=fresh,
         weights=weights,
         registry=registry,
+        gallery_images=[Path(place) for place in gallery_images],
     )
     return run(request)
 

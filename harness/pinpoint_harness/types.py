@@ -64,6 +64,8 @@ class MethodInfo:
     author_filter: str = "no"
     draws: bool = False
     """Whether answers depend on `Context.seed`; `--seed` is refused where they do not."""
+    finds_own_photo: bool = False
+    """Whether a query may find its own photo in the gallery; `methods check` refuses that elsewhere."""
     mllm: str = "no"
     """Whether a multimodal language model takes part: `yes`, `no` or `?`."""
     web: str = "no"
@@ -169,7 +171,9 @@ class Method(Protocol):
     `answer_version` rises whenever the same parameters would give other answers, so that stored
     runs are never mistaken for new ones. A method whose answers depend on more than its parameters
     and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of
-    its runs, in place of the parameters of the same names.
+    its runs, in place of the parameters of the same names. One that is trained has a class method
+    `stages(params, context)`. `check_with`, where a class has it, holds parameter values for
+    `methods check`: those that must be given, and those that train it in seconds.
     """
 
     Params: ClassVar[type[Any]]

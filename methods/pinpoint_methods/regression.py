@@ -17,6 +17,7 @@ from pinpoint_harness.training import Checkpoints, Stage, StageContext, open_sta
 from pinpoint_harness.types import Context, Predictions, Queries
 
 from .common.head import (
+    CHECK_WITH,
     HEAD_CHOICES,
     Head,
     HeadParams,
@@ -91,6 +92,7 @@ class Regression:
     """
 
     Params: ClassVar[type[RegressionParams]] = RegressionParams
+    check_with: ClassVar[Mapping[str, Any]] = CHECK_WITH
     answer_version: ClassVar[int] = 1
 
     def __init__(self, params: RegressionParams, context: Context) -> None:

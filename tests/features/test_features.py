@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from PIL import Image
 from tests.support.processes import in_child
 
-from pinpoint_harness.api import evaluate
+from pinpoint_harness.api import evaluate, read_run
 from pinpoint_harness.artifacts import Artifact, Subset, UnfinishedError, canonical_json, damaged_files
 from pinpoint_harness.batching import WorkerShare
 from pinpoint_harness.cli.main import cli
@@ -762,3 +762,71 @@ def test_a_store_says_what_it_is_made_of(photos: Path, tmp_path: Path) -> None:
     assert store.spec["backbone"]["target"].endswith(":Colours")
     assert (store.folder / "store.json").read_bytes() == canonical_json(dict(store.record))
     assert damaged_files(store.folder) == {}
+
+
+# Features under a name of one's own, and the pictures of a gallery
+
+
+def invoke(tmp_path: Path, *words: str) -> Any:
+    return CliRunner().invoke(cli, ["--plugin", str(tmp_path / "plugin.py"), "--home", str(tmp_path), *words])
+
+
+def test_features_made_elsewhere_are_used_under_a_name_of_ones_own(
+    table: Path, photos: Path, registry: Registry, tmp_path: Path
+) -> None:
+    features = np.random.default_rng(0).normal(size=(COUNT, 5))
+    np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
+    own = ("--backbone", "my-own", "--normalisation", "none", "--data", str(table))
+    done = invoke(tmp_path, "store", "import", "table", str(tmp_path / "x.npz"), *own)
+    assert done.exit_code == 0, done.output
+    run = ("run", "nearest-photo", "table", "--data", str(table), "--set", "gallery=table")
+    found = invoke(tmp_path, *run, "--set", "backbone=my-own")
+    assert found.exit_code == 0, found.output
+    answers = read_run("nearest-photo@table", home=tmp_path).predictions()
+    assert (answers["status"] == "ok").all()
+    assert (answers["error_km"] > 1).all()  # never itself
+    unknown = invoke(tmp_path, *run, "--set", "backbone=my-other")
+    assert "there is no backbone 'my-other'" in unknown.stderr
+    elsewhere = invoke(tmp_path, "run", "nearest-photo", "capitals", *run[5:], "--set", "backbone=my-own")
+    assert elsewhere.exit_code == 2
+    assert "there are no features of 'capitals' by 'my-own'" in elsewhere.stderr
+    assert "pinpoint store import capitals FILE --backbone my-own" in elsewhere.stderr
+
+
+def test_a_name_of_ones_own_has_no_weights_to_compare_with_and_is_no_slip_of_the_pen(
+    table: Path, photos: Path, registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=np.ones((COUNT, 5)))
+    command = ("store", "import", "table", str(tmp_path / "x.npz"), "--normalisation", "none")
+    command += ("--data", str(table), "--backbone")
+    assert "a name of your own" in invoke(tmp_path, *command, "mine", "--compare").stderr
+    assert "leave --weights out" in invoke(tmp_path, *command, "mine", "--weights", "owner/x").stderr
+    near = invoke(tmp_path, *command, "colour")
+    assert near.exit_code == 0
+    assert "did you mean 'colours'?" in caplog.text + near.output
+
+
+def test_the_pictures_of_a_gallery_may_lie_apart(
+    table: Path, photos: Path, registry: Registry, tmp_path: Path
+) -> None:
+    apart, gallery = tmp_path / "apart", tmp_path / "tables" / "gallery.csv"
+    for folder in (apart, gallery.parent):
+        folder.mkdir()
+    rows = pd.read_csv(table).head(6)
+    rows["image"] = [f"g{n}.jpg" for n in range(6)]
+    rows.to_csv(gallery, index=False)
+    for number in range(6):
+        (apart / f"g{number}.jpg").write_bytes(jpeg(number))
+    command = ["run", "nearest-photo", "table", "--data", str(table), "--images", str(photos)]
+    command += ["--set", "backbone=colours", "--set", "gallery=table", "--set", f"gallery_data={gallery}"]
+    without = invoke(tmp_path, *command)
+    assert without.exit_code == 2
+    done = invoke(tmp_path, *command, "--gallery-images", str(apart))
+    assert done.exit_code == 0, done.output
+    run = read_run("nearest-photo@table", home=tmp_path)
+    assert run.galleries[0].location.images == (apart,)
+    assert run.record["counts"]["ok"] == COUNT
+    idle = invoke(
+        tmp_path, "run", "random-prior", "table", "--data", str(table), "--gallery-images", str(apart)
+    )
+    assert "method 'random-prior' opens no gallery" in idle.stderr

@@ -19,7 +19,7 @@ from tests.support.training import killed_after
 from pinpoint_harness import params
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import ArtifactError, DataError, HarnessError, UsageError
-from pinpoint_harness.features import FeatureStore
+from pinpoint_harness.features import FeatureStore, Neighbours
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import load_registry
@@ -27,7 +27,6 @@ from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
-from pinpoint_methods.common.gallery import Neighbours
 from pinpoint_methods.feature_reranker.candidates import SETS
 from pinpoint_methods.feature_reranker.method import FeatureReranker
 from pinpoint_methods.feature_reranker.training import Ranker, Shape, lists_of

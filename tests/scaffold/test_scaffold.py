@@ -18,13 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.cli.new import KINDS as OFFERED
 from pinpoint_harness.errors import ArtifactError, UsageError
 from pinpoint_harness.params import specs
 from pinpoint_harness.plugins import NAME_PATTERN, Registry, load_registry
-from pinpoint_harness.scaffold import FILES, Kind, Names, new_plugin
+from pinpoint_harness.scaffold import COMMANDS, FILES, Kind, MethodKind, Names, new_plugin
 from pinpoint_harness.testing import registered_by
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+METHOD_KINDS: tuple[MethodKind, ...] = get_args(MethodKind)
 TRICKY = ["north-pole", "3d", "none", "acme/v1.5", "method-info", "truth-spec", "a..", "class_", "json"]
 PEP_508 = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
@@ -65,6 +67,29 @@ def test_a_new_plugin_registers_its_name_and_its_own_test_passes(
     assert list(entries) == [name]
     (check,) = [value for key, value in vars(test).items() if key.startswith("test_")]
     check()
+
+
+@pytest.mark.usefixtures("imported")
+@pytest.mark.parametrize("method_kind", METHOD_KINDS[1:])
+def test_a_new_method_of_every_kind_keeps_the_contract(
+    method_kind: MethodKind, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = new_plugin("method", "mine", tmp_path, registry, method_kind)
+    plugin, test = import_plugin(folder, monkeypatch)
+    test.test_the_method_keeps_the_contract()
+    looks_at = registered_by(plugin).method("mine").load()
+    assert (getattr(looks_at, "input", "") == "image") == (method_kind == "image")
+    assert hasattr(looks_at, "stages") == (method_kind == "trained")
+    assert COMMANDS[method_kind].replace("$name", "mine") in (folder / "README.md").read_text()
+
+
+def test_every_kind_of_method_can_be_asked_for(tmp_path: Path) -> None:
+    assert OFFERED == METHOD_KINDS
+    command = ["methods", "new", "mine", "--kind", "retrieval", "--out", str(tmp_path)]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    assert "PhotoGallery.open" in (tmp_path / "pinpoint-mine" / "pinpoint_mine.py").read_text()
+    refused = CliRunner().invoke(cli, ["datasets", "new", "mine", "--kind", "none"])
+    assert "No such option" in refused.stderr
 
 
 @pytest.mark.usefixtures("imported")
@@ -165,8 +190,11 @@ def test_a_plugin_that_cannot_be_written_leaves_no_half_of_it(tmp_path: Path) ->
 def test_every_template_is_used_and_every_placeholder_filled(tmp_path: Path) -> None:
     templates = Path(importlib.import_module("pinpoint_harness.scaffold").__file__ or "").parent / "templates"
     for kind in KINDS:
-        assert {path.name for path in (templates / kind).iterdir()} == set(FILES[kind])
-        folder = new_plugin(kind, "mine", tmp_path / kind, Registry())
+        used = {file.format(method_kind=one) for file in FILES[kind] for one in METHOD_KINDS}
+        assert {path.name for path in (templates / kind).iterdir()} == used
+    wanted = [("dataset", "none"), *(("method", one) for one in METHOD_KINDS)]
+    for kind, method_kind in wanted:
+        folder = new_plugin(kind, "mine", tmp_path / kind / method_kind, Registry(), method_kind)
         for path in folder.rglob("*.*"):
             assert "$" not in path.read_text()
             assert path.read_text().endswith("\n")

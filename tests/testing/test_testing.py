@@ -13,13 +13,16 @@ import pytest
 from click.testing import CliRunner
 
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.errors import UsageError
+from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.features import PhotoGallery
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.images.positions import Position, position_of
 from pinpoint_harness.params import param
 from pinpoint_harness.plugins import Entry, Origin, load_registry
+from pinpoint_harness.search import Exclusion
 from pinpoint_harness.testing import RULES, assert_contract, check_method
-from pinpoint_harness.testing.trial import developed, drawn_jpeg
+from pinpoint_harness.testing.made_up import developed, drawn_jpeg
+from pinpoint_harness.training import Stage, StageContext, describe, open_stages
 from pinpoint_harness.types import Candidates, Context, MethodInfo, Predictions, Queries
 
 
@@ -320,6 +323,116 @@ class KnowsNames(GoodPicture):
         return super().places(queries) + (queries.key % np.uint64(7)).astype(np.float64)[:, None]
 
 
+# Galleries and stages
+
+
+@dataclass(frozen=True)
+class SearchParams:
+    gallery: str = param(help="dataset to search")
+    author_filter: bool = param(False, "leave out photos by the query's photographer")
+
+
+class ForgetsContent:
+    """Answers with the most similar photo of a gallery, and does not say what is in it."""
+
+    Params: ClassVar[Any] = SearchParams
+    check_with: ClassVar[Any] = {"gallery": "photos,streetview"}
+    answer_version: ClassVar[Any] = 1
+    input: Any = "a backbone of nobody"
+
+    def __init__(self, params: SearchParams, context: Context) -> None:
+        self.params = params
+        self.gallery = PhotoGallery.open(
+            context, params.gallery, self.input, author_filter=params.author_filter
+        )
+
+    def predict(self, queries: Queries) -> Predictions:
+        found = self.found(queries)
+        return Predictions(found.coordinates[:, 0], candidates=self.gallery.candidates(found))
+
+    def found(self, queries: Queries) -> Any:
+        return self.gallery.search(queries, 5)
+
+
+class Searches(ForgetsContent):
+    def content(self) -> dict[str, Any]:
+        return {"gallery": self.gallery.keys}
+
+
+class NamesItsGallery(Searches):
+    def content(self) -> dict[str, Any]:
+        return {"gallery": [store.dataset for store in self.gallery.stores]}
+
+
+class FindsItself(Searches):
+    def found(self, queries: Queries) -> Any:
+        by_author = Exclusion(author_token=queries.author_token)
+        return self.gallery.nearest(queries.input, 5, by_author if self.params.author_filter else None)
+
+
+class AveragesItself(FindsItself):
+    """Shows no photo, yet its own takes part in the answer."""
+
+    def predict(self, queries: Queries) -> Predictions:
+        return Predictions(self.found(queries).coordinates.mean(axis=1))
+
+
+class IgnoresTheFilter(Searches):
+    def found(self, queries: Queries) -> Any:
+        return self.gallery.nearest(queries.input, 5, Exclusion(own_key=queries.key))
+
+
+@dataclass(frozen=True)
+class TrainedParams:
+    epochs: int = param(1000, "passes")
+    models: Path | None = param(None, "folder of trained stages")
+
+
+class Trained(Good):
+    """Answers with the mean place of its training photos, which is what it learns."""
+
+    Params: ClassVar[Any] = TrainedParams
+    check_with: ClassVar[Any] = {"epochs": 1}
+    input: Any = "a backbone of nobody"
+
+    def __init__(self, params: TrainedParams, context: Context) -> None:
+        stages = open_stages(self.stages(params, context), context.models, context)
+        config = json.loads((stages["mean"].folder / "config.json").read_text())
+        self.mean = config["mean"]
+
+    @classmethod
+    def stages(cls, params: TrainedParams, context: Context) -> list[Stage]:
+        assert context.stores is not None
+        assert params.epochs == 1, "a whole training"
+        store = context.stores.gallery("photos", cls.input)
+
+        def make(stage_context: StageContext) -> dict[str, Any]:
+            table = stage_context.truth("photos")
+            assert set(table["id"]) == set(store.table["id"].to_pylist())
+            return {"config.json": cls.learned(table[["latitude", "longitude"]].mean().tolist())}
+
+        return [Stage("mean", "test-mean", {"store": store.key}, make)]
+
+    @classmethod
+    def learned(cls, mean: list[float]) -> bytes:
+        return describe({}, mean=mean)
+
+    def places(self, queries: Queries) -> Any:
+        return np.tile(self.mean, (len(queries), 1)).astype(np.float64)
+
+    def content(self) -> dict[str, Any]:
+        return {"mean": self.mean}
+
+
+class CannotLearn(Trained):
+    @classmethod
+    def learned(cls, mean: list[float]) -> bytes:
+        raise DataError("nothing to learn from")
+
+
+OF_PICTURES = {"odd-pictures", "files"}
+OF_GALLERIES = {"content", "own-photo", "author-filter"}
+
 BROKEN: list[tuple[type[Any], str, str]] = [
     (with_(Params=ThawedParams), "parameters", "ThawedParams is not frozen"),
     (with_(Params=dict), "parameters", "no dataclass"),
@@ -367,6 +480,12 @@ BROKEN: list[tuple[type[Any], str, str]] = [
     (NeedsSize, "odd-pictures", "ValueError: a picture has 1 pixel"),
     (NeedsContrast, "odd-pictures", "confidence must be finite"),
     (KnowsNames, "files", "answers differ"),
+    (CannotLearn, "stages", "nothing to learn from"),
+    (ForgetsContent, "content", "there is no content()"),
+    (NamesItsGallery, "content", "the same for two galleries of one name"),
+    (FindsItself, "own-photo", "16 of 16 queries are answered with, or shown, the photo itself"),
+    (AveragesItself, "own-photo", "changes with the place of the query's own photo: 1 of 1 answers differ"),
+    (IgnoresTheFilter, "author-filter", "with author_filter=True 16 of 16 queries are answered with"),
 ]
 
 
@@ -375,11 +494,12 @@ def entry(method: type[Any], info: MethodInfo) -> Entry[MethodInfo]:
     return Entry("method", "mine", f"{__name__}:{method.__name__}", info, Origin("test", "explicit"))
 
 
-@pytest.mark.parametrize("method", [Good, GoodPicture, Cautious])
+@pytest.mark.parametrize("method", [Good, GoodPicture, Cautious, Searches, Trained])
 def test_a_method_that_keeps_the_contract_passes_every_check(method: type[Any]) -> None:
     checks = check_method(method)
     assert [(check.name, check.found) for check in checks if not check.passed] == []
-    skipped = {"declaration"} | ({"odd-pictures", "files"} if method.input == "none" else set())
+    skipped = {"declaration"} | (OF_PICTURES if method.input != "image" else set())
+    skipped |= {Searches: {"stages"}, Trained: {"author-filter"}}.get(method, {"stages", *OF_GALLERIES})
     assert [check.name for check in checks] == [rule.name for rule in RULES if rule.name not in skipped]
 
 
@@ -423,6 +543,7 @@ def test_a_rule_stands_behind_those_it_needs() -> None:
 def test_what_can_say_nothing_after_a_failure_is_left_out() -> None:
     names = [check.name for check in check_method(GlobalNumpy)]
     assert names[-1] == "seed"
+    assert [check.name for check in check_method(CannotLearn)] == ["parameters", "version", "stages"]
     assert [check.name for check in check_method(CannotStart)] == ["parameters", "version", "set-up"]
 
 
@@ -530,7 +651,7 @@ def test_the_command_prints_a_line_per_check_and_fails_when_one_does(tmp_path: P
     passing = CliRunner().invoke(cli, ["--plugin", str(good), "methods", "check", "mine"])
     assert passing.exit_code == 0, passing.output
     assert all(line.startswith("ok ") for line in passing.stdout.splitlines())
-    assert len(passing.stdout.splitlines()) == len(RULES) - 2
+    assert len(passing.stdout.splitlines()) == len(RULES) - len({*OF_PICTURES, *OF_GALLERIES, "stages"})
     failing = CliRunner().invoke(cli, ["--plugin", str(bad), "methods", "check", "mine", "--tile", "20"])
     assert failing.exit_code == 1
     assert "\nFAILED  position      an answer does not depend on its place" in failing.stdout
@@ -541,7 +662,8 @@ def test_the_command_prints_a_line_per_check_and_fails_when_one_does(tmp_path: P
 def test_the_command_prints_json() -> None:
     command = ["methods", "check", "constant", "--set", "latitude=1", "--set", "longitude=2", "--json"]
     checks = json.loads(CliRunner().invoke(cli, command).stdout)
-    assert {check["name"] for check in checks} == {rule.name for rule in RULES} - {"odd-pictures", "files"}
+    skipped = {*OF_PICTURES, *OF_GALLERIES, "stages"}
+    assert {check["name"] for check in checks} == {rule.name for rule in RULES} - skipped
     assert all(check["passed"] is True for check in checks)
 
 
@@ -549,6 +671,22 @@ def test_the_command_asks_for_parameters_that_are_needed() -> None:
     result = CliRunner().invoke(cli, ["methods", "check", "constant"])
     assert result.exit_code == 2
     assert "needs a value for 'latitude'" in result.stderr
+
+
+def test_a_method_may_declare_that_it_finds_the_photo_itself() -> None:
+    info = MethodInfo(title="t", licence="MIT", finds_own_photo=True)
+    names = [check.name for check in check_method(entry(FindsItself, info)) if check.passed]
+    assert "own-photo" not in names
+    assert names[-1] == "author-filter"
+
+
+def test_the_author_filter_can_be_checked_where_it_is_set() -> None:
+    assert all(check.passed for check in check_method(Searches, {"author_filter": True}))
+
+
+def test_a_trained_method_is_trained_for_the_check_and_nowhere_else(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="leave models="):
+        check_method(Trained, {"models": str(tmp_path)})
 
 
 # Features

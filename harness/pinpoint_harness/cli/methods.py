@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +18,7 @@ from .options import (
     print_listing,
     registry_of,
     settings_option,
+    weights_option,
 )
 
 if TYPE_CHECKING:
@@ -54,20 +55,17 @@ def list_methods(ctx: click.Context, as_json: bool) -> None:
 def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json: bool) -> None:
     """Show a method's paper, licence, needs and parameters.
 
-    Defaults are those of the method's preset; with --set, the values in effect under these settings.
+    Defaults are those of the method's preset; with --set, those that the settings leave.
 
     \b
     Example:
       pinpoint methods show pinpoint-plus --set config=full
     """
-    from ..params import convert, parse_settings
+    from ..params import parse_settings
     from ..running import param_specs
 
     entry = registry_of(ctx).method(name)
-    given = parse_settings(settings)
-    listed = param_specs(entry, given)
-    values = convert({item.name: item for item in listed}, given, f"method '{name}'")
-    listed = [replace(item, default=values.get(item.name, item.default)) for item in listed]
+    listed = param_specs(entry, parse_settings(settings))
     facts = {"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}
     facts["preset"] = {name: str(value) for name, value in entry.preset.items()}
     if as_json:
@@ -93,36 +91,42 @@ def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json:
     "--tile", type=click.IntRange(min=2), default=16, show_default=True, help="Queries in one call."
 )
 @device_option
+@weights_option
 @home_options()
 @json_option
 @click.pass_context
 def check(
-    ctx: click.Context, name: str, settings: Sequence[str], tile: int, device: str, home: Home, as_json: bool
+    ctx: click.Context,
+    name: str,
+    settings: Sequence[str],
+    tile: int,
+    device: str,
+    weights: str | None,
+    home: Home,
+    as_json: bool,
 ) -> None:
     """Check that a method keeps the contract: form and range of its answers, and what they depend on.
 
-    Asks it about made-up queries; needs no data, but the stages and stores of --home where the method
-    opens some. Exits with 1 if a check fails.
+    Asks it about made-up queries, over made-up galleries and after a training in miniature; needs no data.
+    Exits with 1 if a check fails.
 
     \b
     Example:
       pinpoint methods check random-prior
     """
-    from ..features import FinishedStores, StoreLookup
+    from ..features import StoreLookup, iter_stores
     from ..params import parse_settings
-    from ..running import build_params, choose_device
+    from ..running import choose_device
     from ..testing import check_method
     from ..types import Context
 
     registry = registry_of(ctx)
     entry = registry.method(name)
-    given = parse_settings(settings)
-    chosen = choose_device(entry, device)
-    lookup = StoreLookup(registry, home.stores, chosen)
-    stores = FinishedStores(lookup, entry, build_params(entry, given))
-    context = Context(device=chosen, stores=stores, models=home.models)
-    widths = {known.name: known.info.width for known in registry.backbones.values()}
-    checks = check_method(entry, given, context=context, tile=tile, widths=widths)
+    stores = StoreLookup(registry, home.stores, choose_device(entry, device), weights)
+    context = Context(device=stores.device, stores=stores)
+    widths = {store.backbone: store.width for store in iter_stores(home.stores)}
+    widths |= {known.name: known.info.width for known in registry.backbones.values()}
+    checks = check_method(entry, parse_settings(settings), context=context, tile=tile, widths=widths)
     if as_json:
         print_json([asdict(item) for item in checks])
     else:
@@ -138,6 +142,6 @@ methods.add_command(
     new_command(
         "method",
         "Begin a method: write an installable plugin whose test passes.",
-        "pinpoint methods new north-pole",
+        "pinpoint methods new my-neighbours --kind retrieval",
     )
 )

@@ -11,7 +11,20 @@ import click
 from .options import registry_of
 
 if TYPE_CHECKING:
-    from ..scaffold import Kind
+    from ..scaffold import Kind, MethodKind
+
+KINDS = ("none", "image", "features", "retrieval", "trained")
+
+
+kind_option = click.option(
+    "--kind",
+    "method_kind",
+    type=click.Choice(KINDS),
+    default="none",
+    show_default=True,
+    help="What it looks at: nothing, pictures, or a backbone's features; with a gallery that it searches, or "
+    "a training.",
+)
 
 
 def new_command(kind: Kind, what_it_writes: str, example: str) -> click.Command:
@@ -26,10 +39,10 @@ def new_command(kind: Kind, what_it_writes: str, example: str) -> click.Command:
         help="Folder to put the plugin's own folder in [default: here].",
     )
     @click.pass_context
-    def new(ctx: click.Context, name: str, out: Path) -> None:
+    def new(ctx: click.Context, name: str, out: Path, method_kind: MethodKind = "none") -> None:
         from ..scaffold import new_plugin
 
-        folder = new_plugin(kind, name, out, registry_of(ctx))
+        folder = new_plugin(kind, name, out, registry_of(ctx), method_kind)
         click.echo(f"{folder}\nnext: pip install -e {shlex.quote(str(folder))}")
 
-    return new
+    return kind_option(new) if kind == "method" else new

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +34,12 @@ if TYPE_CHECKING:
 @click.argument("method")
 @click.argument("dataset")
 @location_options(images=True)
+@click.option(
+    "--gallery-images",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder or archive of the gallery's pictures, if not in the usual places; may be given again.",
+)
 @settings_option
 @subset_options()
 @click.option(
@@ -64,6 +71,7 @@ def run(
     method: str,
     dataset: str,
     location: DataLocation,
+    gallery_images: Sequence[Path],
     settings: Sequence[str],
     subset: Subset,
     seed: int | None,
@@ -79,7 +87,8 @@ def run(
 ) -> None:
     """Run METHOD over every photo of DATASET, store the answers and score them.
 
-    For a method that looks at features, those that are not in a store yet are computed first.
+    For a method that looks at features, those that are not in a store yet are computed first, of the
+    gallery as well.
 
     Give the same command again to resume a run that was stopped. Several processes or machines
     with one --home share the work with --shard; the last one puts the run together and scores it.
@@ -112,6 +121,7 @@ def run(
         weights=weights,
         registry=registry,
         listed_as=listed_name(registry, dataset, listed_as),
+        gallery_images=gallery_images,
     )
     try:
         done = run_request(request)

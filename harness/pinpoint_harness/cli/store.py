@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
+from ..errors import UsageError, did_you_mean
 from ..types import DataLocation
 from .clean import removal_options, remove_named
 from .embed import embed_request, store_facts
@@ -29,6 +31,9 @@ from .verify import finished_folders, one_or_all, print_damage
 if TYPE_CHECKING:
     from ..features import Normalisation
     from ..home import Home
+
+
+log = logging.getLogger(__name__)
 
 
 @click.group()
@@ -100,8 +105,9 @@ def import_(
 ) -> None:
     """Make a store of DATASET from FILE, features made elsewhere: .npy, .npz, Parquet or raw fp16.
 
-    Rows are joined to the dataset by id. You declare which backbone made them; --compare puts that
-    to the test where the pictures and the weights are at hand.
+    Rows are joined to the dataset by id. You declare which backbone made them, by its name or by any name
+    of your own, under which methods then find them; --compare puts a registered backbone to the test
+    where the pictures and the weights are at hand.
 
     \b
     Example:
@@ -112,7 +118,13 @@ def import_(
     from ..features.exchange import compare as compare_stores
 
     registry = registry_of(ctx)
-    source = find_backbone(registry, backbone, weights)
+    source = find_backbone(registry, backbone, weights, imported=True)
+    if source.elsewhere and compare:
+        raise UsageError(
+            f"--compare embeds photos again, and '{backbone}' is a name of your own", fix="leave it out"
+        )
+    if source.elsewhere and (near := did_you_mean(backbone, registry.backbones)):
+        log.warning("no backbone '%s' is registered, so this is a name of your own. %s", backbone, near)
     imported = import_store(
         ImportRequest(
             dataset_name=dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .embed import EmbedRequest, LiveBackbone, complete, features_of, tile_of
 from .exchange import ImportRequest, Normalisation, export_store, import_store
+from .gallery import Neighbours, PhotoGallery, build_exclusion
 from .lookup import FinishedStores, OpenedGallery, StoreLookup
 from .store import (
     FeatureStore,
@@ -20,9 +21,12 @@ __all__ = [
     "FinishedStores",
     "ImportRequest",
     "LiveBackbone",
+    "Neighbours",
     "Normalisation",
     "OpenedGallery",
+    "PhotoGallery",
     "StoreLookup",
+    "build_exclusion",
     "complete",
     "export_store",
     "features_of",

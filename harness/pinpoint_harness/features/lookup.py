@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Selection, Subset, canonical_json
+from ..artifacts import Selection, Subset, canonical_json, safe_name
 from ..batching import WorkerShare
 from ..devices import embedding_context
 from ..errors import DataError, UsageError
@@ -26,23 +26,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OpenedGallery:
-    """A gallery as it was asked for: by `name`, a dataset's or a store's folder, and where its files lie."""
+    """A gallery as it was asked for: by `name`, a dataset's or a store's folder, and where its files lie.
+
+    `images` are folders or archives of its pictures, where they do not lie with the other files.
+    """
 
     name: str
     dataset: str
     backbone: str
     data: str | None
+    images: tuple[str, ...] = ()
 
     @property
     def location(self) -> DataLocation:
         """Where its files lie; the usual places where nobody said so."""
-        return DataLocation(None if self.data is None else Path(self.data))
+        images = tuple(Path(place) for place in self.images)
+        return DataLocation(None if self.data is None else Path(self.data), images=images)
 
 
 @dataclass(frozen=True)
 class StoreLookup:
     """The stores under one root, as a run sees them; `weights` replaces those the backbone names.
 
+    `gallery_images` are the pictures of galleries that have no features yet, where they do not lie with
+    their datasets' other files.
     `opened` lists the galleries that were asked for, in order, for the record of a run.
     """
 
@@ -51,18 +58,21 @@ class StoreLookup:
     device: str = "cpu"
     weights: str | None = None
     share: WorkerShare = field(default_factory=WorkerShare)
+    gallery_images: tuple[Path, ...] = ()
     opened: dict[str, OpenedGallery] = field(default_factory=dict, compare=False)
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         """The features of a whole dataset by its name, or any store by its folder."""
         store = self.find_gallery(name, backbone, data) or self._complete(name, backbone, data)
-        self.opened[name] = OpenedGallery(name, store.dataset, backbone, None if data is None else str(data))
+        place = None if data is None else str(data)
+        images = tuple(map(str, self.gallery_images))
+        self.opened[name] = OpenedGallery(name, store.dataset, backbone, place, images)
         return store
 
     def _complete(self, name: str, backbone: str, data: Path | None) -> FeatureStore:
-        source = find_backbone(self.registry, backbone, self.weights)
+        source = self._source(backbone)
         try:
-            dataset = self.registry.open_dataset(name, DataLocation(data))
+            dataset = self.registry.open_dataset(name, DataLocation(data, images=self.gallery_images))
             return complete(self._request(name, dataset, source, Subset()))
         except DataError as error:
             raise DataError(
@@ -74,7 +84,7 @@ class StoreLookup:
 
     def find_gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore | None:
         """What `gallery` gives without opening the dataset: None where that is still to be done."""
-        source = find_backbone(self.registry, backbone, self.weights)
+        source = self._source(backbone)
         if (Path(name) / "manifest.json").is_file():
             store = FeatureStore.open(Path(name))
             if store.backbone != source.name:
@@ -94,7 +104,7 @@ class StoreLookup:
 
         A store of another edition of the dataset has features of another truth, and does not count.
         """
-        source = find_backbone(self.registry, backbone, self.weights)
+        source = self._source(backbone)
         edition = truth_hash(selection.full)
         whole = [
             store
@@ -106,9 +116,19 @@ class StoreLookup:
 
     def weights_of(self, backbone: str) -> str:
         """The folder or Hugging Face id of a backbone's weights; "" where it carries its own."""
-        return find_backbone(self.registry, backbone, self.weights).weights
+        return self._source(backbone).weights
+
+    def _source(self, backbone: str) -> BackboneSource:
+        known = any(self.root.glob(f"*/{safe_name(backbone)}/*/manifest.json"))
+        return find_backbone(self.registry, backbone, self.weights, imported=known)
 
     def _request(self, name: str, dataset: Dataset, source: BackboneSource, subset: Subset) -> EmbedRequest:
+        if source.elsewhere:
+            raise UsageError(
+                f"there are no features of '{name}' by '{source.name}'",
+                found=f"'{source.name}' is no backbone, but a name that features were imported under",
+                fix=f"pinpoint store import {name} FILE --backbone {source.name} --normalisation none",
+            )
         context = embedding_context(self.device)
         return EmbedRequest(name, dataset, source, self.root, context, subset, self.share)
 

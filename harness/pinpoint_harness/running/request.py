@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,6 +124,7 @@ def build_request(
     weights: str | None = None,
     registry: Registry | None = None,
     listed_as: str | None = None,
+    gallery_images: Sequence[Path] = (),
 ) -> Request:
     """A checked request to run a method over a dataset that is open.
 
@@ -143,7 +144,10 @@ def build_request(
     device = choose_device(entry, device)
     share = share or WorkerShare.of_environment()
     home = home or find_home()
-    store_lookup = None if registry is None else StoreLookup(registry, home.stores, device, weights, share)
+    store_lookup = None
+    if registry is not None:
+        images = tuple(gallery_images)
+        store_lookup = StoreLookup(registry, home.stores, device, weights, share, images)
     return Request(
         method=entry,
         params=build_params(entry, parameters),

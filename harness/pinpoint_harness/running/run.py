@@ -118,7 +118,10 @@ class Run:
     @property
     def galleries(self) -> list[OpenedGallery]:
         """The galleries that the method opened, in order."""
-        return [OpenedGallery(**opened) for opened in self.record["galleries"]]
+        return [
+            OpenedGallery(**{**opened, "images": tuple(opened.get("images", ()))})
+            for opened in self.record["galleries"]
+        ]
 
     @property
     def title(self) -> str:

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
 from ..batching import Tile, padded, tiles, whole_blocks
-from ..errors import ArtifactError, HarnessError, PluginError
+from ..errors import ArtifactError, HarnessError, PluginError, UsageError
 from ..params import train_command
 from ..plugins import Entry
 from ..progress import phase
@@ -50,6 +50,7 @@ def run(request: Request) -> Run:
     """
     selection = request.selection()
     method = build_method(request.method, request.params, request.context)
+    _refuse_unused_images(request)
     with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
         spec = run_spec(request, method, selection, size, inputs.content())
@@ -66,6 +67,14 @@ def run(request: Request) -> Run:
             artifact.finish(files)
             session.phase("store")
     return Run(artifact.folder)
+
+
+def _refuse_unused_images(request: Request) -> None:
+    stores = request.store_lookup
+    if stores and stores.gallery_images and not stores.opened:
+        raise UsageError(
+            f"--gallery-images: method '{request.method.name}' opens no gallery", fix="leave it out"
+        )
 
 
 def _answer_tiles(

@@ -18,12 +18,14 @@ from ..plugins import NAME_PATTERN, Registry
 from ..version import __version__
 
 Kind = Literal["method", "dataset"]
+MethodKind = Literal["none", "image", "features", "retrieval", "trained"]
+"""What a new method looks at, whether it searches a gallery, and whether it is trained."""
 
 FILES = {
     "method": {
         "project.txt": "pyproject.toml",
         "readme.txt": "README.md",
-        "module.txt": "{module}.py",
+        "{method_kind}.txt": "{module}.py",
         "test.txt": "tests/test_{module}.py",
     },
     "dataset": {
@@ -37,8 +39,22 @@ FILES = {
 }
 """Template -> file in the new folder."""
 
+COMMANDS: dict[MethodKind, str] = {
+    "none": "pinpoint run $name capitals",
+    "image": "pinpoint run $name photos --data FOLDER_OF_PHOTOS",
+    "features": "pinpoint run $name photos --data FOLDER_OF_PHOTOS",
+    "retrieval": (
+        "pinpoint run $name photos --data FOLDER_OF_PHOTOS --set gallery=mini-earth/gallery-photos"
+    ),
+    "trained": "pinpoint train $name\npinpoint run $name photos --data FOLDER_OF_PHOTOS",
+}
+"""What the README of a new method runs."""
+
 _IMPORTED = frozenset(
-    ("ClassVar", "Context", "MethodInfo", "Predictions", "Queries", "Register", "TableDataset", "TruthSpec")
+    (
+        *("Any", "ClassVar", "Context", "FeatureStore", "Mapping", "MethodInfo", "Path", "PhotoGallery"),
+        *("Predictions", "Queries", "Register", "Stage", "StageContext", "TableDataset", "TruthSpec"),
+    )
 )
 """Names the templates use themselves."""
 
@@ -70,7 +86,9 @@ class Names:
         return cls(name, slug, distribution, distribution.replace("-", "_"), class_name)
 
 
-def new_plugin(kind: Kind, name: str, parent: Path, registry: Registry) -> Path:
+def new_plugin(
+    kind: Kind, name: str, parent: Path, registry: Registry, method_kind: MethodKind = "none"
+) -> Path:
     """Write an installable plugin to a new folder under `parent`; its own test passes as it is.
 
     Refuses a name that is registered or installed already and a folder that exists. The folder
@@ -91,7 +109,7 @@ def new_plugin(kind: Kind, name: str, parent: Path, registry: Registry) -> Path:
         for template, target in FILES[kind].items():
             path = folder / target.format(module=names.module)
             path.parent.mkdir(exist_ok=True)
-            path.write_text(_filled(kind, template, names), encoding="utf-8")
+            path.write_text(_filled(kind, template, names, method_kind), encoding="utf-8")
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise ArtifactError(f"cannot write the plugin to '{folder}'", found=str(error)) from error
@@ -122,6 +140,8 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def _filled(kind: Kind, template: str, names: Names) -> str:
-    text = (files(__package__) / "templates" / kind / template).read_text(encoding="utf-8")
-    return Template(text).substitute(asdict(names), version=__version__)
+def _filled(kind: Kind, template: str, names: Names, method_kind: MethodKind) -> str:
+    file = template.format(method_kind=method_kind)
+    text = (files(__package__) / "templates" / kind / file).read_text(encoding="utf-8")
+    commands = Template(COMMANDS[method_kind]).substitute(name=names.name)
+    return Template(text).substitute(asdict(names), version=__version__, commands=commands)

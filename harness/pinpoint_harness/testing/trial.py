@@ -1,45 +1,61 @@
-"""A method on trial: how the checks of `testing` build it, ask it, and what they ask it about."""
+"""A method on trial: how the checks of `testing` build it, train it and ask it."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import random
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import PIL.ExifTags
-import PIL.Image
 from numpy.typing import NDArray
 
 from ..batching import Tile, padded, whole_blocks
-from ..errors import ArtifactError, HarnessError, PluginError, UsageError
-from ..images import Failure
-from ..images.decode import decode
-from ..params import build, specs, train_command
-from ..plugins import Entry
+from ..errors import PluginError, UsageError
+from ..params import build, specs
+from ..plugins import Entry, Origin
 from ..running import NoParams, QuerySet, check_predictions, preset_of, statuses
 from ..running.predictions import build as stored_table
-from ..training import StageMissingError
+from ..training import TrainRequest, train
 from ..types import Context, Method, MethodInfo, Predictions, Queries
+from .made_up import (
+    MadeUpStores,
+    Pixels,
+    developed,
+    drawn_jpeg,
+    made_up_feature,
+    made_up_names,
+    made_up_truth,
+)
 
-Pixels = NDArray[np.uint8]
 Answer = dict[str, Any]
 
 COMPARED = ("predicted_latitude", "predicted_longitude", "confidence", "status", "candidates", "within")
 """What is stored of an answer, beside the truth it is compared to."""
 
 
-class Trial:
+@dataclasses.dataclass(frozen=True)
+class _BareClass(Entry[MethodInfo]):
+    """A class that nobody has registered."""
+
+    target_class: Any = None
+
+    def load(self) -> Any:
+        return self.target_class
+
+
+class Trial(contextlib.AbstractContextManager["Trial"]):
     """A method on trial, and the queries it is asked: two tiles, of which the second only disturbs.
 
     Like the runner, it fills every call up to whole row blocks and throws away what was filled in; a
-    single query is answered alone, as `locate` does.
+    single query is asked about alone, as `locate` does. Galleries and stages lie in a folder that is
+    gone when the trial is closed.
     """
 
     def __init__(
@@ -51,21 +67,55 @@ class Trial:
         widths: Mapping[str, int],
     ) -> None:
         self.info = method.info if isinstance(method, Entry) else None
-        self.target: Any = method.load() if isinstance(method, Entry) else method
+        self.entry = method if isinstance(method, Entry) else _registered(method)
+        self.target: Any = self.entry.load()
         owner = f"method '{method.name}'" if isinstance(method, Entry) else method.__name__
         trusted = isinstance(method, Entry) and method.origin.trust == "built-in"
         if trusted and getattr(self.target, "input", None) == "id":
             raise UsageError(f"{owner} joins answers that are stored already: there is nothing to check")
+        if "models" in parameters and self.is_trained:
+            raise UsageError(f"{owner} is trained in miniature for the check", fix="leave models=... out")
         declared = getattr(self.target, "Params", NoParams)
-        self.entry = method if isinstance(method, Entry) else None
-        self.params, self.misdeclared = _parameters(declared, parameters, owner, self.entry)
-        self.context = context
+        settings = {**getattr(self.target, "check_with", {}), **parameters}
+        self.params, self.misdeclared = _parameters(
+            declared, settings, owner, method if isinstance(method, Entry) else None
+        )
         self.tile = tile
         self.widths = widths
         self.rows = np.arange(tile)
         self.other_rows = np.arange(tile, 2 * tile)
-        self.truth = made_up_truth([f"photo-{row}.jpg" for row in range(2 * tile)])
+        self.names = made_up_names(2 * tile)
+        # The author filter refuses queries by nobody known.
+        self.all_authors = bool(getattr(self.params, "author_filter", False))
+        self.truth = made_up_truth(self.names, all_authors=self.all_authors)
+        self._folder = tempfile.TemporaryDirectory(prefix="pinpoint-check-")
+        self.stores = self._made_up_stores(context, moved=False)
+        self.moved_stores = self._made_up_stores(context, moved=True)
+        self.context = dataclasses.replace(context, stores=self.stores, models=self._home / "models")
         self._calls = 0
+
+    def __exit__(self, *failure: object) -> None:
+        self._folder.cleanup()
+
+    @property
+    def _home(self) -> Path:
+        return Path(self._folder.name)
+
+    def _made_up_stores(self, context: Context, *, moved: bool) -> MadeUpStores:
+        weights = None if context.stores is None else context.stores.weights_of
+        return MadeUpStores(self._home / "stores", self.truth, self.widths, weights, moved)
+
+    @property
+    def is_trained(self) -> bool:
+        return hasattr(self.target, "stages")
+
+    def train(self) -> None:
+        """Make the method's stages from the made-up stores."""
+        with self._another_random_state():
+            request = TrainRequest(
+                self.entry, self.params, self.context, self.context.models, self.stores.truth
+            )
+            train(request)
 
     @cached_property
     def method(self) -> Method:
@@ -82,15 +132,11 @@ class Trial:
             return None
         return [developed(drawn_jpeg(row)) for row in range(2 * self.tile)]
 
-    def built(self) -> Method:
+    def built(self, params: Any = None, *, moved: bool = False) -> Method:
+        """The method once more, with other parameters or over galleries where `moved` changes one place."""
+        context = dataclasses.replace(self.context, stores=self.moved_stores) if moved else self.context
         with self._another_random_state():
-            try:
-                return cast(Method, self.target(self.params, self.context))
-            except StageMissingError as error:
-                if self.entry is None:
-                    raise
-                fix = train_command(self.entry.name, self.params, self.entry.preset, self.context.models)
-                raise ArtifactError(error.problem, found=error.found, fix=fix) from error
+            return cast(Method, self.target(self.params if params is None else params, context))
 
     def take(
         self,
@@ -105,7 +151,7 @@ class Trial:
         if pictures is None and self.pictures is not None:
             pictures = [self.pictures[row] for row in rows]
         given: Any = None if pictures is None else [picture.copy() for picture in pictures]
-        if self.method.input in self.widths:
+        if self.method.input not in ("none", "image"):
             given = self._features(rows)
         return QuerySet.of(self.truth if truth is None else truth).take(rows, given)
 
@@ -113,8 +159,8 @@ class Trial:
         """Random features, the same for the same row: fp16 `(n, width)` on the method's device."""
         import torch
 
-        width = self.widths[self.method.input]
-        drawn = [np.random.default_rng(int(row)).normal(size=width) for row in rows]
+        width = self.stores.width_of(self.method.input)
+        drawn = [made_up_feature(int(row), width) for row in rows]
         return torch.from_numpy(np.array(drawn)).to(self.context.device, torch.float16)
 
     def predict_rows(
@@ -122,9 +168,10 @@ class Trial:
         rows: NDArray[np.int64],
         pictures: Sequence[Pixels] | None = None,
         method: Method | None = None,
+        truth: pd.DataFrame | None = None,
     ) -> list[Answer]:
         """What a run would store of the answers; PluginError if they break their form."""
-        return self.stored(self.predict(self.take(rows, pictures), method))[: len(rows)]
+        return self.stored(self.predict(self.take(rows, pictures, truth), method))[: len(rows)]
 
     def predict(self, queries: Queries, method: Method | None = None) -> Predictions:
         chosen = method or self.method
@@ -160,6 +207,11 @@ class Trial:
                 np.random.set_state(numpy_state)
 
 
+def _registered(target: type[Any]) -> Entry[MethodInfo]:
+    info, origin = MethodInfo(title=target.__name__), Origin(target.__module__, "explicit")
+    return _BareClass("method", target.__name__, "", info, origin, target_class=target)
+
+
 def _parameters(
     declared: Any, given: Mapping[str, Any], owner: str, entry: Entry[MethodInfo] | None
 ) -> tuple[Any, str]:
@@ -183,51 +235,3 @@ def _parameters(
         return None, f"a default does not fit: {error.problem}"
     wrong = [name for name in defaults if getattr(params, name) != getattr(checked, name)]
     return params, f"the default of {wrong[0]} is not of the declared type" if wrong else ""
-
-
-# Made-up queries
-
-
-def made_up_truth(names: Sequence[str]) -> pd.DataFrame:
-    number = np.arange(len(names))
-    return pd.DataFrame(
-        {
-            "id": names,
-            "image": names,
-            "latitude": 0.0,
-            "longitude": 0.0,
-            "author": [("ann", "ben", None)[row % 3] for row in number],
-            "source": [("photos", "streetview")[row % 2] for row in number],
-        }
-    )
-
-
-def drawn_jpeg(number: int, *, falsified: bool = False) -> bytes:
-    """A picture of coloured fields, the same for the same number whatever else is in the file."""
-    generator = np.random.default_rng(number)
-    height, width = generator.integers(6, 17, size=2)
-    fields = generator.integers(0, 256, size=(height, width, 3), dtype=np.uint8)
-    image = PIL.Image.fromarray(fields.repeat(16, axis=0).repeat(16, axis=1))
-    metadata = {"exif": _exif(number), "comment": f"Paris\n48.8584\n{number}.2945"} if falsified else {}
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=90, **metadata)
-    return stream.getvalue()
-
-
-def _exif(number: int) -> PIL.Image.Exif:
-    tags = PIL.ExifTags.GPS
-    exif = PIL.Image.Exif()
-    exif[PIL.ExifTags.IFD.GPSInfo] = {
-        tags.GPSLatitudeRef: "N",
-        tags.GPSLatitude: (48.0, 51.0, float(number)),
-        tags.GPSLongitudeRef: "E",
-        tags.GPSLongitude: (2.0, 17.0, float(number)),
-    }
-    return exif
-
-
-def developed(data: bytes) -> Pixels:
-    pixels = decode(data)
-    if isinstance(pixels, Failure):
-        raise HarnessError("a picture drawn for the checks cannot be decoded", found=pixels.status)
-    return pixels

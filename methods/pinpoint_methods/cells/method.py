@@ -13,7 +13,7 @@ from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..common.head import load_head, made_by
+from ..common.head import CHECK_WITH, load_head, made_by
 from .labels import likeliest
 from .prototypes import Near, Prototypes
 from .stages import CellsParams, cells_stages, nearest
@@ -33,6 +33,7 @@ class Cells:
     """
 
     Params: ClassVar[type[CellsParams]] = CellsParams
+    check_with: ClassVar[Mapping[str, Any]] = CHECK_WITH
     answer_version: ClassVar[int] = 1
 
     def __init__(self, params: CellsParams, context: Context) -> None:

@@ -67,6 +67,9 @@ class HeadParams:
     models: Path | None = param(None, "folder of trained stages [default: models in --home]", in_title=False)
 
 
+CHECK_WITH: Mapping[str, Any] = {"hidden": 16, "epochs": 1}
+"""A head that is trained in no time, for `pinpoint methods check`."""
+
 HEAD_CHOICES = ("depth", "hidden", "dropout", "epochs", "batch", "learning_rate", "weight_decay")
 """What changes a head beside its data, its outputs, its loss and its seed."""
 

@@ -10,27 +10,23 @@ sees the photo itself; street view sees no street view nearby, as in the test se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.features import FeatureStore, Neighbours, PhotoGallery
 from pinpoint_harness.params import param
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, xyz_of
 from pinpoint_harness.training import StageContext, describe
 from pinpoint_harness.types import Context
 
-from ..common.gallery import Neighbours, PhotoGallery
 from ..common.head import HeadParams, Photos, chosen
-
-if TYPE_CHECKING:
-    from pinpoint_harness.features import FeatureStore
 
 SETS = {"train": True, "held": True, "held-open": False}
 """The sets, and whether their photographers' own photos are out of sight."""
@@ -90,14 +86,13 @@ def gallery_stores(params: FeatureRerankerParams, context: Context) -> list[Feat
 
 
 class PlacedGallery(PhotoGallery):
-    """One gallery that also knows where its rows lie, so that a neighbourhood can be left out."""
+    """One gallery, from which a neighbourhood can be left out."""
 
     def __init__(self, store: FeatureStore, device: str) -> None:
-        super().__init__([store], device)
+        super().__init__([store], device, by_place=True)
         self.name = store.dataset
         # One that mixes sources counts as street view: rather too much is hidden than too little.
         self.of_streetview = STREETVIEW in store.table["source"].unique().to_pylist()
-        self._gallery = replace(self._gallery, rows=replace(self._gallery.rows, xyz=xyz_of(self.coordinates)))
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.features import Neighbours, build_exclusion
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.decoding import Answer, TemperatureScaling, decide
-from ..common.gallery import Neighbours, build_exclusion
-from ..common.head import chosen, made_by, training_stores
+from ..common.head import CHECK_WITH, chosen, made_by, training_stores
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
 
@@ -36,6 +36,7 @@ class FeatureReranker:
     """
 
     Params: ClassVar[type[FeatureRerankerParams]] = FeatureRerankerParams
+    check_with: ClassVar[Mapping[str, Any]] = CHECK_WITH
     answer_version: ClassVar[int] = 3
 
     def __init__(self, params: FeatureRerankerParams, context: Context) -> None:

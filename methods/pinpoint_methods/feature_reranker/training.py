@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from pinpoint_harness.artifacts import Content
+from pinpoint_harness.features import Neighbours
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Checkpoints, StageContext, describe
 
 from ..common import decoding as answer
 from ..common.candidates import CandidateBatch, Slots, chord_km, feature_count, hand_features
-from ..common.gallery import Neighbours
 from ..common.head import HEAD_CHOICES, Head, HeadTrainer, chosen
 from ..common.reranking import FeatureStandardizer, LabelledCandidates, accuracy, listwise_loss, margin_loss
 from ..common.training import curve_csv

@@ -291,6 +291,29 @@ MINI: Mapping[str, tuple[Any, str]] = {
 }
 """Where `mini` differs from `full`, and why."""
 
+CHECK_WITH: Mapping[str, Any] = {
+    "photos_a_percent": 60,
+    "photos_c_one_in": 3,
+    "streetview_b_percent": 30,
+    "streetview_c_one_in": 5,
+    "hidden": 16,
+    "adapter_depth": 1,
+    "trunk_depth": 1,
+    "embedding": 16,
+    "frequencies": 16,
+    "location_hidden": 16,
+    "location_depth": 1,
+    "samples": 640,
+    "batch": 64,
+    "validations": 1,
+    "layers": 1,
+    "width": 16,
+    "heads": 2,
+    "reranker_epochs": 1,
+    "reranker_batch": 32,
+}
+"""A model that is trained in no time on some hundred photos, for `pinpoint methods check`."""
+
 EMBEDDER = (
     *("embedding", "hidden", "adapter_depth", "trunk_depth", "expansion"),
     *("frequencies", "lowest_frequency", "highest_frequency", "location_hidden", "location_depth"),

@@ -18,15 +18,14 @@ import torch
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import take_ids
+from pinpoint_harness.features import build_exclusion, take_ids
 from pinpoint_harness.search import Exclusion, search, unit_rows
 from pinpoint_harness.training import Stage, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
 from ..common.candidates import CandidateBatch
 from ..common.decoding import Answer, TemperatureScaling, decide
-from ..common.gallery import build_exclusion
-from .config import PinpointConfig, PinpointParams, Top1Params
+from .config import CHECK_WITH, PinpointConfig, PinpointParams, Top1Params
 from .embedder import load_towers
 from .reranker_training import load_reranker, read_calibration, scores_of
 from .retriever import SourceRetriever, galleries_of, open_retriever, quotas
@@ -40,6 +39,7 @@ _OF_DECODING = ("decoding",)
 class _FromStages(ABC):
     """What both have in common: the stages, the instance of each query, and what it may not see."""
 
+    check_with: ClassVar[Mapping[str, Any]] = CHECK_WITH
     answer_version: ClassVar[int] = 3
     needs: ClassVar[tuple[str, ...]]
     """The stages it answers with."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.features import Neighbours, PhotoGallery
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import param
-from pinpoint_harness.types import Candidates, Context, Predictions, Queries
-
-from ..common.gallery import Neighbours, PhotoGallery, build_exclusion
+from pinpoint_harness.types import Context, Predictions, Queries
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
@@ -41,23 +38,23 @@ class NearestPhoto:
     """
 
     Params: ClassVar[type[KNNParams]] = KNNParams
+    check_with: ClassVar[Mapping[str, Any]] = {"gallery": "a gallery"}
     answer_version: ClassVar[int] = 3
 
     def __init__(self, params: KNNParams, context: Context) -> None:
         self.input = params.backbone
         self.params = params
-        self._gallery = PhotoGallery.of(params.gallery, params.backbone, params.gallery_data, context)
-        if params.author_filter and not self._gallery.author_token.any():
-            raise DataError(
-                f"author_filter needs the photographers of the gallery '{params.gallery}'",
-                found="none is known",
-                fix="embed it from a table with authors (--column author=NAME), or leave the filter off",
-            )
+        self._gallery = PhotoGallery.open(
+            context,
+            params.gallery,
+            params.backbone,
+            params.gallery_data,
+            author_filter=params.author_filter,
+        )
 
     def content(self) -> Mapping[str, Any]:
         """The gallery by what its stores hold, and not by its name or place."""
-        keys = [store.key for store in self._gallery.stores]
-        return {"gallery": keys, "gallery_data": None, "backbone": None}
+        return {"gallery": self._gallery.keys, "gallery_data": None, "backbone": None}
 
     @property
     def neighbours(self) -> int:
@@ -65,31 +62,15 @@ class NearestPhoto:
         return self.params.candidates
 
     def predict(self, queries: Queries) -> Predictions:
-        found = self._gallery.nearest(
-            queries.input,
-            self.neighbours,
-            build_exclusion(queries.key, queries.author_token, self.params.author_filter),
-        )
-        answer = self.answer(found)
-        return replace(answer, notes=self._notes)
+        answer = self.answer(self._gallery.search(queries, self.neighbours))
+        return replace(answer, notes=self._gallery.notes)
 
     def answer(self, found: Neighbours) -> Predictions:
         return Predictions(
-            found.coordinates[:, 0], confidence=found.cosine[:, 0], candidates=self._candidates(found)
+            found.coordinates[:, 0],
+            confidence=found.cosine[:, 0],
+            candidates=self._gallery.candidates(found, self.params.candidates),
         )
-
-    def _candidates(self, found: Neighbours) -> Candidates:
-        kept = slice(None, self.params.candidates)
-        source, photo_id = self._gallery.photos(found.row[:, kept])
-        return Candidates(found.coordinates[:, kept], source=source, photo_id=photo_id)
-
-    @cached_property
-    def _notes(self) -> tuple[str, ...]:
-        token = self._gallery.author_token
-        unknown = int((token == 0).sum())
-        if not self.params.author_filter or not unknown:
-            return ()
-        return (f"{unknown:,} of {len(token):,} gallery photos have no author and pass the author filter",)
 
 
 @dataclass(frozen=True)
@@ -118,7 +99,7 @@ class KNNVote(NearestPhoto):
         return Predictions(
             found.coordinates[queries, best],
             confidence=votes[queries, best],
-            candidates=self._candidates(found),
+            candidates=self._gallery.candidates(found, self.params.candidates),
         )
 
     def _votes(self, cosine: Floats, coordinates: Floats) -> Floats:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pinpoint_harness.features import Neighbours
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Predictions
 
-from ..common.gallery import Neighbours
 from .knn import KNNParams, NearestPhoto
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class LKNN(NearestPhoto):
         return Predictions(
             np.array([place for place, _ in placed]).reshape(-1, 2),
             confidence=np.array([share for _, share in placed]),
-            candidates=self._candidates(found),
+            candidates=self._gallery.candidates(found, self.params.candidates),
         )
 
     def _place(self, cosine: Floats, places: Floats) -> tuple[Floats, float]:

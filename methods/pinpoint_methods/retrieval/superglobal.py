@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from pinpoint_harness.features import Neighbours
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Predictions
 
-from ..common.gallery import Neighbours
 from .knn import KNNParams, NearestPhoto
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class SuperGlobal(NearestPhoto):
     """
 
     Params: ClassVar[type[KNNParams]] = SuperGlobalParams
+    check_with: ClassVar[Mapping[str, Any]] = {**NearestPhoto.check_with, "top": 40}
     answer_version: ClassVar[int] = 2
     params: SuperGlobalParams
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import HarnessError, PluginError, UsageError, unknown_name
-from ...plugins import Entry, Origin, Registry
+from ...plugins import NAME_PATTERN, Entry, Origin, Registry
 from ...types import Backbone, BackboneInfo, Context
 from .weights import HUB_ID, fetch_weights, local_weights, missing_weights
 
@@ -19,11 +19,15 @@ HUGGING_FACE = "pinpoint_harness.features.backbones.tower:HuggingFaceTower"
 
 @dataclass(frozen=True)
 class BackboneSource:
-    """A backbone that has a name and is not loaded; `weights` is a hub id, a folder, or empty."""
+    """A backbone that has a name and is not loaded; `weights` is a hub id, a folder, or empty.
+
+    One that is only a name, of features that were made elsewhere, is `elsewhere` and cannot be opened.
+    """
 
     name: str
     entry: Entry[BackboneInfo]
     weights: str
+    elsewhere: bool = False
 
     def is_here(self) -> bool:
         """Whether it can be opened without a download."""
@@ -31,6 +35,11 @@ class BackboneSource:
 
     def open(self, context: Context, *, fetch: bool = False) -> Backbone:
         """The backbone, ready to be asked; WeightsError where its weights are not to be had."""
+        if self.elsewhere:
+            raise UsageError(
+                f"features by '{self.name}' are made elsewhere: there is no such backbone to compute them",
+                fix=f"pinpoint store import DATASET FILE --backbone {self.name} --normalisation none",
+            )
         folder = None
         if self.weights:
             folder = fetch_weights(self.weights) if fetch else local_weights(self.weights)
@@ -55,11 +64,14 @@ class BackboneSource:
         }
 
 
-def find_backbone(registry: Registry, name: str, weights: str | None = None) -> BackboneSource:
+def find_backbone(
+    registry: Registry, name: str, weights: str | None = None, *, imported: bool = False
+) -> BackboneSource:
     """The backbone of a registered name, a Hugging Face id or a local folder; nothing is loaded.
 
     `weights` replaces the weights a registered backbone names. An id that a registered backbone
-    names as its weights stands for that backbone, so that both find the same stores.
+    names as its weights stands for that backbone, so that both find the same stores. `imported` says that
+    there are, or will be, features under this name that were made elsewhere: then any name will do.
     """
     by_weights = {entry.info.weights: entry for entry in registry.backbones.values() if entry.info.weights}
     entry = registry.backbones.get(name) or by_weights.get(name)
@@ -71,11 +83,21 @@ def find_backbone(registry: Registry, name: str, weights: str | None = None) -> 
         return _unregistered(Path(name).expanduser().resolve().name, weights or name)
     if HUB_ID.fullmatch(name):
         return _unregistered(name, weights or name)
-    fix = "give one of these, a Hugging Face id (owner/name), or a folder with a checkpoint"
+    if imported and NAME_PATTERN.fullmatch(name):
+        if weights:
+            raise UsageError(f"'{name}' is a name of your own, without weights", fix="leave --weights out")
+        return BackboneSource(name, _entry(name, ""), "", elsewhere=True)
+    fix = (
+        "give one of these, a Hugging Face id (owner/name), a folder with a checkpoint, or the name that "
+        "features were imported under (pinpoint store import)"
+    )
     raise unknown_name(f"there is no backbone '{name}'", name, registry.backbones, fix)
 
 
 def _unregistered(name: str, weights: str) -> BackboneSource:
+    return BackboneSource(name, _entry(name, weights), weights)
+
+
+def _entry(name: str, weights: str) -> Entry[BackboneInfo]:
     info = BackboneInfo(title=name, width=0, weights=weights)
-    entry = Entry("backbone", name, HUGGING_FACE, info, Origin("Hugging Face", "built-in"))
-    return BackboneSource(name, entry, weights)
+    return Entry("backbone", name, HUGGING_FACE, info, Origin("Hugging Face", "built-in"))

@@ -1,0 +1,199 @@
+"""Feature stores as one gallery that is searched by cosine: what a retrieval method needs.
+
+gallery = PhotoGallery.open(context, "mp16,osv5m-train", "siglip2-base-patch16-224")
+found = gallery.search(queries, k=10)  # a query's own photo is never among them
+found.coordinates, found.cosine, gallery.photos(found.row)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, UsageError
+from ..photo_ids import hash_ids
+from ..search import Exclusion, Rows, xyz_of
+from ..types import Candidates, Context, Queries
+from .store import FeatureStore, take_ids
+
+if TYPE_CHECKING:
+    from ..types import Floats
+
+
+_CHANNEL = "raw"
+_CHUNK_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest gallery rows of each query, best first.
+
+    `row` `(n, k)` counts through all galleries, -1 where nothing is left; `cosine` `(n, k)` and
+    `coordinates` `(n, k, 2)`, degrees, are NaN there.
+    """
+
+    row: NDArray[np.int64]
+    cosine: Floats
+    coordinates: Floats
+
+
+class PhotoGallery:
+    """One or several feature stores as one gallery, unit vectors in fp16 on a device.
+
+    `coordinates` `(rows, 2)` are those of all rows, `author_token` `(rows,)` their photographers, 0 where
+    none is known, and `stores` the feature stores. With `author_filter`, `search` also leaves out the
+    photos by the query's photographer. `by_place` lets an exclusion of `nearest` name a radius.
+    """
+
+    def __init__(
+        self,
+        stores: Sequence[FeatureStore],
+        device: str,
+        *,
+        author_filter: bool = False,
+        by_place: bool = False,
+    ) -> None:
+        # Here and below, torch is loaded where it is used: stores are listed without it.
+        import torch
+
+        from ..search import Gallery, unit_rows
+
+        self.stores = stores
+        self.author_filter = author_filter
+        self._starts = np.cumsum([0, *map(len, stores)])
+        self.coordinates = np.concatenate([store.coordinates() for store in stores])  # (rows, 2)
+        self._sources = np.array([store.dataset for store in stores])
+        authors = [author for store in stores for author in store.table["author"].to_pylist()]
+        self.author_token = hash_ids(authors)  # (rows,)
+        matrix = torch.empty(len(self.coordinates), stores[0].width, dtype=torch.float16, device=device)
+        for start, store in zip(self._starts.tolist(), stores, strict=False):
+            for at in range(0, len(store), _CHUNK_ROWS):
+                chunk = torch.from_numpy(np.array(store.matrix[at : at + _CHUNK_ROWS])).to(device)
+                matrix[start + at : start + at + len(chunk)] = unit_rows(chunk)
+        # A store is sorted by id, so the row number is the rank of the id.
+        ids = [name for store in stores for name in store.table["id"].to_pylist()]
+        xyz = xyz_of(self.coordinates) if by_place else None
+        rows = Rows(key=hash_ids(ids), author_token=self.author_token, xyz=xyz)
+        self._gallery = Gallery.of({_CHANNEL: matrix}, rows)
+
+    @classmethod
+    def open(
+        cls,
+        context: Context,
+        names: str,
+        backbone: str,
+        data: Path | None = None,
+        *,
+        author_filter: bool = False,
+    ) -> PhotoGallery:
+        """The galleries that `names` lists, datasets or folders of stores, separated by commas.
+
+        Features that are not there yet are computed first; `data` is where the datasets' files lie. Raises
+        UsageError outside of a run and for names that are empty or repeated, DataError for stores of
+        different widths and, with `author_filter`, where no photographer of the gallery is known.
+        """
+        if context.stores is None:
+            raise UsageError("a gallery can be opened in a run only", fix="use `pinpoint run` or `evaluate`")
+        listed = [name.strip() for name in names.split(",") if name.strip()]
+        if not listed or len(set(listed)) < len(listed):
+            raise UsageError(
+                f"gallery='{names}' does not name galleries, each once", fix="gallery=mp16,osv5m-train"
+            )
+        stores = [context.stores.gallery(name, backbone, data) for name in listed]
+        if len({store.width for store in stores}) > 1:
+            found = ", ".join(f"{store.dataset} {store.width}" for store in stores)
+            raise DataError("galleries must hold features of one width", found=found)
+        gallery = cls(stores, context.device, author_filter=author_filter)
+        if author_filter and not gallery.author_token.any():
+            raise DataError(
+                f"author_filter needs the photographers of the gallery '{names}'",
+                found="none is known",
+                fix="embed it from a table with authors (--column author=NAME), or leave the filter off",
+            )
+        return gallery
+
+    def __len__(self) -> int:
+        return len(self.coordinates)
+
+    @property
+    def keys(self) -> list[str]:
+        """What the stores hold, by content, for `content()` of a method."""
+        return [store.key for store in self.stores]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For `Predictions.notes`: how many photos pass the author filter because they have no author."""
+        unknown = int((self.author_token == 0).sum())
+        if not self.author_filter or not unknown:
+            return ()
+        return (f"{unknown:,} of {len(self):,} gallery photos have no author and pass the author filter",)
+
+    def search(self, queries: Queries, k: int) -> Neighbours:
+        """The `k` photos most similar to each query by `queries.input`, `(n, width)`, ties by their ids.
+
+        The query's own photo is left out, and with `author_filter` its photographer's; DataError for a
+        query whose photographer is not known then.
+        """
+        hidden = build_exclusion(queries.key, queries.author_token, self.author_filter)
+        return self.nearest(queries.input, k, hidden)
+
+    def nearest(self, features: Any, k: int, exclusion: Exclusion | None) -> Neighbours:
+        """The `k` rows with the highest cosine under an exclusion of your own, ties by their ids.
+
+        `features` is a tensor `(n, width)`; with None nothing is left out, not even the query's own photo.
+        """
+        from ..search import search, unit_rows
+
+        hits = search(self._gallery, {_CHANNEL: unit_rows(features)}, {_CHANNEL: k}, exclusion)[_CHANNEL]
+        row = hits.rows.cpu().numpy()
+        valid = row >= 0
+        return Neighbours(
+            row=row,
+            cosine=np.where(valid, hits.scores.double().cpu().numpy(), np.nan),
+            coordinates=np.where(valid[..., None], self.coordinates[row], np.nan),
+        )
+
+    def candidates(self, found: Neighbours, count: int | None = None) -> Candidates:
+        """The first `count` neighbours of each query, default all, as candidates that name their photos."""
+        kept = slice(None, count)
+        source, photo_id = self.photos(found.row[:, kept])
+        return Candidates(found.coordinates[:, kept], source=source, photo_id=photo_id)
+
+    def vectors(self, row: NDArray[np.int64]) -> Any:
+        """The unit vectors of some rows, `(n, width)` fp16 on the gallery's device."""
+        import torch
+
+        matrix = self._gallery.channels[_CHANNEL].matrix
+        return matrix[torch.from_numpy(row).to(matrix.device)]
+
+    def photos(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+        """The dataset and the id of each row, `(n, k)` both; "" for -1."""
+        number = np.clip(np.searchsorted(self._starts, row, side="right") - 1, 0, None)
+        valid = row >= 0
+        each = [
+            take_ids(store.table["id"], np.where(valid & (number == place), row - start, -1))
+            for place, (start, store) in enumerate(zip(self._starts.tolist(), self.stores, strict=False))
+        ]
+        photo_id = np.take_along_axis(np.stack(each), number[None], axis=0)[0]
+        return np.where(valid, self._sources[number], ""), photo_id
+
+
+def build_exclusion(
+    key: NDArray[np.uint64], author_token: NDArray[np.uint64], author_filter: bool
+) -> Exclusion:
+    """What queries may not see of a gallery: themselves, and with the filter their authors' photos."""
+    if not author_filter:
+        return Exclusion(own_key=key)
+    unknown = int((author_token == 0).sum())
+    if unknown:
+        raise DataError(
+            "author_filter needs the photographer of every query",
+            found=f"{unknown} of {len(author_token)} queries of a tile are by nobody known",
+            fix="name the column of authors (--column author=NAME), or leave the filter off",
+        )
+    return Exclusion(own_key=key, author_token=author_token)
