@@ -10,33 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pinpoint_harness.artifacts import Artifact
-from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
-from pinpoint_harness.photo_ids import truth_hash
+from pinpoint_harness.features import FeatureStore
+from pinpoint_harness.testing import made_up
 
 
 def write_store(root: Path, dataset: str, features: Any, truth: pd.DataFrame) -> FeatureStore:
     """A store of `(n, width)` features as an import leaves it; `truth` has a row for each."""
-    half = np.asarray(features, np.float16)
     truth = truth if "source" in truth else truth.assign(source="photos")
-
-    def write(stream: Any) -> None:
-        write_matrix_header(stream, *half.shape)
-        stream.write(half.tobytes())
-
-    spec = {
-        "imported": {"rows": half.tobytes().hex()[:500], "set": dataset},
-        "dataset_hash": truth_hash(truth),
-        "authors": int(truth["author"].notna().sum()),
-    }
-    record = {
-        "dataset": dataset, "backbone": "owner/none", "rows": len(half), "width": half.shape[1],
-        "failed": 0, "normalisation": "none", "subset": None, "recipe": spec,
-    }  # fmt: skip
-    artifact = Artifact.begin(root / dataset / "owner-none", "features", spec)
-    artifact.finish(store_files(truth, {}, write, record))
-    return FeatureStore.open(artifact.folder)
+    return made_up.write_store(root, dataset, "owner/none", np.asarray(features), truth)
 
 
 def made_store(

@@ -87,10 +87,7 @@ def find_backbone(
         if weights:
             raise UsageError(f"'{name}' is a name of your own, without weights", fix="leave --weights out")
         return BackboneSource(name, _entry(name, ""), "", elsewhere=True)
-    fix = (
-        "give one of these, a Hugging Face id (owner/name), a folder with a checkpoint, or the name that "
-        "features were imported under (pinpoint store import)"
-    )
+    fix = "give one of these, a Hugging Face id, a folder, or a name that was given to `store import`"
     raise unknown_name(f"there is no backbone '{name}'", name, registry.backbones, fix)
 
 
