@@ -248,8 +248,8 @@ def test_only_runs_the_steps_of_one_lane_and_compares_nothing(tmp_path: Path, no
 @pytest.mark.parametrize(
     ("lanes", "options", "problem"),
     [
-        (LANES, ["--only", "world=7"], "has no lane 'world=7'\n  found: world=3, world=4"),
-        (LANES, ["--only", "3"], "has no lane '3'\n  found: world=3, world=4"),
+        (LANES, ["--only", "world=7"], "has no lane 'world=7'\n  found: world=3  world=4"),
+        (LANES, ["--only", "3"], "has no lane '3'\n  found: world=3  world=4"),
         (LANES, ["--only", "seed=0"], "has no lane 'seed=0'"),
         (LANES, ["--only", "world=3", "--jobs", "2"], "--jobs has nothing to run beside one lane"),
         ("", ["--only", "world=3"], "--only needs a recipe with lanes"),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ..artifacts import write_atomic
-from ..errors import ArtifactError, UsageError
+from ..errors import ArtifactError, UsageError, unknown_name
 from ..evaluation import Part
 
 VIEWS = {
@@ -196,7 +196,5 @@ def parse_exclusion(text: str) -> tuple[Path, tuple[str, ...]]:
     kinds = tuple(dict.fromkeys(tail.split(",")))
     unknown = [kind for kind in kinds if kind not in KINDS]
     if unknown:
-        raise UsageError(
-            f"--exclude cannot leave out '{unknown[0]}'", fix=f"FILE, or FILE:KIND of {', '.join(KINDS)}"
-        )
+        raise unknown_name(f"--exclude cannot leave out '{unknown[0]}'", unknown[0], KINDS)
     return Path(file), kinds

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, unknown_name
 from ..home import find_home
 from ..types import RADII_KM, DataLocation
 
@@ -198,10 +198,12 @@ def parse_columns(pairs: Iterable[str], roles: Sequence[str] = ROLES) -> dict[st
     columns: dict[str, str] = {}
     for pair in pairs:
         role, equals, name = pair.partition("=")
-        if not equals or role not in roles or not name:
+        if not equals or not name:
             raise UsageError(
                 f"--column {pair!r} is not of the form ROLE=NAME", fix=f"roles: {', '.join(roles)}"
             )
+        if role not in roles:
+            raise unknown_name(f"--column {pair}: there is no role '{role}'", role, roles)
         columns[role] = name
     return columns
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
 from ..home import command
 from ..reproduce.parallel import Task, run_lanes, work
 from .options import home_options, json_option, print_json, print_listing, registry_of
@@ -179,11 +179,7 @@ def _chosen(recipe: Recipe, jobs: int, only: str | None) -> Recipe:
             "--jobs has nothing to run beside one lane", found=f"--only {only}", fix="give one of the two"
         )
     if only not in recipe.lanes:
-        raise UsageError(
-            f"recipe '{recipe.name}' has no lane '{only}'",
-            found=", ".join(recipe.lanes),
-            fix=f"choose one of them, such as --only {recipe.lanes[0]}",
-        )
+        raise unknown_name(f"recipe '{recipe.name}' has no lane '{only}'", only, recipe.lanes)
     return replace(recipe, steps=tuple(step for step in recipe.steps if step.lane == only))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, did_you_mean
 from ..geo import chord_from_km, unit_xyz
 from .admin import nearest_cities
 
@@ -134,10 +134,11 @@ def by_column(frame: pd.DataFrame, truth: pd.DataFrame, column: str, bins: int =
     """
     if column not in truth:
         own = [str(name) for name in truth if name not in ("id", "image", "latitude", "longitude", "author")]
+        near = did_you_mean(column, [*own, "country", "continent", "density", "author"])
         raise UsageError(
             f"the truth has no column '{column}'",
             found=f"its own columns: {', '.join(own) or 'none'}",
-            fix="country, continent, density and author work for every dataset",
+            fix=f"{near} country, continent, density and author work for every dataset".lstrip(),
         )
     values = _known(_of_rows(truth, frame)[column])
     source = f"the truth's column '{column}'"

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from ..artifacts.artifact import Content, canonical_json, read_json, safe_name
 from ..artifacts.row_table import write_npy_header
-from ..errors import ArtifactError, UsageError
+from ..errors import ArtifactError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,10 +166,11 @@ def find_store(text: str, root: Path) -> FeatureStore:
     if len(named) == 1:
         return named[0]
     known = "\n".join(f"{store.key[:8]}  {store.dataset}  {store.backbone}" for store in named or stores[:10])
+    near = "" if named else did_you_mean(text, [store.key[: max(8, len(text))] for store in stores])
     raise UsageError(
         f"'{text}' names {len(named) or 'no'} store{'s' * (len(named) != 1)} under '{root}'",
         found=known or "no store at all",
-        fix="give a folder or a longer part of the key; `pinpoint store list` shows them",
+        fix=f"{near} give a folder or a longer part of the key; `pinpoint store list` shows them".lstrip(),
     )
 
 

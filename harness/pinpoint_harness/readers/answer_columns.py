@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
-from ..errors import UsageError
+from ..errors import UsageError, did_you_mean, unknown_name
 from .cells import NULL_WORDS
 from .place_columns import AXES, holds_places, nested_pairs
 
@@ -165,11 +165,12 @@ class Header:
 
     def _named(self, role: str, name: str) -> str:
         if role not in ROLES:
-            raise UsageError(f"there is no column role '{role}'", fix=f"use one of: {', '.join(ROLES)}")
+            raise unknown_name(f"there is no column role '{role}'", role, ROLES)
         found = [name] if name in self.names else self._like([name])
         if len(found) != 1:
             problem = f"has {len(found) or 'no'} column '{name}' for the {role}"
-            raise self._unclear(problem, self.source.columns(**{role: "NAME"}))
+            near = did_you_mean(name, self.names)
+            raise self._unclear(problem, f"{self.source.columns(**{role: 'NAME'})} {near}".rstrip())
         return found[0]
 
     def _choices(self, pairs: Sequence[tuple[str, str]], cells: Sequence[str]) -> str:

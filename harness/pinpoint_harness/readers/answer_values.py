@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown_name
 from ..geo import on_globe
 from .answer_columns import Source
 from .cells import NULL_WORDS, is_longitude_first, is_null, read_angles, read_place
@@ -40,8 +40,7 @@ class Options:
     def check(self) -> None:
         for name, value, known in (("units", self.units, Units), ("order", self.order, Order)):
             if value not in get_args(known):
-                choices = ", ".join(get_args(known))
-                raise UsageError(f"there are no {name} '{value}'", fix=f"use one of: {choices}")
+                raise unknown_name(f"there are no {name} '{value}'", value, get_args(known))
 
 
 def judge(

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 
 import pandas as pd
 
-from ..errors import DataError
+from ..errors import DataError, did_you_mean
 from ..images import ImageStore, dataset_roots, holds_pictures
 from ..types import DataLocation, DatasetInfo
 from .delimited import ALIASES, Table, pick_column, read_table
@@ -344,13 +344,15 @@ def _mention_other_columns(
 
 def _named_column(form: TableForm, role: str, name: str) -> str:
     if role not in ROLES:
-        raise DataError(f"no column can be chosen for '{role}'", fix=f"roles are: {', '.join(ROLES)}")
+        fix = f"{did_you_mean(role, ROLES)} roles are: {', '.join(ROLES)}".lstrip()
+        raise DataError(f"no column can be chosen for '{role}'", fix=fix)
     if name in form.names:
         return name
     folded = pick_column(form.names, [name])
     if len(folded) == 1:
         return folded[0]
-    raise DataError(f"'{form.path}' has no column '{name}' for {role}", found=form.describe())
+    near = did_you_mean(name, form.names) or None
+    raise DataError(f"'{form.path}' has no column '{name}' for {role}", found=form.describe(), fix=near)
 
 
 # What the cells say

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, spec_key
-from ..errors import ArtifactError, UsageError
+from ..errors import ArtifactError, UsageError, unknown_name
 from ..types import Context
 from .processes import Processes, joined_processes
 
@@ -166,9 +166,7 @@ def _up_to(stages: Sequence[Stage], last: str | None, method: str) -> list[Stage
         return list(stages)
     names = [stage.name for stage in stages]
     if last not in names:
-        raise UsageError(
-            f"method '{method}' has no stage '{last}'", found=", ".join(names), fix="give one of these"
-        )
+        raise unknown_name(f"method '{method}' has no stage '{last}'", last, names)
     wanted = with_needs(stages, [last])
     return [stage for stage in stages if stage.name in wanted]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ...errors import UsageError
+from ...errors import UsageError, unknown_name
 from ...evaluation import GEOSCORE_MAXIMUM, Estimate
-from ...types import STATUS
+from ...types import RADII_KM, STATUS
 
 Kind = Literal["measured", "oracle", "published"]
 
@@ -111,10 +111,8 @@ def find_metric(name: str) -> Metric:
         return Metric(name, name.replace("_", " "), 1, 20_038.0, lower_is_better=True)
     if name == "geoscore":
         return Metric(name, "GeoScore", 0, GEOSCORE_MAXIMUM)
-    raise UsageError(
-        f"no metric is called '{name}'",
-        fix=f"metrics are acc_<radius>km, {', '.join(_PLACES)}, mean_km, median_km, geoscore",
-    )
+    known = [f"acc_{radius:g}km" for radius in RADII_KM] + [*_PLACES, "mean_km", "median_km", "geoscore"]
+    raise unknown_name(f"no metric is called '{name}'", name, known, "acc_<radius>km is of any radius")
 
 
 def leading_integer(text: str) -> int | None:
