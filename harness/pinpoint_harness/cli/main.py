@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,10 +14,14 @@ from typing import IO, Any, NamedTuple
 import click
 
 from ..errors import HarnessError, unknown_name
+from ..progress import log as progress_log
 from ..version import __version__
 from .options import home_option
 
 log = logging.getLogger(__name__)
+
+_ARGUMENTS = f"{__name__}.arguments"
+"""Where a context keeps the words of its command line."""
 
 
 class Command(NamedTuple):
@@ -59,8 +64,30 @@ class Failure(click.ClickException):
         click.echo(f"error: {self.message}", file=file, err=True)
 
 
+class Interrupted(click.ClickException):
+    """A KeyboardInterrupt on its way to stderr, with what was kept and the command that goes on."""
+
+    exit_code = 1
+
+    def __init__(self, kept: Sequence[str], arguments: Sequence[str]) -> None:
+        self.kept = tuple(kept)
+        command = f"  go on: {shlex.join(['pinpoint', *arguments])}"
+        super().__init__("\n".join(["interrupted", *(f"  {note}" for note in self.kept), command]))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"\n{self.message}", file=file, err=True)
+
+
 class LazyGroup(click.Group):
     """Knows its commands as data, so that `--help` imports none of them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        given = tuple(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_ARGUMENTS] = given
+        return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -91,6 +118,10 @@ class LazyGroup(click.Group):
             if error.__cause__ is not None and log.isEnabledFor(logging.INFO):
                 log.info("what was raised", exc_info=error.__cause__)
             raise Failure(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(getattr(interrupt, "__notes__", ()), ctx.meta[_ARGUMENTS]) from interrupt
+        except Interrupted as step:  # of a recipe: what goes on is the whole
+            raise Interrupted(step.kept, ctx.meta[_ARGUMENTS]) from step
 
 
 @click.group(
@@ -120,6 +151,7 @@ def cli(ctx: click.Context, plugins: Sequence[str], home: Path | None, verbose: 
         format="%(levelname)s: %(message)s",
         force=True,
     )
+    progress_log.setLevel(logging.INFO)
     for level in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(level, logging.getLevelName(level).lower())
     ctx.obj = tuple(plugins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .checkpoints import Checkpoints
+from .metric_log import LogRequest, MetricLog
 from .processes import Processes
 from .stages import (
     Stage,
@@ -17,6 +18,8 @@ from .stages import (
 
 __all__ = [
     "Checkpoints",
+    "LogRequest",
+    "MetricLog",
     "Processes",
     "Stage",
     "StageContext",
