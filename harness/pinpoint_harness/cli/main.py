@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from ..errors import HarnessError, unknown_name
+from ..errors import HarnessError, command_line, unknown_name
 from ..progress import log as progress_log
 from ..version import __version__
 from .options import home_option
@@ -112,6 +112,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        token = command_line.set(True)
         try:
             return super().invoke(ctx)
         except HarnessError as error:
@@ -122,6 +123,8 @@ class LazyGroup(click.Group):
             raise Interrupted(getattr(interrupt, "__notes__", ()), ctx.meta[_ARGUMENTS]) from interrupt
         except Interrupted as step:  # of a recipe: what goes on is the whole
             raise Interrupted(step.kept, ctx.meta[_ARGUMENTS]) from step
+        finally:
+            command_line.reset(token)
 
 
 @click.group(

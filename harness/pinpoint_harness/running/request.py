@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,6 +182,14 @@ def param_specs(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> list[p
 def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
     """The parameters of a method: the user's settings, over its preset, over the class's defaults."""
     return parameters.build(params_class(entry), settings, f"method '{entry.name}'", preset_of(entry))
+
+
+def parameter_grid(entry: Entry[MethodInfo], pairs: Sequence[str]) -> list[dict[str, str]]:
+    """The settings of every run that `--set` asks for; UsageError if one of them does not fit the method."""
+    grid = parameters.parse_grid(pairs, params_class(entry))
+    for settings in grid:
+        build_params(entry, settings)
+    return grid
 
 
 def check_seed(entry: Entry[MethodInfo], seed: int | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError
+from ..features import FinishedStores
 from ..params import train_command
 from ..plugins import Entry
 from ..progress import phase
@@ -49,6 +51,7 @@ def run(request: Request) -> Run:
     UnfinishedRunError is raised.
     """
     selection = request.selection()
+    refuse_untrained(request)
     method = build_method(request.method, request.params, request.context)
     with closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
@@ -66,6 +69,18 @@ def run(request: Request) -> Run:
             artifact.finish(files)
             session.phase("store")
     return Run(artifact.folder)
+
+
+def refuse_untrained(request: Request) -> None:
+    """Refuse a method whose training has not even its features, before any picture is embedded for it.
+
+    Whether its stages are there is said by the method itself, once their features are.
+    """
+    loaded = request.method.load()
+    if request.store_lookup is None or not hasattr(loaded, "stages"):
+        return
+    stores = FinishedStores(request.store_lookup, request.method, request.params)
+    loaded.stages(request.params, replace(request.context, stores=stores))
 
 
 def _answer_tiles(
