@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ _SCREEN_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 """The command line prints what is said here whatever else it is told to leave out."""
+
+
+def speaks() -> bool:
+    """Whether this process reports progress: the first of those that torchrun started."""
+    return int(os.environ.get("RANK") or 0) == 0
 
 
 class Pace:
@@ -126,7 +132,7 @@ def phase(title: str, total: int, *, done: int = 0, unit: str = "images", pauses
     how often the work stops for something else (`Pace.pause`).
     """
     pace = Pace(total, done, pauses)
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not speaks():
         yield Phase(title, pace, unit, None)
         return
     from tqdm import tqdm

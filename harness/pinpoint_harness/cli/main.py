@@ -15,6 +15,7 @@ import click
 
 from ..errors import HarnessError, command_line, unknown_name
 from ..progress import log as progress_log
+from ..progress import speaks as progress_speaks
 from ..version import __version__
 from .options import home_option
 
@@ -154,7 +155,7 @@ def cli(ctx: click.Context, plugins: Sequence[str], home: Path | None, verbose: 
         format="%(levelname)s: %(message)s",
         force=True,
     )
-    progress_log.setLevel(logging.INFO)
+    progress_log.setLevel(logging.INFO if progress_speaks() else logging.WARNING)
     for level in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(level, logging.getLevelName(level).lower())
     ctx.obj = tuple(plugins)

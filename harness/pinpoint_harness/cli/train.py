@@ -69,7 +69,7 @@ def train(
       pinpoint train regression --set hidden=128,256 --set seed=0,1,2
     """
     from ..api import train as train_stages
-    from ..batching import WorkerShare
+    from ..progress import speaks
     from ..running import parameter_grid
 
     registry = registry_of(ctx)
@@ -89,7 +89,7 @@ def train(
             registry=registry,
         )
         rows += [{**({"settings": title} if title else {}), **_row(done)} for done in finished]
-    if WorkerShare.of_environment().index == 0:
+    if speaks():
         print_listing(rows, as_json, "no stages")
 
 

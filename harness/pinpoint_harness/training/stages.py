@@ -16,7 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, spec_key
+from ..artifacts import (
+    KEY_LENGTH,
+    Artifact,
+    Content,
+    Session,
+    UnfinishedError,
+    canonical_json,
+    read_json,
+    spec_key,
+)
 from ..errors import ArtifactError, UsageError
 from ..progress import log
 from ..types import Context
@@ -110,10 +119,10 @@ def train(request: TrainRequest) -> list[StageOutput]:
     A KeyboardInterrupt carries notes of what was kept.
     """
     request.log.check()
-    stages = stages_of(request.method, request.params, request.context)
-    wanted = _up_to(stages, request.stage, request.method.name)
     finished: dict[str, StageOutput] = {}
     with joined_processes(request.context.device) as processes:
+        stages = _stages_of_all(request, processes)
+        wanted = _up_to(stages, request.stage, request.method.name)
         for stage in wanted:
             again = request.fresh and request.stage in (None, stage.name)
             keys = {name: done.key for name, done in finished.items()}
@@ -131,6 +140,21 @@ def train(request: TrainRequest) -> list[StageOutput]:
                     raise
             finished[stage.name] = found
     return list(finished.values())
+
+
+def _stages_of_all(request: TrainRequest, processes: Processes) -> Sequence[Stage]:
+    """The stages, once their features are there: each process embeds its share of one store after another."""
+    while True:
+        stages: Sequence[Stage] = ()
+        try:
+            stages = stages_of(request.method, request.params, request.context)
+            there = True
+        except UnfinishedError:
+            if processes.count == 1:
+                raise
+            there = False
+        if processes.agree(there):
+            return stages
 
 
 def _kept(stage: Stage, finished: Iterable[StageOutput]) -> str:
