@@ -74,10 +74,11 @@ def run(request: Request) -> Run:
 def refuse_untrained(request: Request) -> None:
     """Refuse a method whose training has not even its features, before any picture is embedded for it.
 
-    Whether its stages are there is said by the method itself, once their features are.
+    Whether its stages are there is said by the method itself, once their features are. Models in a folder
+    of their own may have been made where their features are: those are embedded here.
     """
-    loaded = request.method.load()
-    if request.store_lookup is None or not hasattr(loaded, "stages"):
+    loaded, elsewhere = request.method.load(), getattr(request.params, "models", None)
+    if request.store_lookup is None or elsewhere or not hasattr(loaded, "stages"):
         return
     stores = FinishedStores(request.store_lookup, request.method, request.params)
     loaded.stages(request.params, replace(request.context, stores=stores))
