@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pinpoint_harness.errors import UsageError
-from pinpoint_harness.params import build, param, parse_settings, specs
+from pinpoint_harness.params import build, param, parse_grid, parse_settings, specs
 
 
 @dataclass(frozen=True)
@@ -93,3 +93,37 @@ def test_the_word_none_is_a_value_where_it_is_among_the_choices() -> None:
 
     built = build(Chosen, {"kind": "none", "size": "none"}, "it")
     assert (built.kind, built.size) == ("none", None)
+
+
+def test_without_several_values_a_grid_is_the_settings_alone() -> None:
+    assert parse_grid([], Everything) == [{}]
+    pairs = ["latitude=51.5", "table=a,b.csv"]
+    assert parse_grid(pairs, Everything) == [parse_settings(pairs)]
+
+
+def test_a_grid_has_every_combination_the_first_name_changing_last() -> None:
+    grid = parse_grid(["latitude=-1,1", "vote=mean,median", "neighbours=5"], Everything)
+    assert [tuple(settings.values()) for settings in grid] == [
+        ("-1", "mean", "5"), ("-1", "median", "5"), ("1", "mean", "5"), ("1", "median", "5"),
+    ]  # fmt: skip
+
+
+def test_a_comma_belongs_to_a_text_or_a_file_and_names_given_again_have_several_values() -> None:
+    @dataclass(frozen=True)
+    class Lists:
+        train: str = param("a,b", "datasets")
+        levels: str = param("wide", "", choices=("wide", "500,100"))
+        table: Path | None = param(None, "a file")
+
+    pairs = ["train=a,b", "train=c", "levels=500,100", "table=x,y.csv"]
+    grid = parse_grid(pairs, Lists)
+    assert [settings["train"] for settings in grid] == ["a,b", "c"]
+    assert {(settings["levels"], settings["table"]) for settings in grid} == {("500,100", "x,y.csv")}
+
+
+def test_a_value_given_twice_and_a_pair_without_a_sign_are_refused() -> None:
+    for pairs in (["neighbours=1,2,1"], ["neighbours=1", "neighbours=1"]):
+        with pytest.raises(UsageError, match="neighbours=1 twice"):
+            parse_grid(pairs, Everything)
+    with pytest.raises(UsageError, match="name=value"):
+        parse_grid(["neighbours"], Everything)

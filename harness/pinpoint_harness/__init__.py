@@ -12,10 +12,14 @@ from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .api import break_down as break_down
+    from .api import embed as embed
     from .api import evaluate as evaluate
     from .api import load_dataset as load_dataset
+    from .api import plot as plot
     from .api import read_run as read_run
     from .api import score as score
+    from .api import table as table
+    from .api import train as train
     from .errors import HarnessError as HarnessError
     from .evaluation import compare as compare
     from .evaluation.calibration import calibrate as calibrate
@@ -36,7 +40,18 @@ if TYPE_CHECKING:
     from .types import Queries as Queries
 
 _HOMES = {
-    "api": ("break_down", "evaluate", "load_dataset", "read_run", "score"),
+    # `api.audit` and `api.locate` stand there alone: here their names are those of modules.
+    "api": (
+        "break_down",
+        "embed",
+        "evaluate",
+        "load_dataset",
+        "plot",
+        "read_run",
+        "score",
+        "table",
+        "train",
+    ),
     "errors": ("HarnessError",),
     "evaluation": ("compare",),
     "evaluation.calibration": ("calibrate",),

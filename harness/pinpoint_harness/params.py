@@ -14,6 +14,7 @@ in the preset the method is registered with, else the one that another parameter
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -191,14 +192,42 @@ def changed(params: Any, preset: Mapping[str, Any] = _NONE) -> dict[str, Any]:
 def parse_settings(pairs: Iterable[str]) -> dict[str, str]:
     """`["a=1", "b=x=y"]` as a dictionary; a name given twice is an error."""
     settings: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"--set {pair!r} is not of the form name=value")
-        if name.strip() in settings:
-            raise UsageError(f"--set names '{name.strip()}' twice")
-        settings[name.strip()] = value
+    for name, value in map(_parted, pairs):
+        if name in settings:
+            raise UsageError(f"--set names '{name}' twice")
+        settings[name] = value
     return settings
+
+
+def parse_grid(pairs: Iterable[str], cls: type[Any]) -> list[dict[str, str]]:
+    """Every combination of the values given to the parameters of `cls`, the first name changing last.
+
+    A name given several times has as many values. So has one with commas where no value can hold one: a
+    number, a truth value, a choice. In a text or the name of a file a comma stands for itself.
+    """
+    listed = {spec.name for spec in specs(cls) if _has_no_comma(spec)}
+    values: dict[str, list[str]] = {}
+    for name, text in map(_parted, pairs):
+        known = values.setdefault(name, [])
+        for value in text.split(",") if name in listed else [text]:
+            if value in known:
+                raise UsageError(f"--set gives {name}={value} twice", fix="leave one out")
+            known.append(value)
+    return [dict(zip(values, chosen, strict=True)) for chosen in itertools.product(*values.values())]
+
+
+def _has_no_comma(spec: ParamSpec) -> bool:
+    """Whether no value of a parameter can hold a comma."""
+    if spec.choices:
+        return not any("," in str(choice) for choice in spec.choices)
+    return spec.type in (int, float, bool)
+
+
+def _parted(pair: str) -> tuple[str, str]:
+    name, equals, value = pair.partition("=")
+    if not equals or not name.strip():
+        raise UsageError(f"--set {pair!r} is not of the form name=value")
+    return name.strip(), value
 
 
 def _spec(item: dataclasses.Field[Any], hint: Any) -> ParamSpec:

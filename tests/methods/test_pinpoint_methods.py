@@ -197,8 +197,8 @@ def test_what_was_made_from_something_else_is_refused_with_the_command(world: Wo
     text = str(refused.value)
     assert "stage 'embedder'" in text
     assert "config.learning_rate 0.003 instead of 0.5" in text
-    assert "pinpoint train pinpoint-top1-image" in text
-    assert "--set learning_rate=0.5" in text
+    assert 'train("pinpoint-top1-image", parameters={' in text
+    assert '"learning_rate": 0.5' in text
     with pytest.raises(ArtifactError, match="none under"):
         world.run("pinpoint-top1-image", models=world.folder / "elsewhere")
 

@@ -424,7 +424,7 @@ def trained(
     """The best weights and the curve."""
     trainer = RerankerTrainer(config, retriever, train, held, seed, title)
     trainer.run(keep)
-    return trainer.best, trainer.curve_from_retrieval()
+    return trainer.best, trainer.whole_curve()
 
 
 @pytest.fixture(scope="module")

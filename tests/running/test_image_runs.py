@@ -192,7 +192,7 @@ def test_finding_no_picture_at_all_is_an_error_and_not_a_run_of_misses(
 ) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(DataError, match=r"none of the 7 photos was found[\s\S]*--images"):
+    with pytest.raises(DataError, match=r"none of the 7 photos was found[\s\S]*with images"):
         ask(data, tmp_path / "out", registry, empty)
 
 

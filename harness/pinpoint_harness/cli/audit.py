@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
 from ..types import DataLocation
 from .options import (
     device_option,
@@ -123,45 +121,31 @@ def audit(
       pinpoint audit nearest-photo yfcc4k
       pinpoint audit mp16 yfcc4k --backbone siglip2-giant-opt-patch16-384 --run nearest-photo@yfcc4k
     """
-    from ..api import read_run
-    from ..artifacts import check_writable, safe_name
-    from ..audit.audit import AuditRequest
-    from ..audit.audit import audit as make_audit
-    from ..audit.effect import effect_of, galleries_behind
-    from ..audit.near_duplicates import Limits
-    from ..devices import default_device
-    from ..features import StoreLookup
+    from ..api import audit as make_audit
 
-    registry = registry_of(ctx)
-    store_lookup = StoreLookup(registry, home.stores, default_device(device), weights)
-    measured = [read_run(run, home=home) for run in runs]
-    place = DataLocation(gallery_data, images=tuple(gallery_images), follow_links=location.follow_links)
-    galleries = [(name, place) for name in _names(gallery)]
-    if gallery in registry.methods:
-        measured.insert(0, read_run(f"{gallery}@{dataset}", home=home))
-        behind = galleries_behind(measured[0])
-        backbone = backbone or behind[0].backbone
-        galleries = [(one.name, replace(place, path=gallery_data or one.location.path)) for one in behind]
-    if backbone is None:
-        raise UsageError("a gallery is audited by a backbone's features", fix="give --backbone NAME")
-    names = "+".join(safe_name(Path(name).name if Path(name).is_dir() else name) for name, _ in galleries)
-    path = file or home.audits / f"{safe_name(dataset)}--{names}.parquet"
-    check_writable(path.parent)
-    request = AuditRequest(
-        dataset_name=dataset,
-        dataset=registry.open_dataset(dataset, location),
-        galleries=galleries,
+    made = make_audit(
+        gallery,
+        dataset,
         backbone=backbone,
-        store_lookup=store_lookup,
-        limits=Limits(cosine, hamming, spot_m),
+        data=location.path,
+        columns=location.columns,
+        images=location.images,
+        follow_links=location.follow_links,
+        gallery_data=gallery_data,
+        gallery_images=gallery_images,
         training=_names(training),
-        every_hash=pixels,
+        runs=runs,
+        cosine=cosine,
+        hamming=hamming,
+        spot_m=spot_m,
+        pixels=pixels,
+        file=file,
+        device=device,
+        weights=weights,
+        home=home,
+        registry=registry_of(ctx),
     )
-    found = make_audit(request)
-    found.write(path)
-    opened = [store_lookup.gallery(name, backbone, place.path) for name, place in galleries]
-    effects = [effect_of(run, found, opened) for run in measured]
-    _report(found, effects, path, as_json)
+    _report(made.audit, made.effects, made.file, as_json)
 
 
 def _names(text: str) -> list[str]:

@@ -23,8 +23,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..artifacts import Subset
-    from ..batching import WorkerShare
-    from ..features import EmbedRequest, FeatureStore
+    from ..features import FeatureStore
     from ..home import Home
 
 
@@ -69,52 +68,32 @@ def embed(
     Example:
       pinpoint embed im2gps3k --backbone siglip2-giant-opt-patch16-384
     """
+    from ..api import embed as complete
     from ..artifacts import UnfinishedError
     from ..batching import WorkerShare
-    from ..features import complete
 
-    chosen = WorkerShare.of_environment() if share is None else WorkerShare.parse(share)
-    request = embed_request(
-        ctx, dataset, backbone, location, weights, device, dtype, home, subset, chosen, fresh
-    )
     try:
-        store = complete(request)
+        store = complete(
+            dataset,
+            backbone,
+            data=location.path,
+            columns=location.columns,
+            images=location.images,
+            follow_links=location.follow_links,
+            limit=subset.limit,
+            ids=subset.ids,
+            weights=weights,
+            device=device,
+            dtype=dtype,
+            home=home,
+            fresh=fresh,
+            registry=registry_of(ctx),
+            share=None if share is None else WorkerShare.parse(share),
+        )
     except UnfinishedError as unfinished:
         click.echo(unfinished)
         return
     print_facts(store_facts(store), as_json)
-
-
-def embed_request(
-    ctx: click.Context,
-    dataset: str,
-    backbone: str,
-    location: DataLocation,
-    weights: str | None,
-    device: str,
-    dtype: str | None,
-    home: Home,
-    subset: Subset | None = None,
-    share: WorkerShare | None = None,
-    fresh: bool = False,
-) -> EmbedRequest:
-    from ..artifacts import Subset
-    from ..batching import WorkerShare
-    from ..devices import default_device, embedding_context
-    from ..features import EmbedRequest
-    from ..features.backbones import find_backbone
-
-    registry = registry_of(ctx)
-    return EmbedRequest(
-        dataset_name=dataset,
-        dataset=registry.open_dataset(dataset, location),
-        source=find_backbone(registry, backbone, weights),
-        root=home.stores,
-        context=embedding_context(default_device(device), dtype),
-        subset=subset or Subset(),
-        share=share or WorkerShare(),
-        fresh=fresh,
-    )
 
 
 def store_facts(store: FeatureStore) -> dict[str, Any]:

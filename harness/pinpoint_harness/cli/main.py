@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,11 +13,16 @@ from typing import IO, Any, NamedTuple
 
 import click
 
-from ..errors import HarnessError, unknown_name
+from ..errors import HarnessError, command_line, unknown_name
+from ..progress import log as progress_log
+from ..progress import speaks as progress_speaks
 from ..version import __version__
 from .options import home_option
 
 log = logging.getLogger(__name__)
+
+_ARGUMENTS = f"{__name__}.arguments"
+"""Where a context keeps the words of its command line."""
 
 
 class Command(NamedTuple):
@@ -59,8 +65,30 @@ class Failure(click.ClickException):
         click.echo(f"error: {self.message}", file=file, err=True)
 
 
+class Interrupted(click.ClickException):
+    """A KeyboardInterrupt on its way to stderr, with what was kept and the command that goes on."""
+
+    exit_code = 1
+
+    def __init__(self, kept: Sequence[str], arguments: Sequence[str]) -> None:
+        self.kept = tuple(kept)
+        command = f"  go on: {shlex.join(['pinpoint', *arguments])}"
+        super().__init__("\n".join(["interrupted", *(f"  {note}" for note in self.kept), command]))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"\n{self.message}", file=file, err=True)
+
+
 class LazyGroup(click.Group):
     """Knows its commands as data, so that `--help` imports none of them."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        given = tuple(args)
+        context = super().make_context(info_name, args, parent, **extra)
+        context.meta[_ARGUMENTS] = given
+        return context
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -85,12 +113,19 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        token = command_line.set(True)
         try:
             return super().invoke(ctx)
         except HarnessError as error:
             if error.__cause__ is not None and log.isEnabledFor(logging.INFO):
                 log.info("what was raised", exc_info=error.__cause__)
             raise Failure(str(error)) from error
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted(getattr(interrupt, "__notes__", ()), ctx.meta[_ARGUMENTS]) from interrupt
+        except Interrupted as step:  # of a recipe: what goes on is the whole
+            raise Interrupted(step.kept, ctx.meta[_ARGUMENTS]) from step
+        finally:
+            command_line.reset(token)
 
 
 @click.group(
@@ -123,6 +158,7 @@ def cli(
         format="%(levelname)s: %(message)s",
         force=True,
     )
+    progress_log.setLevel(logging.INFO if progress_speaks() else logging.WARNING)
     for level in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(level, logging.getLevelName(level).lower())
     ctx.obj = tuple(plugins)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -182,6 +182,18 @@ def gathered(
         return decorated
 
     return decorate
+
+
+def in_turn(grid: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Each combination of a grid with its title, "" for one alone; they are announced in the log."""
+    from ..progress import log
+
+    varied = [name for name in grid[0] if len({settings[name] for settings in grid}) > 1]
+    for number, settings in enumerate(grid, 1):
+        title = ", ".join(f"{name}={settings[name]}" for name in varied)
+        if title:
+            log.info("%d of %d: %s", number, len(grid), title)
+        yield title, settings
 
 
 def read_id_list(path: Path) -> list[str]:

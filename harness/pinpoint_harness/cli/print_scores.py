@@ -17,18 +17,7 @@ if TYPE_CHECKING:
 def print_report(run: Run, scores: Sequence[Scores], as_json: bool) -> None:
     """What a run scores under each protocol, with counts, intervals and where it lies."""
     if as_json:
-        print_json(
-            {
-                "run": str(run.folder),
-                "key": run.key,
-                "label": run.label,
-                "dataset": run.dataset,
-                "oracle": run.oracle,
-                "partial": run.partial,
-                "notes": run.record["notes"],
-                "scores": [item.to_dict() for item in scores],
-            }
-        )
+        print_json(report_facts(run, scores))
         return
     marks = [
         mark
@@ -42,6 +31,20 @@ def print_report(run: Run, scores: Sequence[Scores], as_json: bool) -> None:
         click.echo()
         _print_scores(item)
     click.echo(f"\nrun: {run.folder}")
+
+
+def report_facts(run: Run, scores: Sequence[Scores]) -> dict[str, Any]:
+    """The same as one object of JSON."""
+    return {
+        "run": str(run.folder),
+        "key": run.key,
+        "label": run.label,
+        "dataset": run.dataset,
+        "oracle": run.oracle,
+        "partial": run.partial,
+        "notes": run.record["notes"],
+        "scores": [item.to_dict() for item in scores],
+    }
 
 
 def _print_scores(scores: Scores) -> None:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
-from ..home import command
 from .breakdown import breakdown
 from .calibration import calibration
 from .clean import removal_options, remove_named
 from .options import home_options, json_option, print_listing, radii_option, registry_of
 from .plot import plot
 from .print_scores import print_report
-from .scoring_options import exclude_option, read_part
+from .scoring_options import exclude_option
 from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
-    from ..plugins import Registry
     from ..reports.tables import Format
-    from ..types import DatasetInfo
 
 
 @click.group()
@@ -156,17 +151,6 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
     print_damage(folders, as_json)
 
 
-def _info_of(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
-    """What a dataset is, also one that only runs know, by the name that `--as` gave it."""
-    from ..running import iter_runs
-
-    run = None if dataset in registry.datasets else next(iter_runs(root, dataset), None)
-    if run is None:
-        return registry.dataset(dataset).info
-    info = registry.dataset(run.registered_dataset).info
-    return replace(info, title=f"{dataset}: {info.title}")
-
-
 @click.command()
 @click.argument("dataset")
 @click.option("--published", is_flag=True, help="Add the rows of the literature, in a block of their own.")
@@ -214,38 +198,21 @@ def table(
     Example:
       pinpoint table yfcc4k --published --format latex
     """
-    from ..evaluation import ADMIN_METRICS, metric_names
-    from ..reports.tables import render
-    from ..reports.tables.measured import measured_rows
-    from ..reports.tables.published import read_published
+    from ..api import table as make_table
 
-    root = home.runs
-    info = _info_of(registry_of(ctx), dataset, root)
-    rows = measured_rows(
-        root,
+    made = make_table(
         dataset,
+        published=published,
+        published_files=published_files,
         protocol=protocol,
         mix_protocols=mix_protocols,
         admin=admin,
-        letters=compare,
+        compare=compare,
+        exclude=exclude,
         radii_km=radii_km,
-        part=None if exclude is None else read_part(exclude),
-    )
-    if published or published_files:
-        rows += read_published(dataset, extra=published_files, total=info.expected_rows)
-    if not rows:
-        raise UsageError(
-            f"there is nothing to put in a table of '{dataset}'",
-            found=f"no finished run under '{root}'",
-            fix=f"{command(['run', 'METHOD', dataset], root)}; or add --published",
-        )
-    text = render(
-        rows,
-        [*metric_names(radii_km), *ADMIN_METRICS],
-        form,
-        title=info.title,
         intervals=intervals,
-        notes=info.notes,
-        mix_protocols=mix_protocols,
+        home=home,
+        registry=registry_of(ctx),
     )
+    text = made.text(form)
     click.echo(text, nl=not text.endswith("\n"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from .options import (
     device_option,
     fresh_option,
     home_options,
+    in_turn,
     listed_name,
     listed_option,
     location_options,
@@ -28,6 +29,7 @@ from .scoring_options import Measure, measure_options
 if TYPE_CHECKING:
     from ..artifacts import Subset
     from ..home import Home
+    from ..running import Run
 
 
 @click.command()
@@ -93,40 +95,54 @@ def run(
     Give the same command again to resume a run that was stopped. Several processes or machines
     with one --home share the work with --shard; the last one puts the run together and scores it.
 
+    Several values of a parameter (--set author_filter=false,true) make a run of every combination.
+
     \b
-    Example:
+    Examples:
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
+      pinpoint run constant capitals --set latitude=0,50 --set longitude=-75,0,75
     """
     from ..artifacts import UnfinishedError
     from ..batching import WorkerShare
-    from ..params import parse_settings
-    from ..running import TILE, build_request
+    from ..progress import log
+    from ..running import TILE, build_request, parameter_grid
     from ..running.runner import run as run_request
 
     registry = registry_of(ctx)
-    opened = registry.open_dataset(dataset, location)
-    request = build_request(
-        registry.method(method),
-        dataset,
-        opened,
-        parameters=parse_settings(settings),
-        subset=subset,
-        seed=seed,
-        device=device,
-        label=name,
-        home=home,
-        fresh=fresh,
-        tile=tile or TILE,
-        share=None if share is None else WorkerShare.parse(share),
-        weights=weights,
-        registry=registry,
-        listed_as=listed_name(registry, dataset, listed_as),
-        gallery_images=gallery_images,
-    )
-    try:
-        done = run_request(request)
-    except UnfinishedError as unfinished:
-        click.echo(unfinished)
-        return
-    note_made(home, done)
-    measure.report(done, lambda: opened)
+    entry, opened = registry.method(method), registry.open_dataset(dataset, location)
+    shown_as = listed_name(registry, dataset, listed_as)
+    grid = parameter_grid(entry, settings)
+
+    def finished() -> Iterator[Run]:
+        for _, chosen in in_turn(grid):
+            request = build_request(
+                entry,
+                dataset,
+                opened,
+                parameters=chosen,
+                subset=subset,
+                seed=seed,
+                device=device,
+                label=name,
+                home=home,
+                fresh=fresh,
+                tile=tile or TILE,
+                share=None if share is None else WorkerShare.parse(share),
+                weights=weights,
+                registry=registry,
+                listed_as=shown_as,
+                gallery_images=gallery_images,
+            )
+            try:
+                done = run_request(request)
+            except UnfinishedError as unfinished:
+                click.echo(unfinished)
+                continue
+            note_made(home, done)
+            yield done
+
+    if len(grid) > 1:
+        measure.report_each(finished(), lambda: opened)
+        log.info("side by side: pinpoint table %s", listed_as or dataset)
+    for done in finished() if len(grid) == 1 else ():
+        measure.report(done, lambda: opened)

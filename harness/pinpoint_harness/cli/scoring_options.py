@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import Command, gathered, json_option, radii_option
-from .print_scores import print_report
+from .options import Command, gathered, json_option, print_json, radii_option
+from .print_scores import print_report, report_facts
 
 if TYPE_CHECKING:
-    from ..evaluation import Part
+    from ..evaluation import Part, Scores
     from ..running import Run
     from ..types import Dataset
 
@@ -34,19 +34,34 @@ class Measure:
 
         `dataset` is opened only for administrative accuracy, whose truth is not in the run.
         """
+        scores = self._scores(run, dataset)
+        if self.quiet:
+            click.echo(run.folder)
+        else:
+            print_report(run, scores, self.as_json)
+
+    def report_each(self, runs: Iterable[Run], dataset: Callable[[], Dataset]) -> None:
+        """The reports of several runs, each as soon as it is there; as JSON a list of all."""
+        facts = []
+        for run in runs:
+            if self.as_json and not self.quiet:
+                facts.append(report_facts(run, self._scores(run, dataset)))
+            else:
+                self.report(run, dataset)
+                click.echo("" if self.quiet else "\n", nl=False)
+        if self.as_json and not self.quiet:
+            print_json(facts)
+
+    def _scores(self, run: Run, dataset: Callable[[], Dataset]) -> list[Scores]:
         from ..evaluation import PROTOCOLS, score_run
 
         default = (run.record["dataset"]["default_protocol"],)
         names = tuple(PROTOCOLS) if self.all_protocols else tuple(dict.fromkeys(self.protocols)) or default
         part = None if self.exclude is None else read_part(self.exclude)
-        scores = [
+        return [
             score_run(run, name, radii_km=self.radii_km, truth=lambda: dataset().truth(), part=part)
             for name in names
         ]
-        if self.quiet:
-            click.echo(run.folder)
-        else:
-            print_report(run, scores, self.as_json)
 
 
 exclude_option = click.option(

@@ -12,7 +12,7 @@ import click
 from ..errors import UsageError, did_you_mean
 from ..types import DataLocation
 from .clean import removal_options, remove_named
-from .embed import embed_request, store_facts
+from .embed import store_facts
 from .options import (
     backbone_option,
     device_option,
@@ -113,6 +113,7 @@ def import_(
     Example:
       pinpoint store import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
     """
+    from ..api.make import embed_request
     from ..features import ImportRequest, import_store
     from ..features.backbones import find_backbone
     from ..features.exchange import compare as compare_stores
@@ -140,7 +141,16 @@ def import_(
     )
     facts = store_facts(imported)
     if compare:
-        request = embed_request(ctx, dataset, backbone, location, weights, device, dtype, home)
+        request = embed_request(
+            dataset,
+            backbone,
+            location,
+            weights=weights,
+            device=device,
+            dtype=dtype,
+            home=home,
+            registry=registry,
+        )
         agreement = compare_stores(imported, request, limit)
         facts |= {
             "compared": agreement.photos,

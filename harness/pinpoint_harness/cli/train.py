@@ -10,6 +10,7 @@ import click
 from .options import (
     device_option,
     home_options,
+    in_turn,
     json_option,
     print_listing,
     registry_of,
@@ -18,9 +19,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..home import Home
+    from ..training import StageOutput
 
 
 @click.command()
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     help="Precision of the towers in training [default: bfloat16 on a GPU, float32 elsewhere].",
 )
 @weights_option
+@click.option(
+    "--log",
+    multiple=True,
+    metavar="csv|tensorboard|DIR",
+    help="Write the figures of the training as they come, beside the stage or in DIR; may be given again.",
+)
 @home_options(models="--out", stores="--stores")
 @click.option("--fresh", is_flag=True, help="Make the stage, or all of them, again.")
 @json_option
@@ -46,6 +52,7 @@ def train(
     device: str,
     dtype: str | None,
     weights: str | None,
+    log: Sequence[str],
     home: Home,
     fresh: bool,
     as_json: bool,
@@ -53,46 +60,39 @@ def train(
     """Make the stages of METHOD that are missing: what it learns, and what it searches.
 
     Give the same command again to resume. Stages are shared: another method, or another seed, makes
-    only what it does not have in common. Under torchrun all processes train one model.
+    only what it does not have in common. Several values of a parameter (--set seed=0,1,2) train every
+    combination. Under torchrun all processes train one model, and the first prints.
 
     \b
-    Example:
+    Examples:
       pinpoint train pinpoint-top1-image --stage embedder --set seed=1
+      pinpoint train regression --set hidden=128,256 --set seed=0,1,2
     """
-    from ..batching import WorkerShare
-    from ..devices import default_device, embedding_context
-    from ..features import StoreLookup
-    from ..params import parse_settings
-    from ..running import build_params
-    from ..training import TrainRequest
-    from ..training import train as train_stages
-    from ..types import Context
+    from ..api import train as train_stages
+    from ..progress import speaks
+    from ..running import parameter_grid
 
     registry = registry_of(ctx)
-    entry = registry.method(method)
-    params = build_params(entry, parse_settings(settings))
-    chosen = embedding_context(default_device(device), dtype)
-    store_lookup = StoreLookup(registry, home.stores, chosen.device, weights, WorkerShare.of_environment())
+    grid = parameter_grid(registry.method(method), settings)
+    rows: list[dict[str, Any]] = []
+    for title, chosen in in_turn(grid):
+        finished = train_stages(
+            method,
+            parameters=chosen,
+            stage=stage,
+            device=device,
+            dtype=dtype,
+            weights=weights,
+            log=log,
+            home=home,
+            fresh=fresh,
+            registry=registry,
+        )
+        rows += [{**({"settings": title} if title else {}), **_row(done)} for done in finished]
+    if speaks():
+        print_listing(rows, as_json, "no stages")
 
-    def truth(name: str) -> pd.DataFrame:
-        return registry.open_dataset(name).truth()
 
-    request = TrainRequest(
-        method=entry,
-        params=params,
-        context=Context(chosen.device, chosen.dtype, stores=store_lookup, models=home.models),
-        root=getattr(params, "models", None) or home.models,
-        truth=truth,
-        stage=stage,
-        fresh=fresh,
-    )
-    rows: list[dict[str, Any]] = [
-        {
-            "stage": done.stage,
-            "made": "now" if done.made else "before",
-            "key": done.key[:16],
-            "folder": str(done.folder),
-        }
-        for done in train_stages(request)
-    ]
-    print_listing(rows, as_json, "no stages")
+def _row(done: StageOutput) -> dict[str, str]:
+    made = "now" if done.made else "before"
+    return {"stage": done.stage, "made": made, "key": done.key[:16], "folder": str(done.folder)}

@@ -13,6 +13,7 @@ from .request import (
     choose_device,
     method_spec,
     param_specs,
+    parameter_grid,
     preset_of,
 )
 from .run import Run, find_run, iter_runs, run_parent
@@ -35,6 +36,7 @@ __all__ = [
     "iter_runs",
     "method_spec",
     "param_specs",
+    "parameter_grid",
     "predict_tiles",
     "preset_of",
     "run_parent",

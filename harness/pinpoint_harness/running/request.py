@@ -188,6 +188,14 @@ def build_params(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> Any:
     return parameters.build(params_class(entry), settings, f"method '{entry.name}'", preset_of(entry))
 
 
+def parameter_grid(entry: Entry[MethodInfo], pairs: Sequence[str]) -> list[dict[str, str]]:
+    """The settings of every run that `--set` asks for; UsageError if one of them does not fit the method."""
+    grid = parameters.parse_grid(pairs, params_class(entry))
+    for settings in grid:
+        build_params(entry, settings)
+    return grid
+
+
 def check_seed(entry: Entry[MethodInfo], seed: int | None) -> None:
     """UsageError for a seed given to a method whose answers do not depend on it."""
     if seed is None or entry.info.draws:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow.compute as pc
 from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
 from ..batching import Tile, padded, tiles, whole_blocks
 from ..errors import ArtifactError, HarnessError, PluginError, UsageError
+from ..features import FinishedStores
 from ..params import train_command
 from ..plugins import Entry
 from ..progress import phase
@@ -49,6 +51,7 @@ def run(request: Request) -> Run:
     UnfinishedRunError is raised.
     """
     selection = request.selection()
+    refuse_untrained(request)
     method = build_method(request.method, request.params, request.context)
     _refuse_unused_images(request)
     with closing(open_inputs(method.input, request, selection)) as inputs:
@@ -75,6 +78,19 @@ def _refuse_unused_images(request: Request) -> None:
         raise UsageError(
             f"--gallery-images: method '{request.method.name}' opens no gallery", fix="leave it out"
         )
+
+
+def refuse_untrained(request: Request) -> None:
+    """Refuse a method whose training has not even its features, before any picture is embedded for it.
+
+    Whether its stages are there is said by the method itself, once their features are. Models in a folder
+    of their own may have been made where their features are: those are embedded here.
+    """
+    loaded, elsewhere = request.method.load(), getattr(request.params, "models", None)
+    if request.store_lookup is None or elsewhere or not hasattr(loaded, "stages"):
+        return
+    stores = FinishedStores(request.store_lookup, request.method, request.params)
+    loaded.stages(request.params, replace(request.context, stores=stores))
 
 
 def _answer_tiles(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from .checkpoints import Checkpoints
+from .metric_log import LogRequest, MetricLog
 from .processes import Processes
 from .stages import (
     Stage,
     StageContext,
     StageMissingError,
+    StageOutput,
     TrainRequest,
     describe,
     open_stages,
@@ -17,10 +19,13 @@ from .stages import (
 
 __all__ = [
     "Checkpoints",
+    "LogRequest",
+    "MetricLog",
     "Processes",
     "Stage",
     "StageContext",
     "StageMissingError",
+    "StageOutput",
     "TrainRequest",
     "describe",
     "open_stages",

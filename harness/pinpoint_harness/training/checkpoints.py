@@ -1,4 +1,4 @@
-"""Checkpoints of a stage that is being made."""
+"""Checkpoints of a stage that is being made, and what can be watched of it meanwhile."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Checkpoints:
     def __init__(self, stage_context: StageContext) -> None:
         self._artifact = stage_context.artifact
         self._writes = stage_context.processes.first
+        self.metrics = stage_context.metrics
 
     def last(self) -> tuple[int, dict[str, Any], dict[str, str]] | None:
         """Step, tensors on the CPU and notes of the newest checkpoint."""
@@ -47,6 +48,11 @@ class Checkpoints:
         write_atomic(self.path(step), save(dict(tensors), dict(notes)))
         for old in self._artifact.finished_shards(self._SUFFIX) - {step}:
             self.path(old).unlink()
+
+    def show(self, name: str, data: bytes) -> None:
+        """Put a file of the stage in place as it is so far; the finished one takes its place in the end."""
+        if self._writes:
+            write_atomic(self._artifact.folder / name, data)
 
     def path(self, step: int) -> Path:
         return self._artifact.shard_path(step, self._SUFFIX)

@@ -6,6 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+
+_PATIENCE = timedelta(days=1)
+"""How long processes wait for one another: one may be at work alone, on features or a gallery."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,16 @@ class Processes:
 
             dist.barrier()
 
+    def agree(self, done: bool) -> bool:
+        """Whether all processes are done; waits until each of them has said so or not."""
+        if self.count == 1:
+            return done
+        import torch.distributed as dist
+
+        said: list[bool] = [False] * self.count
+        dist.all_gather_object(said, done)
+        return all(said)
+
 
 @contextmanager
 def joined_processes(device: str) -> Iterator[Processes]:
@@ -36,7 +50,7 @@ def joined_processes(device: str) -> Iterator[Processes]:
         return
     import torch.distributed as dist
 
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=_PATIENCE)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:

@@ -4,20 +4,32 @@
         config.json          what was asked and what came out
         model.safetensors    or other files of the stage; no pickle anywhere
         manifest.json        recipe, keys of the inputs, versions and sha256 of the files; written last
+        log.csv              figures of a training as they came, where asked for; no part of the content
 
 The key of a stage holds the keys of the stages it is made from, so nothing stale is ever taken for new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import KEY_LENGTH, Artifact, Content, Session, canonical_json, read_json, spec_key
+from ..artifacts import (
+    KEY_LENGTH,
+    Artifact,
+    Content,
+    Session,
+    UnfinishedError,
+    canonical_json,
+    read_json,
+    spec_key,
+)
 from ..errors import ArtifactError, UsageError, unknown_name
+from ..progress import log
 from ..types import Context
+from .metric_log import LogRequest, MetricLog
 from .processes import Processes, joined_processes
 
 if TYPE_CHECKING:
@@ -33,6 +45,7 @@ class StageContext:
 
     `inputs` are the folders of the stages it needs; `truth` reads a dataset's table by its name.
     Only the first process may write, and what it writes before the end goes into the artifact's shards.
+    `metrics` takes figures of a training as they come.
     """
 
     artifact: Artifact
@@ -40,6 +53,7 @@ class StageContext:
     context: Context
     truth: Callable[[str], pd.DataFrame]
     processes: Processes = field(default_factory=Processes)
+    metrics: MetricLog = field(default_factory=MetricLog)
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,8 @@ class TrainRequest:
     truth: Callable[[str], pd.DataFrame]
     stage: str | None = None
     fresh: bool = False
+    log: LogRequest = field(default_factory=LogRequest)
+    """Where figures of a training are written as they come."""
 
 
 def train(request: TrainRequest) -> list[StageOutput]:
@@ -100,21 +116,51 @@ def train(request: TrainRequest) -> list[StageOutput]:
 
     A killed stage goes on where it was. `fresh` makes the stage asked for again, or all of them.
     Under torchrun all processes take part in stages made together; of others the first makes all.
+    A KeyboardInterrupt carries notes of what was kept.
     """
-    stages = stages_of(request.method, request.params, request.context)
-    wanted = _up_to(stages, request.stage, request.method.name)
+    request.log.check()
     finished: dict[str, StageOutput] = {}
     with joined_processes(request.context.device) as processes:
+        stages = _stages_of_all(request, processes)
+        wanted = _up_to(stages, request.stage, request.method.name)
         for stage in wanted:
             again = request.fresh and request.stage in (None, stage.name)
             keys = {name: done.key for name, done in finished.items()}
             found = None if again else _find(stage, request.root, keys, request.context, processes.count)
             processes.wait()  # before anyone begins what another still looks for
             if found is None:
+                if processes.first:
+                    log.info("stage %d of %d: %s", len(finished) + 1, len(wanted), stage.name)
                 inputs = {name: done.folder for name, done in finished.items()}
-                found = _make(stage, request, keys, inputs, processes, again)
+                try:
+                    found = _make(stage, request, keys, inputs, processes, again)
+                except KeyboardInterrupt as interrupt:
+                    if processes.first:
+                        interrupt.add_note(_kept(stage, finished.values()))
+                    raise
             finished[stage.name] = found
     return list(finished.values())
+
+
+def _stages_of_all(request: TrainRequest, processes: Processes) -> Sequence[Stage]:
+    """The stages, once their features are there: each process embeds its share of one store after another."""
+    while True:
+        stages: Sequence[Stage] = ()
+        try:
+            stages = stages_of(request.method, request.params, request.context)
+            there = True
+        except UnfinishedError:
+            if processes.count == 1:
+                raise
+            there = False
+        if processes.agree(there):
+            return stages
+
+
+def _kept(stage: Stage, finished: Iterable[StageOutput]) -> str:
+    """What an interrupt left, in words."""
+    names = ", ".join(done.stage for done in finished) or "none"
+    return f"stage '{stage.name}' is not finished; stages that are: {names}"
 
 
 def stages_of(method: Entry[MethodInfo], params: Any, context: Context) -> Sequence[Stage]:
@@ -185,9 +231,11 @@ def _make(
     if processes.first:
         artifact = Artifact.begin(parent, stage.kind, spec, fresh=fresh)
         with Session(artifact.folder, request.context) as session:
-            with artifact.work():
+            with artifact.work(), request.log.open(artifact.folder) as metrics:
                 processes.wait()
-                files = stage.make(StageContext(artifact, inputs, request.context, request.truth, processes))
+                files = stage.make(
+                    StageContext(artifact, inputs, request.context, request.truth, processes, metrics)
+                )
                 session.phase(stage.name)
             artifact.finish(files)
     else:

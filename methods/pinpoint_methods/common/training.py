@@ -1,4 +1,4 @@
-"""The trainer of every trained method: AdamW under one schedule, its checkpoints and its curve.
+"""The trainer of every trained method: AdamW under one schedule, its checkpoints, its curve and its log.
 
 What a method adds is a subclass that gives the loss of a step and the figures of a stop. Which rows
 stand in a batch, and all else that is drawn, must follow from the seed and the number of the step
@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.progress import phase
+from pinpoint_harness.progress import Phase, phase
 from pinpoint_harness.training import Checkpoints, Processes
 
 CHECK_STEPS = 50
-"""Steps after which it is checked that losses are finite; reading each would stall a GPU."""
+"""Steps after which losses are read, checked and reported; reading each would stall a GPU."""
 
 CurveRow = dict[str, float]
 Curve = list[CurveRow]
@@ -88,6 +88,9 @@ class Trainer(ABC):
     rate_parameter = "learning_rate"
     """What a user sets to change the learning rate."""
 
+    curve_name = "curve.csv"
+    """The file of the curve, which is there from the first stop on."""
+
     def __init__(
         self,
         title: str,
@@ -119,6 +122,7 @@ class Trainer(ABC):
         self._device = next(iter(self.named.values())).device
         self._loss_sum: dict[str, Tensor] = {}
         self._loss_count: dict[str, int] = {}
+        self._reported: dict[str, tuple[float, int]] = {}  # sum and count of the losses that were reported
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=self._device)
 
     @abstractmethod
@@ -129,23 +133,54 @@ class Trainer(ABC):
     def measure(self, step: int) -> CurveRow:
         """The row of the curve after `step` steps; called in evaluation mode and without gradients."""
 
+    def whole_curve(self) -> Curve:
+        """The curve as its file shows it; a subclass may add what was known before the training."""
+        return self.curve
+
     def run(self, checkpoints: Checkpoints | None = None) -> Curve:
-        """Train from the start or the last checkpoint to the end; DataError for a loss that is not finite."""
+        """Train from the start or the last checkpoint to the end; DataError for a loss that is not finite.
+
+        A KeyboardInterrupt carries a note of the step that the same training would go on from.
+        """
         begun = self._resume(checkpoints)
         total, batch = self.steps * self._batch, self._batch
-        with phase(self._title, total, done=begun * batch, unit="samples") as advance:
-            for step in range(begun, self.steps):
-                self.step(step)
-                advance(batch)
-                stops = step + 1 in self._stops
-                if stops or (step + 1) % CHECK_STEPS == 0:
-                    self._check_finite(checkpoints)
-                if stops:
-                    self._stop(step + 1)
-                    if checkpoints is not None and step + 1 < self.steps:
-                        notes = {"training": self._title, "curve": json.dumps(self.curve)}
-                        checkpoints.save(step + 1, self.state(), notes)
+        ahead = sum(stop > begun for stop in self._stops)
+        with phase(self._title, total, done=begun * batch, unit="samples", pauses=ahead) as progress:
+            progress.facts_follow()
+            try:
+                for step in range(begun, self.steps):
+                    self.step(step)
+                    progress(batch)
+                    self._after(step + 1, progress, checkpoints)
+            except KeyboardInterrupt as interrupt:
+                interrupt.add_note(f"{self._title}: {self._kept(checkpoints)}")
+                raise
         return self.curve
+
+    def _after(self, step: int, progress: Phase, checkpoints: Checkpoints | None) -> None:
+        """What is due after `step` steps: a check of the losses, a row of the curve, a checkpoint, a line."""
+        stops = step in self._stops
+        # Several processes must read losses at the same step, so the clock alone does not decide.
+        if not (stops or step % CHECK_STEPS == 0 or (self.processes.count == 1 and progress.due())):
+            return
+        self._check_finite(checkpoints)
+        figures = self._recent_losses()
+        if stops:
+            with progress.pace.pause():
+                self._stop(step)
+                if checkpoints is not None:
+                    checkpoints.show(self.curve_name, curve_csv(self.whole_curve()))
+                    if step < self.steps:
+                        notes = {"training": self._title, "curve": json.dumps(self.curve)}
+                        checkpoints.save(step, self.state(), notes)
+            figures = self.curve[-1]
+        if not self.processes.first:
+            return
+        if checkpoints is not None:
+            checkpoints.metrics.add(self._title, step, step * self._batch, figures)
+        if stops or progress.due():
+            shown = [f"{name} {value:.4g}" for name, value in figures.items() if _is_headline(name)]
+            progress.say(f"step {step:,} of {self.steps:,}", ", ".join(shown), lasting=stops)
 
     def step(self, step: int) -> None:
         """One batch: its loss, its gradient, one move of the weights."""
@@ -167,7 +202,19 @@ class Trainer(ABC):
         """Mean of the losses of this name since it was last called; 0 where there was none."""
         nothing = torch.zeros((), dtype=torch.float64, device=self._device)
         total, count = self._loss_sum.pop(name, nothing), self._loss_count.pop(name, 0)
+        self._reported.pop(name, None)
         return self._over_all(total, dist.ReduceOp.SUM) / max(1, count)
+
+    def _recent_losses(self) -> CurveRow:
+        """Mean loss of each name since this was last asked; what `mean_loss` gives is untouched."""
+        recent: CurveRow = {}
+        for name, total in self._loss_sum.items():
+            value, count = self._over_all(total, dist.ReduceOp.SUM), self._loss_count[name]
+            before, reported = self._reported.get(name, (0.0, 0))
+            if count > reported:
+                recent[name] = (value - before) / (count - reported)
+            self._reported[name] = (value, count)
+        return recent
 
     def state(self) -> dict[str, Tensor]:
         """Weights, moments and best weights by name, on the CPU, as a checkpoint holds them."""
@@ -214,16 +261,20 @@ class Trainer(ABC):
         bad = int(self._over_all(self._bad_step.double(), dist.ReduceOp.MAX))
         if bad < 0:
             return
-        last = None if checkpoints is None else checkpoints.last()
         raise DataError(
             f"the loss is not finite at step {bad:,} of {self.steps:,}",
-            found="the last good state is "
-            + (
-                f"'{checkpoints.path(last[0])}', of step {last[0]:,}" if checkpoints and last else "the start"
-            ),
+            found=f"the last good state is {self._last_state(checkpoints)}",
             fix=f"--set {self.rate_parameter}={self.optimization.learning_rate / 10:g}; the same command "
             "again would come to the same end",
         )
+
+    def _kept(self, checkpoints: Checkpoints | None) -> str:
+        return f"of {self.steps:,} steps it goes on from {self._last_state(checkpoints)}"
+
+    @staticmethod
+    def _last_state(checkpoints: Checkpoints | None) -> str:
+        last = None if checkpoints is None else checkpoints.last()
+        return f"'{checkpoints.path(last[0])}', of step {last[0]:,}" if checkpoints and last else "the start"
 
     def _sum_gradients(self) -> None:
         """Each process has the gradient of its share of the loss: the whole is their sum."""
@@ -246,6 +297,11 @@ class Trainer(ABC):
 
 def _decays(name: str, parameter: Tensor) -> bool:
     return parameter.ndim > 1 and not name.endswith("frequencies")
+
+
+def _is_headline(name: str) -> bool:
+    """Whether a figure stands in a line of the log: losses, and accuracy at 25 km or as a mean."""
+    return "loss" in name or name in ("mean", "25km") or name.endswith("_25km")
 
 
 def curve_csv(curve: Curve) -> bytes:

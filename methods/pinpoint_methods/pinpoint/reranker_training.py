@@ -121,6 +121,8 @@ class RerankerTrainer(Trainer):
             range(batches, steps + 1, batches),
             worth=partial(_worth, config),
         )
+        self.curve_name = curve_name(title)
+        self._retrieval: Row = {}
 
     def _temperatures(self, model: Reranker) -> list[float]:
         """Those that make the retrieval's scores most likely at each radius, from some of the lists of B."""
@@ -140,11 +142,18 @@ class RerankerTrainer(Trainer):
         row = {"epoch": step / self._shuffle.batches, "loss": self.mean_loss("loss")}
         return {**row, **_on_c(self.config, self.validation, scores)}
 
-    def curve_from_retrieval(self) -> list[Row]:
+    def whole_curve(self) -> list[Row]:
         """The curve, with what the retrieval alone reaches on C in front."""
-        retrieval = retrieval_scores(self.validation.lists, self.config)
-        first = {"epoch": 0.0, "loss": math.nan, **_on_c(self.config, self.validation, retrieval)}
-        return [first, *self.curve]
+        if not self._retrieval:
+            scores = retrieval_scores(self.validation.lists, self.config)
+            known = _on_c(self.config, self.validation, scores)
+            self._retrieval = {"epoch": 0.0, "loss": math.nan, **known}
+        return [self._retrieval, *self.curve]
+
+
+def curve_name(source: str) -> str:
+    """The file of the curve of a source's reranker."""
+    return f"{source}.curve.csv"
 
 
 def _on_c(config: PinpointConfig, validation: LabelledCandidates, scores: Tensor) -> Row:
@@ -179,11 +188,11 @@ def make_reranker(
         if not finished.exists():
             trainer = RerankerTrainer(config, retriever, train, validation, seed, source)
             trainer.run(Checkpoints(stage_context))
-            curve = trainer.curve_from_retrieval()
+            curve = trainer.whole_curve()
             write_atomic(finished, save(trainer.best, {"curve": json.dumps(curve)}))
         weights = finished.read_bytes()
         curve = _curve_of(weights)
-        files |= {f"{source}.safetensors": weights, f"{source}.curve.csv": curve_csv(curve)}
+        files |= {f"{source}.safetensors": weights, curve_name(source): curve_csv(curve)}
         lists = train.lists
         outcome[source] = {
             "lists": len(lists),

@@ -9,8 +9,9 @@ from pathlib import Path
 from ...errors import UsageError
 from ...evaluation import ADMIN_PRESETS, PROTOCOLS, Part, Scores, compare, score_run
 from ...home import command
+from ...plugins import Registry
 from ...running import Run, iter_runs
-from ...types import RADII_KM
+from ...types import RADII_KM, DatasetInfo
 from .row import Present, Row
 
 
@@ -53,6 +54,15 @@ def measured_rows(
             fix=command(["score", runs[0].key, "--protocol", admin, "--data", "PATH"], root),
         )
     return _with_letters(rows, origin, radii_km) if letters else rows
+
+
+def dataset_info(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
+    """What a dataset is, also one that only runs know, by the name that `--as` gave it."""
+    run = None if dataset in registry.datasets else next(iter_runs(root, dataset), None)
+    if run is None:
+        return registry.dataset(dataset).info
+    info = registry.dataset(run.registered_dataset).info
+    return replace(info, title=f"{dataset}: {info.title}")
 
 
 def _title_order(run: Run) -> tuple[str, list[tuple[str, str]], str]:

@@ -1,4 +1,4 @@
-"""The Python API, used by the command line itself: DataFrames in, DataFrames out."""
+"""Datasets, runs and what they are worth: DataFrames in, DataFrames out."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 
-from .artifacts import Subset
-from .errors import UsageError
-from .evaluation import BINS, Scores, get_protocol, score_frame, score_run
-from .evaluation.scoring import RESAMPLES
-from .home import Home, find_home
-from .plugins import Registry, load_registry
-from .readers.answer_values import Order, Units
-from .readers.prediction_files import Answers, answers_of_frame
-from .readers.truth import checked_truth
-from .running import TILE, Run, build_request, find_run, statuses
-from .running.runner import run
-from .types import RADII_KM, DataLocation
+from ..artifacts import Subset
+from ..errors import UsageError
+from ..evaluation import ADMIN_PRESETS, BINS, Scores, get_protocol, score_frame, score_run
+from ..evaluation.scoring import RESAMPLES
+from ..home import Home, find_home
+from ..plugins import Registry, load_registry
+from ..readers.answer_values import Order, Units
+from ..readers.prediction_files import Answers, answers_of_frame
+from ..readers.truth import checked_truth
+from ..running import TILE, Run, build_request, find_run, statuses
+from ..running.runner import run
+from ..types import RADII_KM, DataLocation
+from .python_words import speaks_python
 
 if TYPE_CHECKING:
-    from .evaluation.breakdown import Breakdown
-    from .types import Floats
+    from ..evaluation.breakdown import Breakdown
+    from ..types import Floats
 
 log = logging.getLogger(__name__)
 
 Given = TypeVar("Given")
 
 
+@speaks_python
 def load_dataset(
     name: str,
     data: str | Path | None = None,
@@ -42,11 +44,15 @@ def load_dataset(
 
     `data` is a file or folder (default `$PINPOINT_DATA/<name>`, then `$PINPOINT_DATA`); `columns`
     maps a role such as `latitude` to a column of the file.
+
+    >>> truth = load_dataset("capitals")
+    >>> truth.loc[truth["id"] == "FR", "latitude"].round(2).item()
+    48.85
     """
-    location = DataLocation(None if data is None else Path(data), dict(columns or {}))
-    return (registry or load_registry()).open_dataset(name, location).truth()
+    return (registry or load_registry()).open_dataset(name, data_location(data, columns)).truth()
 
 
+@speaks_python
 def evaluate(
     method: str,
     dataset: str,
@@ -67,30 +73,37 @@ def evaluate(
     fresh: bool = False,
     weights: str | None = None,
     registry: Registry | None = None,
+    protocol: str | None = None,
     out: str | Path | None = None,
     stores: str | Path | None = None,
 ) -> Run:
-    """Run a method over a dataset, or reuse the run if it is stored already.
+    """Run a method over a dataset, or reuse the run if it is stored already, and score it.
 
-    `follow_links` opens pictures that links outside of their folder lead to; `gallery_images` are the
-    pictures of a gallery that has no features yet, where they do not lie with its dataset's other files.
-    Runs, features and trained stages lie below `home` (default `$PINPOINT_HOME`, then `results`; `out`
-    and `stores` are the old way to move runs and features alone). `weights` is a folder or id instead of
-    the weights the backbone names.
-    The answers lie in `run.folder`; `run.predictions()` gives them as a DataFrame and
-    `score(run)` what they are worth.
+    `parameters` are the method's, by name. `follow_links` opens pictures that links outside of their folder
+    lead to; `gallery_images` are the pictures of a gallery that has no features yet, where they do not lie
+    with its dataset's other files. Runs, features and trained stages lie below `home` (default
+    `$PINPOINT_HOME`, then `results`; `out` and `stores` are the old way to move runs and features alone).
+    `weights` is a folder or id instead of the weights the backbone names.
+
+    The answers lie in `run.folder`; `run.predictions()` gives them as a DataFrame, `score(run)` what they
+    are worth, and `table(dataset)` sets the run beside others. What is stored is the score by `protocol`,
+    without it by the dataset's own.
+
+    >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+    >>> run.title
+    'constant (latitude=15.5, longitude=32.56)'
+    >>> run.predictions()[["id", "predicted_latitude", "error_km"]].shape
+    (193, 3)
     """
     registry = registry or load_registry()
-    location = DataLocation(
-        None if data is None else Path(data),
-        dict(columns or {}),
-        tuple(Path(place) for place in images),
-        follow_links,
-    )
+    location = data_location(data, columns, images, follow_links)
+    opened = registry.open_dataset(dataset, location)
+    if protocol is not None and protocol not in ADMIN_PRESETS:
+        get_protocol(protocol)  # now, and not after a run of hours
     request = build_request(
         registry.method(method),
         dataset,
-        registry.open_dataset(dataset, location),
+        opened,
         parameters=parameters or {},
         subset=Subset(limit, ids),
         seed=seed,
@@ -103,9 +116,23 @@ def evaluate(
         registry=registry,
         gallery_images=[Path(place) for place in gallery_images],
     )
-    return run(request)
+    done = run(request)
+    score_run(done, protocol or done.record["dataset"]["default_protocol"], truth=opened.truth)
+    return done
 
 
+def data_location(
+    data: str | Path | None,
+    columns: Mapping[str, str] | None = None,
+    images: Sequence[str | Path] = (),
+    follow_links: bool = False,
+) -> DataLocation:
+    """Where a dataset's truth and pictures lie, as the functions of the package are told."""
+    places = tuple(Path(place) for place in images)
+    return DataLocation(None if data is None else Path(data), dict(columns or {}), places, follow_links)
+
+
+@speaks_python
 def score(
     answers: Run | pd.DataFrame,
     truth: pd.DataFrame | None = None,
@@ -126,6 +153,11 @@ def score(
     `allow_truth` are its options (see `readers.read_answers`): photos are joined by their names in any
     spelling, a truth row without an answer is a miss, and what is not understood is refused. A run holds
     its truth; only administrative accuracy needs the dataset's table, with its place names.
+
+    >>> truth = load_dataset("capitals")
+    >>> answers = truth[["id", "latitude", "longitude"]].head(50)
+    >>> score(answers, truth, allow_truth=True).estimates["acc_25km"].value  # 50 of 193
+    25.90...
     """
     if isinstance(answers, Run):
         name = protocol or answers.record["dataset"]["default_protocol"]
@@ -141,6 +173,7 @@ def score(
     return score_frame(frame, chosen, radii_km=radii_km, resamples=resamples, seed=seed)
 
 
+@speaks_python
 def break_down(
     run: Run,
     by: str,
@@ -157,8 +190,13 @@ def break_down(
 
     `truth` is the dataset's table, without which only density and author can be told. `gallery` are the
     points `(m, 2)` whose density is meant.
+
+    >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+    >>> found = break_down(run, "continent", load_dataset("capitals"))
+    >>> sorted({row["slice"] for row in found.to_frame().to_dict("records")})[:2]
+    ['Africa', 'Asia']
     """
-    from .evaluation.breakdown import break_down_run
+    from ..evaluation.breakdown import break_down_run
 
     return break_down_run(
         run,
@@ -179,10 +217,15 @@ def _needed(given: Given | None, by: str, what: str) -> Given:
     return given
 
 
+@speaks_python
 def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str | Path | None = None) -> Run:
     """A finished run below `home` by path, key prefix or `METHOD@DATASET` (`@latest` behind it: the newest).
 
     `out` is the old way to name the folder of runs.
+
+    >>> made = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+    >>> read_run("constant@capitals") == read_run(made.key[:8]) == made
+    True
     """
     found = find_home(home, runs=out)
     return find_run(str(run), found.runs, found.runs_made())
