@@ -1,29 +1,22 @@
-"""`pinpoint results` and `pinpoint table`: reading what runs have stored."""
+"""`pinpoint results`: reading what runs have stored."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
 from .breakdown import breakdown
 from .calibration import calibration
 from .clean import removal_options, remove_named
-from .options import home_options, json_option, print_listing, radii_option, registry_of
+from .options import home_options, json_option, print_listing
 from .plot import plot
 from .print_scores import print_report
-from .scoring_options import exclude_option, read_part
 from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
-    from ..plugins import Registry
-    from ..reports.tables import Format
-    from ..types import DatasetInfo
 
 
 @click.group()
@@ -153,98 +146,3 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
     one_or_all("run", run, every)
     folders = finished_folders(home.runs) if run is None else [read_run(run, home=home).folder]
     print_damage(folders, as_json)
-
-
-def _info_of(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
-    """What a dataset is, also one that only runs know, by the name that `--as` gave it."""
-    from ..running import iter_runs
-
-    run = None if dataset in registry.datasets else next(iter_runs(root, dataset), None)
-    if run is None:
-        return registry.dataset(dataset).info
-    info = registry.dataset(run.registered_dataset).info
-    return replace(info, title=f"{dataset}: {info.title}")
-
-
-@click.command()
-@click.argument("dataset")
-@click.option("--published", is_flag=True, help="Add the rows of the literature, in a block of their own.")
-@click.option(
-    "--published-file",
-    "published_files",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    help="Add rows of your own in the columns of the published files.",
-)
-@click.option("--protocol", metavar="NAME", help="Measure every run by this protocol.")
-@click.option("--mix-protocols", is_flag=True, help="Show runs of different protocols, a block for each.")
-@click.option("--admin", metavar="NAME", help="Add country, region, area and city accuracy by this preset.")
-@click.option("--compare", is_flag=True, help="Add letters: full runs that share one cannot be told apart.")
-@exclude_option
-@radii_option
-@click.option("--intervals/--no-intervals", default=True, show_default=True, help="Print 95 % intervals.")
-@click.option(
-    "--format", "form", type=click.Choice(["md", "latex", "csv", "html"]), default="md", show_default=True
-)
-@home_options(runs="--out")
-@click.pass_context
-def table(
-    ctx: click.Context,
-    dataset: str,
-    published: bool,
-    published_files: Sequence[Path],
-    protocol: str | None,
-    mix_protocols: bool,
-    admin: str | None,
-    compare: bool,
-    exclude: str | None,
-    radii_km: Sequence[float],
-    intervals: bool,
-    form: Format,
-    home: Home,
-) -> None:
-    """Print a paper-style table of every stored run of DATASET.
-
-    DATASET may be the name that --as gave a table of your own. Rows are ranked only within one protocol
-    and one truth, and over the full dataset; oracle and partial rows,
-    and all rows of a table with --exclude, are marked and never ranked.
-
-    \b
-    Example:
-      pinpoint table yfcc4k --published --format latex
-    """
-    from ..evaluation import ADMIN_METRICS, metric_names
-    from ..reports.tables import render
-    from ..reports.tables.measured import measured_rows
-    from ..reports.tables.published import read_published
-
-    root = home.runs
-    info = _info_of(registry_of(ctx), dataset, root)
-    rows = measured_rows(
-        root,
-        dataset,
-        protocol=protocol,
-        mix_protocols=mix_protocols,
-        admin=admin,
-        letters=compare,
-        radii_km=radii_km,
-        part=None if exclude is None else read_part(exclude),
-    )
-    if published or published_files:
-        rows += read_published(dataset, extra=published_files, total=info.expected_rows)
-    if not rows:
-        raise UsageError(
-            f"there is nothing to put in a table of '{dataset}'",
-            found=f"no finished run under '{root}'",
-            fix=f"pinpoint run METHOD {dataset}, or add --published",
-        )
-    text = render(
-        rows,
-        [*metric_names(radii_km), *ADMIN_METRICS],
-        form,
-        title=info.title,
-        intervals=intervals,
-        notes=info.notes,
-        mix_protocols=mix_protocols,
-    )
-    click.echo(text, nl=not text.endswith("\n"))

@@ -10,7 +10,7 @@ a difference at least as large. Over all pairs and radii p-values are corrected 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, UsageError
-from ..running import Run
+from ..running import Run, repeats
 from ..types import RADII_KM
 from .bootstrap import Clusters, SortedSample, cluster_rows, finite, percentile_bounds, replicate
 from .metrics import metric_names
@@ -88,6 +88,7 @@ def compare(
     radii_km: Sequence[float] = RADII_KM,
     common: bool = False,
     part: Part | None = None,
+    mean_over: str | None = None,
     flips: int = FLIPS,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -95,10 +96,12 @@ def compare(
     """Compare every pair of runs under one protocol; misses are infinitely far.
 
     Refuses runs on different truth. Runs over different photos are compared only with `common`,
-    on those that all of them were asked about; with `part` only its photos count.
+    on those that all of them were asked about; with `part` only its photos count. Runs that differ in
+    the parameter `mean_over` alone are compared as one, by the mean over them, under the name of the first.
     """
-    if len(runs) < 2:
-        raise UsageError("a comparison needs two runs or more", found=f"{len(runs)}")
+    groups = [[run] for run in runs] if mean_over is None else repeats(runs, mean_over)
+    if len(groups) < 2:
+        raise UsageError("a comparison needs two runs or more", found=f"{len(groups)}")
     chosen = get_protocol(protocol or runs[0].record["dataset"]["default_protocol"])
     names = _names(runs)
     answers = [run.predictions() for run in runs]
@@ -108,7 +111,9 @@ def compare(
     frames = _aligned(answers, names, common)
     column = runs[0].record["dataset"]["cluster_column"]
     clusters = cluster_rows(frames[0], column)
-    errors = {name: errors_km(frame, chosen) for name, frame in zip(names, frames, strict=True)}
+    by_run = dict(zip(runs, (errors_km(frame, chosen) for frame in frames), strict=True))
+    named = dict(zip(runs, names, strict=True))
+    errors = {named[group[0]]: np.stack([by_run[run] for run in group]) for group in groups}
     return compare_errors(
         errors, clusters, chosen, radii_km=radii_km, flips=flips, resamples=resamples, seed=seed
     )
@@ -124,11 +129,17 @@ def compare_errors(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare errors in km, `(n,)` per name and in the same order of photos."""
+    """Compare errors in km, per name `(n,)` or `(repeats, n)`, in the same order of photos.
+
+    Repeats, such as those of several seeds, count by their mean: a photographer is drawn, and exchanged,
+    with all answers to each photo.
+    """
     metrics = metric_names(radii_km)
     additive = [name for name in metrics if not name.endswith("_km")]
     samples = {
-        name: SortedSample(error, clusters, radii_km, protocol.inclusive, protocol.round_geoscore)
+        name: SortedSample(
+            error.ravel(), _repeated(clusters, error), radii_km, protocol.inclusive, protocol.round_geoscore
+        )
         for name, error in errors.items()
     }
     once = np.ones(clusters.count)
@@ -166,6 +177,11 @@ def compare_errors(
             if metric.startswith("acc_")
         },
     )
+
+
+def _repeated(clusters: Clusters, error_km: Floats) -> Clusters:
+    """The clusters of all repeats, one after the other."""
+    return replace(clusters, codes=np.tile(clusters.codes, error_km.size // len(clusters.codes)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -262,12 +278,17 @@ def sign_flips(contributions: Floats, flips: int, seed: int) -> Floats:
 
 
 def _median_flips(first: Floats, second: Floats, clusters: Clusters, flips: int, seed: int) -> float | None:
-    """p of the difference in median error, which is no sum: every exchange is carried out."""
+    """p of the difference in median error, which is no sum: every exchange is carried out.
+
+    None where one has more repeats than the other, whose answers would then weigh less.
+    """
+    if first.size != second.size:
+        return None
     count = clusters.count
     # Both methods' rows in one sample: clusters 0..C-1 are the first's, C..2C-1 the second's.
-    codes = np.concatenate([clusters.codes, clusters.codes + count])
-    both = Clusters(codes, clusters.column, 2 * count, 0.0, clusters.clustered)
-    pooled = SortedSample(np.concatenate([first, second]), both, [1.0], True, False)
+    mine = _repeated(clusters, first).codes
+    both = Clusters(np.concatenate([mine, mine + count]), clusters.column, 2 * count, 0.0, clusters.clustered)
+    pooled = SortedSample(np.concatenate([first.ravel(), second.ravel()]), both, [1.0], True, False)
 
     def difference(swap: NDArray[np.bool_]) -> float:
         as_first = np.concatenate([~swap, swap]).astype(np.float64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .inputs import QuerySet, SingleInput, TileInput
 from .predictions import candidates_of, check_predictions, statuses
 from .record import run_record
+from .repeats import repeats, value_of
 from .request import (
     TILE,
     NoParams,
@@ -37,7 +38,9 @@ __all__ = [
     "param_specs",
     "predict_tiles",
     "preset_of",
+    "repeats",
     "run_parent",
     "run_record",
     "statuses",
+    "value_of",
 ]
