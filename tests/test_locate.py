@@ -33,6 +33,7 @@ from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, o
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.reports.answer_map import _around, draw_answers
 from pinpoint_harness.reports.maps import LAND_COLOUR, SEA_COLOUR
+from pinpoint_harness.reports.pictures import encoded
 from pinpoint_harness.running import SingleInput, candidates_of
 from pinpoint_harness.running.predictions import within_of
 
@@ -589,7 +590,9 @@ def test_a_map_bears_its_note_and_any_name(world: World) -> None:
         Answer(name, "ok", (10.0, 179.0), candidates=[Candidate(-16.0, -179.0, 1.0, 0.5, "a", 1)])
         for name in ("_$x^{.jpg", "東京.jpg", "a" * 99)
     ]
-    plain, noted = (draw_answers(answers, "title", notes) for notes in ([], ["it means nothing"]))
+    plain, noted = (
+        encoded(draw_answers(answers, "title", notes), "png") for notes in ([], ["it means nothing"])
+    )
     assert plain[:4] == noted[:4] == b"\x89PNG"
     assert plain != noted
 

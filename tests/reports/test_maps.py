@@ -24,11 +24,11 @@ from pinpoint_harness.reports.maps import (
     latitude_label,
     longitude_label,
     longitude_on,
-    png,
     printable,
     world_axes,
 )
 from pinpoint_harness.reports.outlines import border_lines, coast_lines, land_rings, pack, unpack
+from pinpoint_harness.reports.pictures import encoded
 
 PLACES = {
     "Paris": (48.86, 2.35, True),
@@ -135,7 +135,7 @@ def drawn(extent: Extent | None, places: np.ndarray) -> np.ndarray:
     """The colours at some places of a map as a PNG, `(n, 3)`."""
     figure = Figure(figsize=(8, 6), dpi=80)
     axes = world_axes(figure, extent=extent)
-    picture = decode(png(figure))
+    picture = decode(encoded(figure, "png"))
     assert not isinstance(picture, Failure)
     x = longitude_on(axes, places[:, 1])
     across, up = axes.transData.transform(np.stack([x, places[:, 0]], axis=1)).T.astype(int)
@@ -210,5 +210,5 @@ def test_text_from_files_is_drawn_as_it_is_or_with_question_marks() -> None:
     for _ in range(2):
         figure = Figure(figsize=(3, 2))
         world_axes(figure, title="$\\broken{ 京")  # a formula or a missing sign would be an error here
-        png_bytes.append(png(figure))
+        png_bytes.append(encoded(figure, "png"))
     assert png_bytes[0] == png_bytes[1]

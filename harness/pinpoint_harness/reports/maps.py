@@ -6,7 +6,6 @@ Figures are drawn without pyplot, so nothing needs a screen and nothing stays op
 from __future__ import annotations
 
 import functools
-import io
 import math
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from .outlines import border_lines, coast_lines, land_rings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, FigureBase
+    from matplotlib.figure import FigureBase
     from matplotlib.transforms import Bbox
 
     from ..types import Floats
@@ -74,14 +73,6 @@ def longitude_on(axes: Axes, longitude: Floats) -> Floats:
         return given
     turned: Floats = (given - west) % 360 + west
     return turned
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as a PNG file."""
-    data = io.BytesIO()
-    # Without matplotlib's version in it, which would change the bytes of equal pictures.
-    figure.savefig(data, format="png", metadata={"Software": None})
-    return data.getvalue()
 
 
 def printable(text: str) -> str:
