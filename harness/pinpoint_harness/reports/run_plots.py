@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import UsageError
 from ..evaluation.bootstrap import Clusters, cluster_draws, cluster_rows
 from ..geo import geodesic_km
-from ..running import candidates_of
+from ..running import candidates_of, most_probable_first
 from ..running.predictions import to_frame
 from ..types import RADII_KM, Candidates
 from .maps import draw_land, latitude_label, longitude_label, longitude_on, printable, world_axes
@@ -226,11 +226,11 @@ def choose_rows(error_km: Floats, count: int, *, worst: bool, seed: int = 0) -> 
 
 
 def candidate_sheet(photo_lookup: PhotoLookup, rows: NDArray[np.int64], *, most: int = 6) -> Figure:
-    """A line for each row: the query, then its candidates, best first, with their distance to the truth.
+    """A line for each row: the query, then its candidates with their distance to the truth.
 
-    Candidates within 25 km have a green border, others a red one. Where a photo cannot be had, a map
-    of the place stands for it and the foot of the sheet says why. A run without candidates shows
-    its answer instead.
+    Candidates stand by probability where they have one, else as the method ranks them; those within 25 km
+    have a green border, others a red one. Where a photo cannot be had, a map of the place stands for it and
+    the foot of the sheet says why. A run without candidates shows its answer instead.
     """
     from matplotlib.figure import Figure
 
@@ -253,7 +253,7 @@ def candidate_sheet(photo_lookup: PhotoLookup, rows: NDArray[np.int64], *, most:
             line[1].set_title("no candidates", fontsize=6.5, pad=4, loc="left")
     title = f"{_short(photo_lookup.run.title, int(width * 9))} on {photo_lookup.run.dataset}"
     _write(figure, 0.1 / width, 1 - 0.1 / height, title, size=10, top=True)
-    legend = "query, then candidates, best first; distance to the truth, green border within 25 km"
+    legend = "query, then candidates in order; distance to the truth; green border within 25 km, red beyond"
     _write(figure, 0.1 / width, 1 - 0.32 / height, legend, size=8, top=True)
     _write(figure, 0.1 / width, 0.06 / height, "\n".join(notes), size=7)
     return figure
@@ -287,7 +287,7 @@ def _look_up(
             strict=True,
         )
     ]
-    found = candidates_of(table) or Candidates(answer[:, None])
+    found, _ = most_probable_first(candidates_of(table) or Candidates(answer[:, None]))
     places = found.coordinates[:, :most]  # (n, k, 2)
     kept = ~np.isnan(places[..., 0])  # (n, k)
     query = np.nonzero(kept)[0]
