@@ -127,7 +127,8 @@ def test_a_compact_table_for_a_paper_has_short_names_and_a_label() -> None:
     assert r"\begin{table}" in compact
     assert r"\label{tab:toy-set}" in compact
     assert "backbone=mini" not in compact
-    assert r"\underline{10.0} {\scriptsize \ensuremath{\pm}1.1}" in compact
+    assert r"\underline{10.0}\,{\scriptsize \ensuremath{\pm}1.1}" in compact
+    assert r"\textbf{12.0}\textsuperscript{ab}\,{\scriptsize" in compact
     assert "backbone=mini" in render(ROWS, METRICS, "latex", title="Toy")
 
 

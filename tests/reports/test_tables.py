@@ -157,6 +157,7 @@ def test_latex_is_the_table_written_by_hand() -> None:
 \centering
 \caption{Toy 100\%}
 \label{tab:toy-100}
+\smallskip
 \small
 \resizebox{\ifdim\width>\textwidth \textwidth\else\width\fi}{!}{%
 \begin{tabular}{llrr}

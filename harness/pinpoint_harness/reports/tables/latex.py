@@ -85,6 +85,7 @@ def latex(grid: Grid) -> str:
         r"\centering",
         rf"\caption{{{latex_text(grid.title)}}}",
         rf"\label{{tab:{_label(grid.title)}}}",
+        r"\smallskip",
         *([r"\footnotesize", r"\setlength{\tabcolsep}{3pt}"] if grid.compact else [r"\small"]),
         fit,
         *_tabular(grid),
@@ -141,7 +142,8 @@ def _cell(cell: Cell) -> str:
     text = latex_text(cell.text)
     if cell.emphasis:
         text = rf"\textbf{{{text}}}" if cell.emphasis == "best" else rf"\underline{{{text}}}"
-    marks = rf"\textsuperscript{{{latex_text(cell.marks)}}}" if cell.marks else ""
+    raised = latex_text(cell.marks) + cell.letters
+    marks = rf"\textsuperscript{{{raised}}}" if raised else ""
     half_width = cell.interval.startswith("±")
     interval = rf"{{\scriptsize {latex_text(cell.interval)}}}" if half_width else cell.interval
-    return " ".join(part for part in (text + marks, interval, cell.letters) if part)
+    return (r"\," if half_width else " ").join(part for part in (text + marks, interval) if part)
