@@ -15,11 +15,9 @@ from .drawing_options import drawing_options
 from .options import home_options, location_options, registry_of
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from ..home import Home
     from ..reports.photo_lookup import PhotoLookup
-    from ..reports.pictures import Drawing
+    from ..reports.pictures import Drawing, Figure
 
 KINDS = ("cdf", "map", "sheet", "all")
 

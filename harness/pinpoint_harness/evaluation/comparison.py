@@ -97,7 +97,7 @@ def compare(
 
     Refuses runs on different truth. Runs over different photos are compared only with `common`,
     on those that all of them were asked about; with `part` only its photos count. Runs that differ in
-    the parameter `mean_over` alone are compared as one, by the mean over them, under the name of the first.
+    the parameter `mean_over` alone are compared as one, by the mean over them.
     """
     groups = [[run] for run in runs] if mean_over is None else repeats(runs, mean_over)
     if len(groups) < 2:
@@ -113,7 +113,12 @@ def compare(
     clusters = cluster_rows(frames[0], column)
     by_run = dict(zip(runs, (errors_km(frame, chosen) for frame in frames), strict=True))
     named = dict(zip(runs, names, strict=True))
-    errors = {named[group[0]]: np.stack([by_run[run] for run in group]) for group in groups}
+    errors = {
+        named[group[0]] + (f" (mean of {len(group)} over {mean_over})" if len(group) > 1 else ""): np.stack(
+            [by_run[run] for run in group]
+        )
+        for group in groups
+    }
     return compare_errors(
         errors, clusters, chosen, radii_km=radii_km, flips=flips, resamples=resamples, seed=seed
     )

@@ -11,7 +11,7 @@ from ..artifacts import write_new
 from ..errors import UsageError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Figure
 
 # Without the time and matplotlib's version, which would change the bytes of equal pictures.
 _METADATA: dict[str, dict[str, None]] = {
