@@ -26,7 +26,7 @@ def _label_with_differences(run: Run, runs: Sequence[Run], without: str | None) 
     namesakes = [_shown(other) for other in runs if other.label == run.label]
     mine = _shown(run)
     told = [
-        f"{name}={mine.get(name, 'default')}"
+        f"{name}={mine.get(name, run.record['parameters'].get(name, 'default'))}"
         for name in dict.fromkeys(name for shown in namesakes for name in shown)
         if name != without and len({shown.get(name) for shown in namesakes}) > 1
     ]
