@@ -32,6 +32,8 @@ from pinpoint_harness.images.loose import PhotoDataset
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.reports.answer_map import _around, draw_answers
+from pinpoint_harness.reports.maps import LAND_COLOUR, SEA_COLOUR
+from pinpoint_harness.reports.pictures import encoded
 from pinpoint_harness.running import SingleInput, candidates_of
 from pinpoint_harness.running.predictions import within_of
 
@@ -576,7 +578,9 @@ def test_a_map_is_drawn_of_one_photo_and_of_many(world: World, tmp_path: Path) -
             sizes.append(picture.size)
             colours = picture.convert("RGB").getcolors(1 << 20)
         assert colours is not None
-        assert {(230, 227, 217), (245, 250, 255)} <= {colour for _, colour in colours}  # land and sea
+        assert {LAND_COLOUR, SEA_COLOUR} <= {
+            "#" + bytes(colour).hex() for _, colour in colours if isinstance(colour, tuple)
+        }
     assert sizes[0] == sizes[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", f"{COUNT}.png"]
 
@@ -586,7 +590,9 @@ def test_a_map_bears_its_note_and_any_name(world: World) -> None:
         Answer(name, "ok", (10.0, 179.0), candidates=[Candidate(-16.0, -179.0, 1.0, 0.5, "a", 1)])
         for name in ("_$x^{.jpg", "東京.jpg", "a" * 99)
     ]
-    plain, noted = (draw_answers(answers, "title", notes) for notes in ([], ["it means nothing"]))
+    plain, noted = (
+        encoded(draw_answers(answers, "title", notes), "png") for notes in ([], ["it means nothing"])
+    )
     assert plain[:4] == noted[:4] == b"\x89PNG"
     assert plain != noted
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE_ROOTS = ("harness", "methods", "datasets", "results")
-DATA = {".safetensors", ".png", ".py", ".typed", ".csv", ".toml", ".txt"}
+DATA = {".safetensors", ".npz", ".py", ".typed", ".csv", ".toml", ".txt"}
 
 
 @pytest.fixture(scope="module")

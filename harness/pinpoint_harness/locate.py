@@ -35,10 +35,11 @@ from .running import (
     build_params,
     choose_device,
     method_spec,
+    most_probable_first,
     predict_tiles,
     statuses,
 )
-from .types import RADII_KM, Candidates, Context, MethodInfo, Predictions
+from .types import RADII_KM, Context, MethodInfo, Predictions
 
 __all__ = ["TILE", "Answer", "Candidate", "Locator", "locate_photos", "open_photos"]
 
@@ -214,8 +215,9 @@ def _within(predictions: Predictions) -> dict[float, float] | None:
 
 
 def _candidates(predictions: Predictions) -> list[Candidate]:
-    """The first query's candidates, best first."""
-    given: Candidates = predictions.candidates  # type: ignore[assignment]  # the caller has looked
+    """The first query's candidates, by probability where they have one, else as the method ranks them."""
+    assert predictions.candidates is not None  # the caller has looked
+    given, _ = most_probable_first(predictions.candidates)
     places = given.coordinates[0]
     count = int((~np.isnan(places).any(axis=1)).sum())  # padding stands at the end
     distance_km = haversine_km(predictions.coordinates[0], places[:count])

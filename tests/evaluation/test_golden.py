@@ -79,7 +79,7 @@ def test_place_names_of_the_baseline_score_by_both_presets_and_stand_in_the_tabl
 
     assert cells(strict) == [(50, 71), (33, 71), (11, 71), (7, 71)]
     assert cells(labelled) == [(50, 71), (33, 71), (11, 36), (10, 71)]
-    words = ["table", "osv5m", "--admin", "admin-labelled", "--home", str(tmp_path)]
+    words = ["table", "osv5m", "--admin", "admin-labelled", "--home", str(tmp_path), "--format", "md"]
     text = CliRunner().invoke(cli, words, prog_name="pinpoint").stdout
     assert "30.6 [" in text
     assert "place names by admin-labelled" in text

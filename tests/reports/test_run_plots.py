@@ -21,21 +21,26 @@ from pinpoint_harness.api import evaluate
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.evaluation.bootstrap import cluster, estimate_all
 from pinpoint_harness.features import FeatureStore, write_matrix_header
 from pinpoint_harness.features.store import store_files
 from pinpoint_harness.images import Failure
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.reports.contact_sheet import fit_square
-from pinpoint_harness.reports.maps import png
 from pinpoint_harness.reports.photo_lookup import SIDE, PhotoLookup
+from pinpoint_harness.reports.pictures import encoded
 from pinpoint_harness.reports.run_plots import (
+    BAND_COLOURS,
     FAR_COLOUR,
     NEAR_COLOUR,
+    SILENT_COLOUR,
+    _draw_hexagons,
     candidate_sheet,
     choose_rows,
     error_cdf,
     error_map,
+    share_band,
     share_within,
 )
 from pinpoint_harness.running import Run
@@ -215,10 +220,11 @@ def test_a_curve_ends_at_the_share_that_was_answered(world: World, tmp_path: Pat
     assert [line[-1, 1] for line in lines if len(line) > 2] == pytest.approx([200 / 3, 100])
     assert [line[0, 0] for line in lines if len(line) == 2] == [1, 25, 200, 750, 2500]
     names = [" ".join(text.get_text().split()) for text in figure.legends[0].get_texts()]
-    assert names[0].startswith("_half $x$: ")
-    assert names[0].endswith("66.7% of 3 answered")
-    assert names[1].endswith("100.0% of 3 answered")
-    assert png(figure) == png(error_cdf([half, world.run()]))
+    assert names == ["_half $x$: 66.7% of 3 answered", "rows", "95 % band of each curve, by photographer"]
+    for form, start in (("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")):
+        drawn = encoded(error_cdf([half, world.run()]), form)
+        assert drawn.startswith(start)
+        assert drawn == encoded(error_cdf([half, world.run()]), form)
 
 
 def test_runs_on_different_datasets_or_editions_are_refused(world: World, tmp_path: Path) -> None:
@@ -235,30 +241,56 @@ def test_runs_on_different_datasets_or_editions_are_refused(world: World, tmp_pa
         error_cdf([first, first])
 
 
-def test_the_map_counts_every_photo_and_says_how_many_are_drawn(world: World, tmp_path: Path) -> None:
+def test_the_map_counts_every_photo_and_has_a_key_for_all_it_shows(world: World, tmp_path: Path) -> None:
     file = tmp_path / "answers.csv"
     file.write_text("id,latitude,longitude\nq0.jpg,10.0,20.5\nq1.jpg,-17,179.9\n")
-    run = world.run("stored-predictions", file=file)
-    words = [text.get_text() for text in error_map(run).legends[0].get_texts()]
+    figure = error_map(world.run("stored-predictions", file=file))
+    words = [text.get_text() for text in figure.legends[0].get_texts()]
     assert words == [
         "0 to 1 km: 1 (33.3%)", "1 to 25 km: 0 (0.0%)", "25 to 200 km: 1 (33.3%)", "200 to 750 km: 0 (0.0%)",
         "750 to 2500 km: 0 (0.0%)", "over 2500 km: 0 (0.0%)", "no answer: 1 (33.3%)",
+        "1 photo in a hexagon", "colour of a hexagon: median error",
     ]  # fmt: skip
-    assert error_map(run).axes[0].get_title().startswith("table: 3 photos, by stored-predictions")
-    few = error_map(run, most=2)
-    assert few.axes[0].get_title().startswith("table: 3 photos, 2 drawn by chance")
-    assert points(few) == 2
-    assert points(error_map(run)) == 3
+    (title,) = [axes.get_title() for axes in figure.axes]
+    assert title == "table: 3 photos, by stored-predictions"
+    (hexagons,) = figure.axes[0].collections
+    drawn = zip(np.asarray(hexagons.get_offsets()), hexagons.get_facecolor(), strict=True)
+    colours = {tuple(np.round(place / 10).astype(int).tolist()): to_hex(colour) for place, colour in drawn}
+    assert colours == {(2, 1): BAND_COLOURS[2], (18, -2): BAND_COLOURS[0], (0, 5): SILENT_COLOUR}
 
 
-def points(figure: Figure) -> int:
-    return sum(len(np.asarray(drawn.get_offsets())) for drawn in figure.axes[0].collections)
+def test_photos_of_one_place_are_one_hexagon_of_their_median_error() -> None:
+    axes = Figure().add_subplot()
+    places = np.array([[10.0, 20.0]] * 3 + [[50.0, 60.0]])
+    sizes = _draw_hexagons(axes, places, np.array([0.5, 300.0, np.nan, 3000.0]))
+    (hexagons,) = axes.collections
+    # The hexagon of three is drawn first, so that it hides none; its middle photo is 300 km off.
+    assert [to_hex(colour) for colour in hexagons.get_facecolor()] == [BAND_COLOURS[3], BAND_COLOURS[5]]
+    assert hexagons.get_sizes().tolist() == pytest.approx([sizes[3], sizes[1]])
+    assert sizes[3] > sizes[1]
+
+
+def test_a_band_holds_the_curve_and_is_that_of_the_tables_bootstrap() -> None:
+    generator = np.random.default_rng(0)
+    error_km = np.where(generator.random(200) < 0.1, np.nan, generator.exponential(500, 200))
+    clusters = cluster([f"author {number}" for number in generator.integers(0, 40, 200)], "author", 200)
+    at_km = np.array([1.0, 25.0, 200.0, 750.0, 2500.0])
+    band = share_band(error_km, clusters, at_km, resamples=1000)
+    assert band is not None
+    missed = np.where(np.isnan(error_km), np.inf, error_km)
+    table = estimate_all(missed, clusters, at_km.tolist(), inclusive=True, round_geoscore=False)
+    for name, low, high in zip(table, *band, strict=False):
+        if table[name].value:  # at no hit the table has the exact bounds
+            assert (low, high) == pytest.approx((table[name].low, table[name].high), abs=0.6)
+    assert (band[0] <= share_within(error_km, at_km)).all()
+    assert (band[1] >= share_within(error_km, at_km)).all()
+    assert share_band(error_km, cluster(["one"] * 200, "author", 200), at_km) is None
 
 
 def test_a_way_across_the_antimeridian_reaches_both_edges_of_the_map(world: World) -> None:
     run = world.run("constant", latitude=-17.0, longitude=-170.0)
     figure = error_map(run, lines=3)
-    png(figure)
+    encoded(figure, "png")
     axes = figure.axes[0]
     ends = [np.asarray(line.get_xydata())[[0, -1]].ravel().round(6).tolist() for line in axes.lines]
     # From q1 at 179.9 degrees, once for each edge that it meets.
@@ -376,6 +408,36 @@ def test_several_runs_share_one_picture_of_curves(world: World, tmp_path: Path) 
     assert world.pinpoint(*words).stdout.split() == [str(tmp_path / "table-cdf.png")]
     words[-1] = str(tmp_path / "table-cdf.png" / "below")
     assert "choose another --out" in world.pinpoint(*words, code=2).stderr
+
+
+def test_a_picture_is_what_its_name_says_as_large_as_asked(world: World, tmp_path: Path) -> None:
+    world.run()
+    words = ["results", "plot", "rows@table", "--kind", "cdf", "--out"]
+    pdf, png = tmp_path / "new" / "a.pdf", tmp_path / "b.PNG"
+    assert world.pinpoint(*words, str(pdf)).stdout.split() == [str(pdf)]
+    assert pdf.read_bytes().startswith(b"%PDF")
+    world.pinpoint(*words, str(png), "--size", "4x3", "--dpi", "50")
+    with Image.open(png) as picture:
+        assert picture.size == (200, 150)
+    listed = world.pinpoint(*words, str(tmp_path / "folder"), "--format", "svg").stdout.split()
+    assert listed == [str(tmp_path / "folder" / "table-cdf.svg")]
+    assert "is not the name of a picture" in world.pinpoint(*words, str(tmp_path / "a.jpg"), code=2).stderr
+    assert "is no size" in world.pinpoint(*words, str(png), "--size", "4", code=2).stderr
+    several = ["results", "plot", "rows@table", "--out", str(tmp_path / "c.pdf")]
+    assert "one file for several pictures" in world.pinpoint(*several, code=2).stderr
+
+
+def test_another_picture_is_replaced_only_when_asked(world: World, tmp_path: Path) -> None:
+    world.run()
+    out = tmp_path / "a.png"
+    words = ["results", "plot", "rows@table", "--kind", "cdf", "--out", str(out)]
+    world.pinpoint(*words)
+    world.pinpoint(*words)  # the same
+    out.write_bytes(b"mine")
+    assert "is there already" in world.pinpoint(*words, code=2).stderr
+    assert out.read_bytes() == b"mine"
+    world.pinpoint(*words, "--overwrite")
+    assert out.read_bytes().startswith(b"\x89PNG")
 
 
 def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, tmp_path: Path) -> None:

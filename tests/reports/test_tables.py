@@ -152,26 +152,32 @@ def test_markdown_is_the_table_written_by_hand() -> None:
 def test_latex_is_the_table_written_by_hand() -> None:
     assert (
         golden("latex")
-        == r"""\begin{table}
+        == r"""% \usepackage{booktabs,graphicx}
+\begin{table*}
 \centering
 \caption{Toy 100\%}
+\label{tab:toy-100}
+\smallskip
+\small
+\resizebox{\ifdim\width>\textwidth \textwidth\else\width\fi}{!}{%
 \begin{tabular}{llrr}
 \toprule
  method & source & 25 km & mean km \\
 \midrule
- \emph{measured (wgs84-lt)} & & & \\
+\multicolumn{4}{l}{\emph{measured (wgs84-lt)}} \\
  knn & & \textbf{44.4} [42.5, 46.3] & \textbf{1800.1} \\
  geo\_clip & & \underline{33.0} [31.0, 35.0] & \underline{1900.0} \\
 \midrule
- \emph{oracle (wgs84-lt), not ranked} & & & \\
+\multicolumn{4}{l}{\emph{oracle (wgs84-lt), not ranked}} \\
  MP-16 best (oracle) & & 97.0 & -- \\
 \midrule
- \emph{published, not ranked} & & & \\
+\multicolumn{4}{l}{\emph{published, not ranked}} \\
  {[}L]kNN \& co\textsuperscript{\textdagger{}?} & arXiv:1705.04838 & 19.4 & -- \\
 \bottomrule
 \end{tabular}
-\par\medskip
-{\footnotesize\raggedright
+}
+\par\smallskip
+{\scriptsize\raggedright
 Accuracies in percent; 95 \% intervals in brackets.\par
 Bold: best; underlined: second, among the complete measured rows of one protocol.\par
 \textdagger{} uses a multimodal language model; ? does not state its protocol.\par
@@ -181,33 +187,36 @@ knn: mean km over 198 of 200 images\par
 geo\_clip: mean km over 198 of 200 images\par
 95 \% intervals: cluster bootstrap, 198 clusters by AUTHOR, 54.1 effective\par
 }
-\end{table}
+\end{table*}
 """
     )
 
 
 def test_html_is_the_table_written_by_hand() -> None:
     assert (
-        golden("html").partition("<ul>")[0]
+        golden("html").partition("<body>\n")[2].partition("<ul>")[0]
         == """<table>
 <caption>Toy 100%</caption>
-<thead><tr><th scope="col">method</th><th scope="col">source</th><th scope="col">25 km</th>\
-<th scope="col">mean km</th></tr></thead>
+<thead><tr><th scope="col">method</th><th scope="col">source</th><th scope="col" class="figure">25 km</th>\
+<th scope="col" class="figure">mean km</th></tr></thead>
 <tbody>
 <tr><th scope="rowgroup" colspan="4">measured (wgs84-lt)</th></tr>
-<tr><th scope="row">knn</th><td></td><td align="right"><strong>44.4</strong> [42.5, 46.3]</td>\
-<td align="right"><strong>1800.1</strong></td></tr>
-<tr><th scope="row">geo_clip</th><td></td><td align="right"><u>33.0</u> [31.0, 35.0]</td>\
-<td align="right"><u>1900.0</u></td></tr>
+<tr><th scope="row">knn</th><td></td><td class="figure"><strong>44.4</strong> \
+<span class="interval">[42.5, 46.3]</span></td>\
+<td class="figure"><strong>1800.1</strong></td></tr>
+<tr><th scope="row">geo_clip</th><td></td><td class="figure"><u>33.0</u> \
+<span class="interval">[31.0, 35.0]</span></td>\
+<td class="figure"><u>1900.0</u></td></tr>
 </tbody>
 <tbody>
 <tr><th scope="rowgroup" colspan="4">oracle (wgs84-lt), not ranked</th></tr>
-<tr><th scope="row">MP-16 best (oracle)</th><td></td><td align="right">97.0</td><td align="right">–</td></tr>
+<tr><th scope="row">MP-16 best (oracle)</th><td></td>\
+<td class="figure">97.0</td><td class="figure">–</td></tr>
 </tbody>
 <tbody>
 <tr><th scope="rowgroup" colspan="4">published, not ranked</th></tr>
-<tr><th scope="row">[L]kNN &amp; co<sup>†?</sup></th><td>arXiv:1705.04838</td><td align="right">19.4</td>\
-<td align="right">–</td></tr>
+<tr><th scope="row">[L]kNN &amp; co<sup>†?</sup></th><td>arXiv:1705.04838</td><td class="figure">19.4</td>\
+<td class="figure">–</td></tr>
 </tbody>
 </table>
 """
@@ -452,7 +461,8 @@ class Tags(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open.append(tag)
+        if tag != "meta":  # has no end
+            self.open.append(tag)
         self.tags.add(tag)
         self.attributes |= set(attrs)
         self.is_name = ("scope", "row") in attrs
@@ -485,8 +495,10 @@ def hostile_table(name: str, format: Format) -> str:
 def test_no_name_adds_a_tag_or_attribute_to_html(name: str) -> None:
     page = Tags(hostile_table(name, "html"))
     assert page.open == []
-    assert page.tags <= {"table", "caption", "thead", "tbody", "tr", "th", "td", "sup", "ul", "li"}
-    assert {key for key, _ in page.attributes} == {"scope", "colspan", "align"}
+    known = "html head meta title style body table caption thead tbody tr th td sup span ul li"
+    assert page.tags <= set(known.split())
+    named = "lang charset name content scope colspan class"
+    assert {key for key, _ in page.attributes} == set(named.split())
     assert page.names == [one_line(name), one_line(name)]
 
 
@@ -514,10 +526,11 @@ def assert_is_sound_latex(text: str) -> None:
         depth += {"{": 1, "}": -1}.get(character, 0)
         assert depth >= 0
     assert depth == 0
-    assert not re.search(r"[#$%^_~<>|\\]", without_commands)
+    ours = without_commands.replace("% {booktabs,graphicx}", "").replace("{> }{!}{%\n", "")
+    assert not re.search(r"[#$%^_~<>|\\]", ours)
     body = text.partition("\\toprule")[2].partition("\\bottomrule")[0]
     for line in body.splitlines():
-        if line.endswith(r"\\"):
+        if line.endswith(r"\\") and not line.startswith(r"\multicolumn"):
             assert re.sub(r"\\.", "", line).count("&") == 2
             assert not line.strip().startswith(("[", "*"))
     outside = text.replace(body, "")
@@ -529,8 +542,9 @@ def assert_is_sound_latex(text: str) -> None:
 def test_no_name_unbalances_or_commands_latex(name: str) -> None:
     text = hostile_table(name, "latex")
     assert_is_sound_latex(text)
-    known = "begin centering caption toprule midrule bottomrule emph end par medskip footnotesize raggedright"
-    known += " textsuperscript textbackslash textasciitilde textasciicircum textless textgreater textbar"
+    known = "usepackage begin centering caption label small resizebox ifdim width textwidth else fi toprule"
+    known += " midrule bottomrule multicolumn emph end par smallskip scriptsize raggedright textsuperscript"
+    known += " textbackslash textasciitilde textasciicircum textless textgreater textbar"
     known += " textdagger textparagraph textsection"
     assert set(re.findall(r"(?<!\\)\\([a-zA-Z]+)", text.replace(r"\\", ""))) <= set(known.split())
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -191,3 +192,31 @@ def test_a_recipe_means_the_runs_of_its_own_steps(tmp_path: Path, jobs: list[str
     assert "1 OK, 0 near, 0 FAIL" in reproduce(str(file), *jobs).stdout
     ambiguous = CliRunner().invoke(cli, ["score", "constant@capitals"])
     assert "names 3 runs" in ambiguous.stderr
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipe_says_what_to_do_next_in_commands_that_parse_and_runs_that_it_made(name: str) -> None:
+    recipe = load_recipe(name)
+    made = {_row_of(step.words) for step in recipe.steps if step.words[0] in ("run", "ceiling")}
+    assert recipe.next
+    for step in recipe.next:
+        command, words = cli, list(step.words)
+        while isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words.pop(0))
+            assert found is not None
+            command = found
+        command.make_context("next", words, resilient_parsing=False)
+        assert {word for word in words if "@" in word} <= made
+
+
+def _row_of(words: tuple[str, ...]) -> str:
+    """`METHOD@DATASET` of a step that runs one."""
+    name = words[words.index("--name") + 1] if "--name" in words else words[1]
+    return f"{name}@{words[2]}"
+
+
+def test_a_recipe_ends_with_what_to_do_next(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    following = 'next = [["table", "capitals", "--sort", "25km"]]\n'
+    file.write_text(OWN.replace("EXPECTED", "0.0").replace("\n[[needs]]", f"{following}\n[[needs]]", 1))
+    assert reproduce(str(file), code=1).stdout.endswith("next:\n  pinpoint table capitals --sort 25km\n")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from ..artifacts import write_atomic
 from ..errors import UsageError
 from ..evaluation import ADMIN_METRICS, metric_names
 from ..home import Home, command, find_home
@@ -21,6 +20,7 @@ from .python_words import speaks_python
 
 if TYPE_CHECKING:
     from ..reports.tables import Format, Row
+    from ..reports.tables.choice import Choice
     from ..running import Run
 
 PlotKind = Literal["cdf", "map", "sheet"]
@@ -28,27 +28,38 @@ PlotKind = Literal["cdf", "map", "sheet"]
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of one dataset: Markdown where it is printed, HTML in a notebook, numbers by `to_frame`."""
+    """The rows of one dataset: text where it is printed, HTML in a notebook, numbers by `to_frame`."""
 
     rows: Sequence[Row]
     title: str
-    notes: Sequence[str] = ()
-    radii_km: Sequence[float] = RADII_KM
+    notes: Sequence[str]
+    radii_km: Sequence[float]
+    choice: Choice
     intervals: bool = True
     mix_protocols: bool = False
 
-    def text(self, format: Format = "md") -> str:
-        """The table as `md`, `latex`, `csv` or `html`."""
+    def text(
+        self, format: Format = "text", *, compact: bool = False, width: int = 100, styled: bool = False
+    ) -> str:
+        """The table as `text` of at most `width` columns, `md`, `latex`, `csv` or `html`.
+
+        `compact` is for one column of a paper, `styled` text has the styles of a terminal.
+        """
         from ..reports.tables import render
 
         return render(
             self.rows,
-            [*metric_names(self.radii_km), *ADMIN_METRICS],
+            self.choice.metrics(_usual(self.radii_km, compact or format == "text")),
             format,
             title=self.title,
             intervals=self.intervals,
             notes=self.notes,
             mix_protocols=self.mix_protocols,
+            sort=self.choice.order,
+            hide=self.choice.hide,
+            compact=compact,
+            width=width,
+            styled=styled,
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -74,17 +85,28 @@ def table(
     compare: bool = False,
     exclude: str | Path | None = None,
     radii_km: Sequence[float] = RADII_KM,
+    runs: Sequence[Run | str] = (),
+    methods: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    sort: str = "geoscore",
+    rename: Mapping[str, str] | None = None,
+    hide: Collection[str] = (),
+    mean_over: str | None = None,
     intervals: bool = True,
     home: Home | str | Path | None = None,
     registry: Registry | None = None,
 ) -> Table:
-    """A table of every stored run of a dataset, as `pinpoint table` prints it.
+    """A table of stored runs of a dataset, as `pinpoint table` prints it.
 
     `published` adds the rows of the literature, `published_files` rows of your own in the same columns.
     `protocol` measures every run by that one; with `mix_protocols` each protocol gets a block. `admin` adds
     administrative accuracy by a preset, `compare` letters that full runs share which cannot be told apart.
-    `exclude` is the file of an audit, `FILE` or `FILE:KIND,...`, whose photos are left out. UsageError where
-    there is no row.
+    `exclude` is the file of an audit, `FILE` or `FILE:KIND,...`, whose photos are left out.
+
+    All runs stand in it, or the named `runs` and those of `methods`; `columns` are metrics such as `25km`,
+    `sort` one of them or `method`. `rename` gives rows other names, `hide` leaves out `oracles`, `partial`,
+    `notes`, `intervals` or `sources`, and `mean_over` takes runs that differ in that parameter alone as one.
+    UsageError where there is no row.
 
     >>> from pinpoint_harness import evaluate
     >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
@@ -93,9 +115,15 @@ def table(
     constant (latitude=15.5, longitude=32.56)
     """
     from ..audit.result import parse_exclusion, read_audit
+    from ..reports.tables import HIDDEN
+    from ..reports.tables.choice import Choice
     from ..reports.tables.measured import dataset_info, measured_rows
     from ..reports.tables.published import read_published
 
+    if unknown := [word for word in hide if word not in HIDDEN]:
+        raise UsageError(f"hide: nothing is called '{unknown[0]}'", fix=f"one of: {', '.join(HIDDEN)}")
+    choice = Choice(methods, columns, sort, rename or {}, frozenset(hide), mean_over)
+    radii_km = choice.radii_km(radii_km)  # a column that does not exist is refused before anything is read
     root = find_home(home).runs
     info = dataset_info(registry or load_registry(), dataset, root)
     part = None
@@ -111,17 +139,40 @@ def table(
         letters=compare,
         radii_km=radii_km,
         part=part,
+        choose=lambda stored: choice.among(_named(stored, runs, home)),
+        mean_over=mean_over,
     )
     if published or published_files:
         extra = [Path(file) for file in published_files]
-        rows += read_published(dataset, extra=extra, total=info.expected_rows)
+        rows += choice.published(read_published(dataset, extra=extra, total=info.expected_rows))
     if not rows:
         raise UsageError(
             f"there is nothing to put in a table of '{dataset}'",
             found=f"no finished run under '{root}'",
             fix=f"{command(['run', 'METHOD', dataset], root)}; or add --published",
         )
-    return Table(rows, info.title, info.notes, radii_km, intervals, mix_protocols)
+    return Table(choice.renamed(rows), info.title, info.notes, radii_km, choice, intervals, mix_protocols)
+
+
+def _usual(radii_km: Sequence[float], compact: bool) -> list[str]:
+    """The metrics of a table where none are chosen: without distances where there is little room."""
+    names = metric_names(radii_km)
+    distances = ("mean_km", "median_km")
+    return [*(name for name in names if not (compact and name in distances)), *ADMIN_METRICS]
+
+
+def _named(stored: list[Run], named: Sequence[Run | str], home: Home | str | Path | None) -> list[Run]:
+    """Those of the stored runs that are named; UsageError for one of another dataset."""
+    if not named:
+        return stored
+    folders = {run.folder.resolve(): run for run in stored}
+    chosen = []
+    for one in named:
+        folder = (read_run(one, home=home) if isinstance(one, str) else one).folder.resolve()
+        if folder not in folders:
+            raise UsageError(f"'{one}' is a run of another dataset", found=str(folder))
+        chosen.append(folders[folder])
+    return list(dict.fromkeys(chosen))
 
 
 @dataclass(frozen=True)
@@ -131,16 +182,19 @@ class Picture:
     figure: Any  # only `reports` imports what draws it
 
     def _repr_png_(self) -> bytes:
-        from ..reports.maps import png
+        from ..reports.pictures import encoded
 
-        return png(self.figure)
+        return encoded(self.figure, "png")
 
-    def save(self, path: str | Path) -> Path:
-        """Write it as PNG, whole or not at all; UsageError for another ending."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write it as PNG, PDF or SVG by its suffix, whole or not at all.
+
+        UsageError for another suffix, and where another picture is there already without `overwrite`.
+        """
+        from ..reports.pictures import Drawing
+
         path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise UsageError(f"'{path}' is not the name of a PNG file", fix="give a name that ends in .png")
-        write_atomic(path, self._repr_png_())
+        Drawing(overwrite=overwrite).write(self.figure, path)
         return path
 
 
@@ -184,7 +238,7 @@ def plot(
         raise UsageError(f"a {kind} shows one run", found=f"{len(found)} runs", fix="draw one after another")
     (run,) = found
     if kind == "map":
-        return Picture(error_map(run, lines=rows if worst else 0, seed=seed))
+        return Picture(error_map(run, lines=rows if worst else 0))
     error_km = run.predictions()["error_km"].to_numpy(dtype=float)
     chosen = choose_rows(error_km, rows, worst=worst, seed=seed)
     place = data_location(data, columns, images, follow_links)

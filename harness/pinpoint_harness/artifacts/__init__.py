@@ -17,6 +17,7 @@ from .artifact import (
     safe_name,
     spec_key,
     write_atomic,
+    write_new,
 )
 from .selection import Selection, Subset, id_list_sha256
 from .session_log import Session
@@ -40,4 +41,5 @@ __all__ = [
     "safe_name",
     "spec_key",
     "write_atomic",
+    "write_new",
 ]

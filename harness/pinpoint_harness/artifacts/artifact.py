@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ..errors import ArtifactError
+from ..errors import ArtifactError, UsageError
 
 KEY_LENGTH = 16
 """Hex digits of the key in folder names; the whole key stands in the manifest and is checked."""
@@ -89,6 +89,21 @@ class _Measured(io.RawIOBase):
 
     def summary(self) -> dict[str, Any]:
         return {"sha256": self._digest.hexdigest(), "bytes": self._bytes}
+
+
+def write_new(path: Path, data: bytes, overwrite: bool) -> None:
+    """A file for the user, whole or not at all; UsageError where another one has the name.
+
+    A file of these very bytes is left as it is.
+    """
+    if path.exists() and not overwrite:
+        if path.is_file() and path.read_bytes() == data:
+            return
+        raise UsageError(
+            f"'{path}' is there already, and is not what would be written",
+            fix="choose another name, or add --overwrite",
+        )
+    write_atomic(path, data)
 
 
 def write_atomic(path: Path, data: Content) -> dict[str, Any]:

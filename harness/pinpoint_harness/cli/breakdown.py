@@ -15,6 +15,7 @@ from .options import (
     home_options,
     json_option,
     location_options,
+    overwrite_option,
     print_json,
     protocol_option,
     radii_option,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write every slice and figure into this CSV.",
 )
+@overwrite_option
 @home_options(runs="--out")
 @json_option
 @click.pass_context
@@ -75,6 +77,7 @@ def breakdown(
     radii_km: Sequence[float],
     count: int,
     table: Path | None,
+    overwrite: bool,
     home: Home,
     as_json: bool,
 ) -> None:
@@ -89,7 +92,7 @@ def breakdown(
       pinpoint results breakdown my-model@yfcc4k --by density --gallery coordinates.csv
     """
     from ..api import read_run
-    from ..artifacts import write_atomic
+    from ..artifacts import write_new
     from ..evaluation.breakdown import break_down_run
 
     found = read_run(run, home=home)
@@ -103,7 +106,7 @@ def breakdown(
         radii_km=radii_km,
     )
     if table is not None:
-        write_atomic(table, measured.to_frame().to_csv(index=False).encode())
+        write_new(table, measured.to_frame().to_csv(index=False).encode(), overwrite)
     if as_json:
         print_json({**run_heading(found), **measured.to_dict()})
     else:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..reports.pictures import picture_format
+from .drawing_options import drawing_options
 from .options import (
     home_options,
     json_option,
@@ -20,6 +22,7 @@ from .print_scores import format_interval, format_number, print_table, print_tit
 if TYPE_CHECKING:
     from ..evaluation.calibration import Calibration, Reliability
     from ..home import Home
+    from ..reports.pictures import Drawing
     from ..running import Run
 
 _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
@@ -36,8 +39,9 @@ _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Draw reliability and risk-coverage into this PNG.",
+    help="Draw reliability and risk-coverage into this PNG, PDF or SVG.",
 )
+@drawing_options
 @home_options(runs="--out")
 @json_option
 def calibration(
@@ -46,6 +50,7 @@ def calibration(
     radii_km: Sequence[float],
     bins: int,
     plot: Path | None,
+    drawing: Drawing,
     home: Home,
     as_json: bool,
 ) -> None:
@@ -59,9 +64,10 @@ def calibration(
       pinpoint results calibration my-model@yfcc4k --plot calibration.png
     """
     from ..api import read_run
-    from ..artifacts import write_atomic
     from ..evaluation.calibration import calibrate
 
+    if plot is not None:
+        picture_format(plot)  # a name that is none is refused before anything is measured
     found = read_run(run, home=home)
     measured = calibrate(found, protocol=protocol, radii_km=radii_km, bins=bins)
     if as_json:
@@ -71,7 +77,7 @@ def calibration(
     if plot is not None:
         from ..reports.calibration_plot import draw_calibration
 
-        write_atomic(plot, draw_calibration(measured, f"{found.title} on {found.dataset}"))
+        drawing.write(draw_calibration(measured, f"{found.title} on {found.dataset}"), plot)
         if not as_json:
             click.echo(f"\nplot: {plot}")
 

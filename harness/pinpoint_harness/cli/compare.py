@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from tabulate import tabulate
 
 from ..errors import UsageError
+from ..reports.tables import find_metric
+from .choice_options import choice_options
 from .options import home_options, json_option, print_json, protocol_option, radii_option
 from .scoring_options import exclude_option, read_part
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from ..evaluation import Comparison, Difference
     from ..home import Home
+    from ..reports.tables.choice import Choice
+    from ..running import Run
+
+HIDDEN = ("oracles", "partial", "notes", "intervals", "pairs")
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
+@click.argument("runs", nargs=-1, required=True, metavar="RUN|DATASET...")
 @protocol_option
 @click.option("--common", is_flag=True, help="Compare on the photos that all runs answered.")
 @exclude_option
 @radii_option
+@choice_options(hide=HIDDEN)
 @click.option(
     "--published",
     metavar="METHOD",
@@ -43,71 +51,153 @@ def compare(
     common: bool,
     exclude: str | None,
     radii_km: Sequence[float],
+    choice: Choice,
     published: str | None,
     flips: int | None,
     seed: int,
     home: Home,
     as_json: bool,
 ) -> None:
-    """Compare RUNS pair by pair on the same photos: difference, paired interval, p, Holm, letters.
+    """Compare runs pair by pair on the same photos: difference, paired interval, p, Holm, letters.
+
+    A DATASET stands for all its finished runs; --methods chooses among them.
 
     \b
     Examples:
       pinpoint compare constant@yfcc4k random-prior@yfcc4k
+      pinpoint compare yfcc4k --mean-over seed --columns 1km,25km --hide oracles,partial
       pinpoint compare my-model@yfcc4k --published GeoRanker
     """
-    from ..api import read_run
     from ..evaluation import compare as compare_runs
-    from ..reports.tables.published import against_published, find_published
 
     if published is not None and exclude is not None:
         raise UsageError("a published row is over all photos", fix="leave --exclude or --published away")
-    found = [read_run(run, home=home) for run in runs]
+    found = _chosen(runs, choice, home)
     if published is not None:
-        if len(found) != 1:
-            raise UsageError("one run is set beside a published row", found=f"{len(found)} runs")
-        row = find_published(found[0].dataset, published)
-        _print_beside(against_published(found[0], row, radii_km=radii_km), row.protocol, as_json)
+        _beside(found, published, radii_km, as_json)
         return
     part = None if exclude is None else read_part(exclude)
+    names = _names(found, choice)
     compared = compare_runs(
-        found, protocol=protocol, radii_km=radii_km, common=common, part=part, flips=flips, seed=seed
+        found,
+        protocol=protocol,
+        radii_km=choice.radii_km(radii_km),
+        common=common,
+        part=part,
+        mean_over=choice.mean_over,
+        flips=flips,
+        seed=seed,
     )
     if as_json:
         print_json({**compared.to_dict(), **({"part": part.title} if part else {})})
-    else:
-        _print(compared, f", {part.title}" if part else "")
+        return
+    view = _View(compared, dict(zip(compared.names, names, strict=True)), choice)
+    view.print(f", {part.title}" if part else "")
 
 
-def _print(compared: Comparison, part: str) -> None:
-    from tabulate import tabulate
+def _chosen(named: Sequence[str], choice: Choice, home: Home) -> list[Run]:
+    """The runs that were named, and those of the datasets that were, as far as they are chosen."""
+    from ..api import read_run
+    from ..running import iter_runs
 
-    click.echo(f"{compared.protocol}, {compared.rows:,} photos{part}, {compared.clusters}\n")
-    standing = [
-        [name, *(_value(compared, metric, name) for metric in compared.letters)] for name in compared.names
+    found: dict[Path, Run] = {}
+    for name in named:
+        runs = [] if "@" in name or Path(name).exists() else list(iter_runs(home.runs, name))
+        for run in runs or [read_run(name, home=home)]:
+            folder = run.folder.resolve()
+            if folder in found and not runs:
+                raise UsageError(f"the run '{name}' is compared with itself", fix="name each run once")
+            found[folder] = run
+    return [
+        run
+        for run in choice.among(found.values())
+        if not ("oracles" in choice.hide and run.oracle) and not ("partial" in choice.hide and run.partial)
     ]
-    click.echo(tabulate(standing, ["", *compared.letters], "simple", disable_numparse=True))
-    click.echo("runs that share a letter in a column cannot be told apart\n")
-    for first, second in dict.fromkeys((item.first, item.second) for item in compared.differences):
-        mine = [item for item in compared.differences if (item.first, item.second) == (first, second)]
-        click.echo(f"{first}  minus  {second}")
-        headers = ["", "difference", "95 % interval", "p", "p (Holm)"]
-        click.echo(tabulate(map(_line, mine), headers, "simple", disable_numparse=True) + "\n")
-    click.echo(
-        f"p from {compared.flips:,} sign flips of whole photographers; Holm over all pairs and radii; "
-        "intervals from a paired cluster bootstrap"
-    )
 
 
-def _value(compared: Comparison, metric: str, name: str) -> str:
-    value = compared.values[metric][name]
-    return f"{'-' if value is None else f'{value:.2f}'} {compared.letters[metric][name]}"
+def _names(runs: Sequence[Run], choice: Choice) -> list[str]:
+    """What each row is called, that of repeats by how many they are."""
+    from ..reports.tables.names import short_names
+    from ..running import repeats
+
+    groups = [[run] for run in runs] if choice.mean_over is None else repeats(runs, choice.mean_over)
+    shorts = dict(zip(runs, short_names(runs, choice.mean_over), strict=True))
+    names = []
+    for group in groups:
+        short = shorts[group[0]]
+        several = f"{short.partition(' [')[0]} (mean of {len(group)})"
+        names.append(short if len(group) == 1 else several)
+    for old, new in choice.rename.items():
+        at = [number for number, name in enumerate(names) if old in (name, name.partition(" (")[0])]
+        if len(at) != 1:
+            found = "; ".join(names)
+            raise UsageError(f"--rename: {len(at) or 'no'} rows are called '{old}'", found=found)
+        names[at[0]] = new
+    return names
+
+
+@dataclass(frozen=True)
+class _View:
+    """A comparison as it is shown: under which names, in which order and columns."""
+
+    compared: Comparison
+    names: Mapping[str, str]
+    choice: Choice
+
+    def print(self, part: str) -> None:
+        compared, hide = self.compared, self.choice.hide
+        click.echo(f"{compared.protocol}, {compared.rows:,} photos{part}, {compared.clusters}\n")
+        metrics = self.choice.metrics([*compared.letters])
+        standing = [
+            [self.names[name], *(self.value(metric, name) for metric in metrics)] for name in self.order()
+        ]
+        headers = ["", *(find_metric(metric).label for metric in metrics)]
+        click.echo(tabulate(standing, headers, "simple", disable_numparse=True))
+        if "notes" not in hide:
+            click.echo("runs that share a letter in a column cannot be told apart")
+        if "pairs" in hide:
+            return
+        for first, second in dict.fromkeys((item.first, item.second) for item in compared.differences):
+            mine = [item for item in compared.differences if (item.first, item.second) == (first, second)]
+            if self.choice.columns:
+                mine = [item for item in mine if item.metric in metrics]
+            click.echo(f"\n{self.names[first]}  minus  {self.names[second]}")
+            click.echo(_pair(mine, "intervals" not in hide))
+        if "notes" not in hide:
+            click.echo(
+                f"\np from {compared.flips:,} sign flips of whole photographers; Holm over all pairs and "
+                "radii; intervals from a paired cluster bootstrap"
+            )
+
+    def order(self) -> list[str]:
+        """The best first by the chosen metric, which distances are where they are small."""
+        names = list(self.compared.names)
+        if self.choice.order == "method":
+            return sorted(names, key=lambda name: self.names[name].casefold())
+        values = self.compared.values[self.choice.order]
+        sign = 1 if find_metric(self.choice.order).lower_is_better else -1
+        return sorted(names, key=lambda name: (values[name] is None, sign * (values[name] or 0.0)))
+
+    def value(self, metric: str, name: str) -> str:
+        value, letters = self.compared.values[metric][name], self.compared.letters.get(metric, {})
+        return f"{'-' if value is None else f'{value:.2f}'} {letters.get(name, '')}".rstrip()
+
+
+def _pair(differences: Sequence[Difference], intervals: bool) -> str:
+    headers = ["", "difference", "95 % interval", "p", "p (Holm)"]
+    lines = [_line(item) for item in differences]
+    if not intervals:
+        headers, lines = (
+            [one for one in headers if one != "95 % interval"],
+            [[*one[:2], *one[3:]] for one in lines],
+        )
+    return tabulate(lines, headers, "simple", disable_numparse=True)
 
 
 def _line(item: Difference) -> list[str]:
     interval = "-" if item.low is None or item.high is None else f"{item.low:+.2f} to {item.high:+.2f}"
     return [
-        item.metric,
+        find_metric(item.metric).label,
         "-" if item.difference is None else f"{item.difference:+.2f}",
         interval,
         "-" if item.p is None else f"{item.p:.4f}",
@@ -115,13 +205,18 @@ def _line(item: Difference) -> list[str]:
     ]
 
 
-def _print_beside(table: pd.DataFrame, protocol: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"tested": False, "published protocol": protocol, "metrics": table.to_dict("records")})
-        return
-    from tabulate import tabulate
+def _beside(found: Sequence[Run], published: str, radii_km: Sequence[float], as_json: bool) -> None:
+    """One run and a published row, side by side."""
+    from ..reports.tables.published import against_published, find_published
 
+    if len(found) != 1:
+        raise UsageError("one run is set beside a published row", found=f"{len(found)} runs")
+    row = find_published(found[0].dataset, published)
+    table = against_published(found[0], row, radii_km=radii_km)
+    if as_json:
+        print_json({"tested": False, "published protocol": row.protocol, "metrics": table.to_dict("records")})
+        return
     click.echo(tabulate(table.round(2).values.tolist(), list(table.columns), "simple"))
     click.echo("unpaired, not tested: there are no answers to pair with; 95 % interval of ours only")
-    if protocol == "?":
+    if row.protocol == "?":
         click.echo("the published row does not state its protocol")

@@ -16,6 +16,7 @@ from .options import (
     json_option,
     location_options,
     location_words,
+    overwrite_option,
     print_facts,
     print_json,
     print_listing,
@@ -82,8 +83,11 @@ def show_dataset(ctx: click.Context, name: str, as_json: bool) -> None:
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Which photos to show."
 )
+@overwrite_option
 @click.pass_context
-def peek_dataset(ctx: click.Context, name: str, location: DataLocation, out: Path, seed: int) -> None:
+def peek_dataset(
+    ctx: click.Context, name: str, location: DataLocation, out: Path, seed: int, overwrite: bool
+) -> None:
     """Write a contact sheet of a dataset's photos and a map of its places, as PNG.
 
     \b
@@ -92,7 +96,8 @@ def peek_dataset(ctx: click.Context, name: str, location: DataLocation, out: Pat
     """
     from ..reports.contact_sheet import write_contact_sheet
 
-    for path in write_contact_sheet(registry_of(ctx).open_dataset(name, location), name, out, seed):
+    dataset = registry_of(ctx).open_dataset(name, location)
+    for path in write_contact_sheet(dataset, name, out, seed, overwrite):
         click.echo(path)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import UsageError
+from ..reports.pictures import picture_format
+from .drawing_options import drawing_options
 from .options import (
     device_option,
     follow_links_option,
@@ -25,6 +27,7 @@ from .options import (
 if TYPE_CHECKING:
     from ..home import Home
     from ..locate import Answer, Candidate
+    from ..reports.pictures import Drawing
 
 _ZOOM = 10
 """Of the linked map: about 100 km across."""
@@ -47,9 +50,10 @@ _ZOOM = 10
     "--map",
     "map_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE.png",
-    help="Draw answers and candidates on a map.",
+    metavar="FILE",
+    help="Draw answers and candidates on a map: PNG, PDF or SVG.",
 )
+@drawing_options
 @follow_links_option
 @device_option
 @weights_option
@@ -64,6 +68,7 @@ def locate(
     source: str,
     candidates: int,
     map_file: Path | None,
+    drawing: Drawing,
     follow_links: bool,
     device: str,
     weights: str | None,
@@ -104,15 +109,14 @@ def locate(
         found = [_record(answer, candidates) for answer in answers]
         print_json({"method": method, "made": locator.record(), "notes": notes, "photos": found})
     if map_file:
-        _write_map(map_file, answers, candidates, method, notes)
+        _write_map(map_file, drawing, answers, candidates, method, notes)
     if any(answer.place is None for answer in answers):
         ctx.exit(1)
 
 
 def _check_map(path: Path) -> None:
     """Before any work is done."""
-    if path.suffix.lower() != ".png":
-        raise UsageError(f"--map {path} is not the name of a PNG file", fix="give a name that ends in .png")
+    picture_format(path)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise UsageError(
             f"the map cannot be written to '{path}'",
@@ -122,11 +126,15 @@ def _check_map(path: Path) -> None:
 
 
 def _write_map(
-    path: Path, answers: Sequence[Answer], candidates: int, method: str, notes: Sequence[str]
+    path: Path,
+    drawing: Drawing,
+    answers: Sequence[Answer],
+    candidates: int,
+    method: str,
+    notes: Sequence[str],
 ) -> None:
     from dataclasses import replace
 
-    from ..artifacts import write_atomic
     from ..reports.answer_map import draw_answers
 
     placed = [
@@ -136,7 +144,7 @@ def _write_map(
         click.echo(f"no map '{path}': no photo got a place", err=True)
         return
     title = f"{method}: {len(placed)} photo{'s' * (len(placed) != 1)}"
-    write_atomic(path, draw_answers(placed, title, notes))
+    drawing.write(draw_answers(placed, title, notes), path)
 
 
 def _shown_progress(answers: Iterator[Answer], total: int, as_json: bool) -> Iterator[Answer]:

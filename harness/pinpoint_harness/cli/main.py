@@ -44,7 +44,7 @@ COMMANDS = {
     "score": Command("score:score", "Score a file of answers, or score a run again."),
     "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
     "results": Command("results:results", "List, show, draw and remove runs; worst answers, calibration."),
-    "table": Command("results:table", "Print a paper-style table of runs and published rows."),
+    "table": Command("table:table", "Print a table of runs and published rows, for a terminal or a paper."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
     "train": Command("train:train", "Make the stages of a method that is trained."),

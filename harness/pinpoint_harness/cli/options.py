@@ -46,6 +46,9 @@ follow_links_option = click.option(
     is_flag=True,
     help="Also open pictures that symbolic links outside of their folder lead to.",
 )
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Replace files of these names that hold something else."
+)
 protocol_option = click.option(
     "--protocol", metavar="NAME", help="How to measure [default: the dataset's own]."
 )

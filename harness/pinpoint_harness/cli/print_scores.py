@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import print_json
+from .options import print_facts, print_json
 
 if TYPE_CHECKING:
     from ..evaluation import Estimate, Scores
     from ..running import Run
 
 
-def print_report(run: Run, scores: Sequence[Scores], as_json: bool) -> None:
-    """What a run scores under each protocol, with counts, intervals and where it lies."""
+def print_report(
+    run: Run, scores: Sequence[Scores], as_json: bool, asked: Mapping[str, Any] | None = None
+) -> None:
+    """What a run scores under each protocol, with counts and intervals, after what it was asked."""
     if as_json:
-        print_json(report_facts(run, scores))
+        print_json({**report_facts(run, scores), **({"asked": dict(asked)} if asked else {})})
         return
     marks = [
         mark
@@ -25,6 +27,9 @@ def print_report(run: Run, scores: Sequence[Scores], as_json: bool) -> None:
         if mark
     ]
     click.echo(f"{run.title} on {run.dataset}" + (f"  [{'; '.join(marks)}]" if marks else ""))
+    if asked:
+        given = ", ".join(f"{name}={value}" for name, value in asked["parameters"].items())
+        print_facts({**asked, "parameters": given}, as_json=False)
     for note in run.record["notes"]:
         click.echo(f"note: {note}")
     for item in scores:

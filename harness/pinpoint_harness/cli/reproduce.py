@@ -52,8 +52,10 @@ def demo(ctx: click.Context, home: Home) -> None:
     """
     from ..reproduce import load_recipe
 
+    recipe = load_recipe("demo")
     with _knowing_its_runs(home) as home:
-        run_steps(ctx, load_recipe("demo"), home)
+        run_steps(ctx, recipe, home)
+    _say_next(recipe, home)
 
 
 @click.command()
@@ -124,6 +126,8 @@ def reproduce(
             return
         cells = check(recipe, home)
     _print_cells(recipe, cells, as_json)
+    if not as_json:
+        _say_next(recipe, home)
     if any(cell.verdict == "FAIL" for cell in cells):
         ctx.exit(1)
 
@@ -145,7 +149,7 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
 
     plugins = [word for plugin in ctx.find_root().obj or () for word in ("--plugin", plugin)]
     made = [] if home.made is None else ["--made", str(home.made)]
-    where = ["--home", str(home.folder)] if home.set_by == "--home" else []
+    where = _where(home)
     tasks = []
     for number, step in enumerate(recipe.steps, 1):
         words = [*where, *step.words]
@@ -160,6 +164,18 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
                 task.run(pinpoint)
         if lanes:
             run_lanes(lanes, jobs, _MODULE)
+
+
+def _where(home: Home) -> list[str]:
+    return ["--home", str(home.folder)] if home.set_by == "--home" else []
+
+
+def _say_next(recipe: Recipe, home: Home) -> None:
+    """What to do with the results: commands that run as they stand."""
+    if recipe.next:
+        click.echo("\nnext:")
+    for step in recipe.next:
+        click.echo(f"  pinpoint {shlex.join([*_where(home), *step.words])}")
 
 
 def _chosen(recipe: Recipe, jobs: int, only: str | None) -> Recipe:

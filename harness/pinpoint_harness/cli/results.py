@@ -1,25 +1,25 @@
-"""`pinpoint results` and `pinpoint table`: reading what runs have stored."""
+"""`pinpoint results`: reading what runs have stored."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from math import isnan
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .breakdown import breakdown
 from .calibration import calibration
 from .clean import removal_options, remove_named
-from .options import home_options, json_option, print_listing, radii_option, registry_of
+from .explain import explain
+from .options import home_options, json_option, print_listing
 from .plot import plot
 from .print_scores import print_report
-from .scoring_options import exclude_option
 from .verify import finished_folders, one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
-    from ..reports.tables import Format
+    from ..running import Run
 
 
 @click.group()
@@ -30,35 +30,83 @@ def results() -> None:
 results.add_command(plot)
 results.add_command(calibration)
 results.add_command(breakdown)
+results.add_command(explain)
 
 
 @results.command("list")
 @click.option("--dataset", help="Only the runs of this dataset.")
+@click.option(
+    "--sort",
+    "order",
+    type=click.Choice(["name", "geoscore", "finished"]),
+    default="name",
+    show_default=True,
+    help="By dataset and method, by GeoScore within a dataset (best first), or the newest first.",
+)
 @home_options(runs="--out")
 @json_option
-def list_runs(dataset: str | None, home: Home, as_json: bool) -> None:
-    """List every finished run.
+def list_runs(dataset: str | None, order: str, home: Home, as_json: bool) -> None:
+    """List every finished run with its scores, as far as it was scored by its dataset's own protocol.
 
     \b
     Example:
-      pinpoint results list --dataset yfcc4k
+      pinpoint results list --dataset yfcc4k --sort geoscore
     """
     from ..running import iter_runs
 
-    root = home.runs
-    rows = [
-        {
-            "key": run.key if as_json else run.key[:8],
-            "dataset": run.dataset,
-            "method": run.title,
-            "rows": run.record["counts"]["total"],
-            "ok": run.record["counts"]["ok"],
-            "kind": "oracle" if run.oracle else "partial" if run.partial else "full",
-            "finished": run.finished_at()[:19],
-        }
-        for run in iter_runs(root, dataset)
-    ]
-    print_listing(rows, as_json, f"no finished run under '{root}'")
+    runs = list(iter_runs(home.runs, dataset))
+    rows = [_listed(run) for run in runs]
+    if not as_json:
+        rows = [_shortened(row, name) for row, name in zip(rows, _short_names(runs), strict=True)]
+    if order == "finished":
+        rows.sort(key=lambda row: row["finished"], reverse=True)
+    elif order == "geoscore":
+        rows.sort(key=lambda row: (row["dataset"], -float(row["geoscore"] or -1)))
+    shown = rows if as_json else [{name: value or "-" for name, value in row.items()} for row in rows]
+    print_listing(shown, as_json, f"no finished run under '{home.runs}'")
+
+
+def _listed(run: Run) -> dict[str, Any]:
+    from ..evaluation import score_run
+    from ..reports.tables.measured import scored_by
+
+    protocol = run.record["dataset"]["default_protocol"]
+    estimates = score_run(run, protocol).estimates if scored_by(run, [protocol]) else {}
+    metrics = ("acc_25km", "geoscore")
+    return {
+        "key": run.key,
+        "dataset": run.dataset,
+        "method": run.title,
+        **{name: estimates[name].value if name in estimates else None for name in metrics},
+        "rows": run.record["counts"]["total"],
+        "ok": run.record["counts"]["ok"],
+        "kind": "oracle" if run.oracle else "partial" if run.partial else "full",
+        "finished": run.finished_at()[:19],
+    }
+
+
+def _shortened(row: Mapping[str, Any], name: str) -> dict[str, Any]:
+    near, points = row["acc_25km"], row["geoscore"]
+    return {
+        **row,
+        "key": row["key"][:8],
+        "method": name,
+        "acc_25km": None if near is None else f"{near:.1f}",
+        "geoscore": None if points is None else f"{points:.0f}",
+        "rows": f"{row['rows']}",
+        "ok": f"{row['ok']}",
+    }
+
+
+def _short_names(runs: Sequence[Run]) -> list[str]:
+    """Short names, of which no two runs of one dataset share one."""
+    from ..reports.tables.names import short_names
+
+    names: dict[Run, str] = {}
+    for dataset in {run.dataset for run in runs}:
+        mine = [run for run in runs if run.dataset == dataset]
+        names |= zip(mine, short_names(mine), strict=True)
+    return [names[run] for run in runs]
 
 
 @results.command("show")
@@ -78,7 +126,26 @@ def show_run(run: str, home: Home, as_json: bool) -> None:
 
     found = read_run(run, home=home)
     names = scored_by(found, [*PROTOCOLS, *ADMIN_PRESETS]) or [found.record["dataset"]["default_protocol"]]
-    print_report(found, [score_run(found, name) for name in names], as_json)
+    print_report(found, [score_run(found, name) for name in names], as_json, _asked(found))
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    """What a run was asked: method, parameters, photos, galleries, machine."""
+    from ..running import remake_command
+
+    record, spec = run.record, run.record["recipe"]
+    given = {name: value for name, value in record["parameters"].items() if value is not None}
+    return {
+        "method": f"{record['method']['name']} (of {record['method']['origin']})",
+        "parameters": given,
+        "seed": spec.get("seed"),
+        "photos": run.partial or f"all {record['dataset']['rows']:,}",
+        "truth": f"{run.registered_dataset}, sha256 {spec['dataset_hash'][:16]}",
+        "galleries": [f"{one.name} by {one.backbone}" for one in run.galleries],
+        "device": " ".join(str(spec[name]) for name in ("device", "dtype") if spec.get(name)),
+        "finished": run.finished_at()[:19],
+        "command": remake_command(record, run.root),
+    }
 
 
 @results.command("worst")
@@ -97,19 +164,31 @@ def worst_answers(run: str, count: int, home: Home, as_json: bool) -> None:
 
     frame = read_run(run, home=home).predictions()
     ranked = frame.sort_values("error_km", ascending=False, na_position="first", kind="stable").head(count)
+    numbers = ["latitude", "longitude", "predicted_latitude", "predicted_longitude"]
     rows = [
         {
             "id": row["id"],
-            "error_km": round(row["error_km"], 1) if row["status"] == "ok" else None,
-            "truth": f"{row['latitude']:.4f}, {row['longitude']:.4f}",
-            "answer": f"{row['predicted_latitude']:.4f}, {row['predicted_longitude']:.4f}"
-            if row["status"] == "ok"
-            else None,
+            "error_km": None if row["status"] != "ok" else float(row["error_km"]),
+            **{name: None if isnan(row[name]) else float(row[name]) for name in numbers},
             "status": row["status"],
         }
         for row in ranked.to_dict("records")
     ]
-    print_listing(rows, as_json, "the run has no rows")
+    print_listing(rows if as_json else [_in_words(row) for row in rows], as_json, "the run has no rows")
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, str]:
+    def place(prefix: str) -> str:
+        latitude, longitude = (row[f"{prefix}{name}"] for name in ("latitude", "longitude"))
+        return "-" if latitude is None else f"{latitude:.4f}, {longitude:.4f}"
+
+    return {
+        "id": row["id"],
+        "error_km": "-" if row["error_km"] is None else f"{row['error_km']:.1f}",
+        "truth": place(""),
+        "answer": place("predicted_"),
+        "status": row["status"],
+    }
 
 
 @results.command("rm")
@@ -149,70 +228,3 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
     one_or_all("run", run, every)
     folders = finished_folders(home.runs) if run is None else [read_run(run, home=home).folder]
     print_damage(folders, as_json)
-
-
-@click.command()
-@click.argument("dataset")
-@click.option("--published", is_flag=True, help="Add the rows of the literature, in a block of their own.")
-@click.option(
-    "--published-file",
-    "published_files",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    multiple=True,
-    help="Add rows of your own in the columns of the published files.",
-)
-@click.option("--protocol", metavar="NAME", help="Measure every run by this protocol.")
-@click.option("--mix-protocols", is_flag=True, help="Show runs of different protocols, a block for each.")
-@click.option("--admin", metavar="NAME", help="Add country, region, area and city accuracy by this preset.")
-@click.option("--compare", is_flag=True, help="Add letters: full runs that share one cannot be told apart.")
-@exclude_option
-@radii_option
-@click.option("--intervals/--no-intervals", default=True, show_default=True, help="Print 95 % intervals.")
-@click.option(
-    "--format", "form", type=click.Choice(["md", "latex", "csv", "html"]), default="md", show_default=True
-)
-@home_options(runs="--out")
-@click.pass_context
-def table(
-    ctx: click.Context,
-    dataset: str,
-    published: bool,
-    published_files: Sequence[Path],
-    protocol: str | None,
-    mix_protocols: bool,
-    admin: str | None,
-    compare: bool,
-    exclude: str | None,
-    radii_km: Sequence[float],
-    intervals: bool,
-    form: Format,
-    home: Home,
-) -> None:
-    """Print a paper-style table of every stored run of DATASET.
-
-    DATASET may be the name that --as gave a table of your own. Rows are ranked only within one protocol
-    and one truth, and over the full dataset; oracle and partial rows,
-    and all rows of a table with --exclude, are marked and never ranked.
-
-    \b
-    Example:
-      pinpoint table yfcc4k --published --format latex
-    """
-    from ..api import table as make_table
-
-    made = make_table(
-        dataset,
-        published=published,
-        published_files=published_files,
-        protocol=protocol,
-        mix_protocols=mix_protocols,
-        admin=admin,
-        compare=compare,
-        exclude=exclude,
-        radii_km=radii_km,
-        intervals=intervals,
-        home=home,
-        registry=registry_of(ctx),
-    )
-    text = made.text(form)
-    click.echo(text, nl=not text.endswith("\n"))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from ..errors import DataError, UsageError
-from ..running import Run
+from ..running import Run, repeats
 from ..types import RADII_KM
 from .bootstrap import Clusters, SortedSample, cluster_rows, finite, percentile_bounds, replicate
 from .metrics import metric_names
@@ -96,6 +96,7 @@ def compare(
     radii_km: Sequence[float] = RADII_KM,
     common: bool = False,
     part: Part | None = None,
+    mean_over: str | None = None,
     flips: int | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -103,10 +104,13 @@ def compare(
     """Compare every pair of runs under one protocol; misses are infinitely far.
 
     Refuses runs on different truth. Runs over different photos are compared only with `common`,
-    on the photos of all of them; with `part` only its photos count. `flips` as in `compare_errors`.
+    on the photos that all of them answered; with `part` only its photos count. Runs that differ in
+    the parameter `mean_over` alone are compared as one, by the mean over them. `flips` as in
+    `compare_errors`.
     """
-    if len(runs) < 2:
-        raise UsageError("a comparison needs two runs or more", found=f"{len(runs)}")
+    groups = [[run] for run in runs] if mean_over is None else repeats(runs, mean_over)
+    if len(groups) < 2:
+        raise UsageError("a comparison needs two runs or more", found=f"{len(groups)}")
     chosen = get_protocol(protocol or runs[0].record["dataset"]["default_protocol"])
     names = _names(runs)
     answers = [run.predictions() for run in runs]
@@ -116,7 +120,14 @@ def compare(
     frames = _aligned(answers, names, common)
     column = runs[0].record["dataset"]["cluster_column"]
     clusters = cluster_rows(frames[0], column)
-    errors = {name: errors_km(frame, chosen) for name, frame in zip(names, frames, strict=True)}
+    by_run = dict(zip(runs, (errors_km(frame, chosen) for frame in frames), strict=True))
+    named = dict(zip(runs, names, strict=True))
+    errors = {
+        named[group[0]] + (f" (mean of {len(group)} over {mean_over})" if len(group) > 1 else ""): np.stack(
+            [by_run[run] for run in group]
+        )
+        for group in groups
+    }
     return compare_errors(
         errors, clusters, chosen, radii_km=radii_km, flips=flips, resamples=resamples, seed=seed
     )
@@ -132,7 +143,10 @@ def compare_errors(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Comparison:
-    """Compare errors in km, `(n,)` per name and in the same order of photos.
+    """Compare errors in km, per name `(n,)` or `(repeats, n)`, in the same order of photos.
+
+    Repeats, such as those of several seeds, count by their mean: a photographer is drawn, and exchanged,
+    with all answers to each photo.
 
     `flips` is by default as many as Holm's correction over these pairs and radii needs, 10,000 at
     least; UsageError if fewer are asked for. The median, which is not among the corrected tests,
@@ -142,7 +156,9 @@ def compare_errors(
     pairs = list(combinations(errors, 2))
     flips = enough_flips(len(pairs) * len(radii_km), flips)
     samples = {
-        name: SortedSample(error, clusters, radii_km, protocol.inclusive, protocol.round_geoscore)
+        name: SortedSample(
+            error.ravel(), _repeated(clusters, error), radii_km, protocol.inclusive, protocol.round_geoscore
+        )
         for name, error in errors.items()
     }
     once = np.ones(clusters.count)
@@ -199,6 +215,11 @@ def enough_flips(tests: int, flips: int | None = None) -> int:
             fix="leave the number of flips away, or compare fewer runs or radii",
         )
     return flips
+
+
+def _repeated(clusters: Clusters, error_km: Floats) -> Clusters:
+    """The clusters of all repeats, one after the other."""
+    return replace(clusters, codes=np.tile(clusters.codes, error_km.size // len(clusters.codes)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -336,9 +357,8 @@ class _ExchangedMedians:
 
     def differences(self, swaps: NDArray[np.bool_]) -> Floats:
         """Absolute differences in km under exchanges `(flips, clusters)`; infinite where a median is."""
-        first = self.before + np.cumsum(
-            (self.moved @ swaps.T.astype(np.float64)).T, axis=1
-        )  # (flips, blocks)
+        moved = self.moved @ swaps.T.astype(np.float64)  # (blocks, flips)
+        first = self.before + np.cumsum(moved, axis=0).T
         total = np.minimum(np.arange(1, len(self.before) + 1) * self.step, 2.0 * self.before[-1])
         medians = [
             np.mean([self._ranked(counts, rank, swaps, other) for rank in self.ranks], axis=0)
@@ -360,8 +380,13 @@ class _ExchangedMedians:
 
 
 def _median_flips(first: Floats, second: Floats, clusters: Clusters, flips: int, seed: int) -> float | None:
-    """p of the difference in median error, which is no sum over clusters: every exchange is carried out."""
-    medians = _ExchangedMedians(first, second, clusters)
+    """p of the difference in median error, which is no sum over clusters: every exchange is carried out.
+
+    None where one has more repeats than the other, whose answers would then weigh less.
+    """
+    if first.size != second.size:
+        return None
+    medians = _ExchangedMedians(first.ravel(), second.ravel(), _repeated(clusters, first))
     (observed,) = medians.differences(np.zeros((1, clusters.count), dtype=bool))
     if not np.isfinite(observed):
         return None

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..locate import Answer
-from .maps import Extent, longitude_on, png, printable, world_axes
+from .maps import Extent, longitude_on, printable, world_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _WIDTH_INCHES, _HEIGHT_INCHES, _DOTS_PER_INCH = 11.0, 6.5, 120
 _SHAPE = 1.8
@@ -32,8 +33,8 @@ _RANK_WIDTH, _RANK_HEIGHT = 0.015, 0.025
 _NOTE_COLOUR, _NOTE_LETTERS = "#a01010", 120
 
 
-def draw_answers(answers: Sequence[Answer], title: str, notes: Sequence[str] = ()) -> bytes:
-    """The answers as stars and the candidates as dots over land, a colour for each photo: PNG bytes.
+def draw_answers(answers: Sequence[Answer], title: str, notes: Sequence[str] = ()) -> Figure:
+    """The answers as stars and the candidates as dots over land, a colour for each photo.
 
     All photos stand on one map of the world. A single one's map is as large as its candidates need, and
     they bear their ranks. Photos without a place are left out.
@@ -54,7 +55,7 @@ def draw_answers(answers: Sequence[Answer], title: str, notes: Sequence[str] = (
     if 0 < len(placed) <= _MOST_NAMES:
         for text in axes.legend(loc="lower left", fontsize=7, framealpha=0.9).get_texts():
             text.set_parse_math(False)
-    return png(figure)
+    return figure
 
 
 def _draw(axes: Axes, answer: Answer, colour: str, label: str) -> None:

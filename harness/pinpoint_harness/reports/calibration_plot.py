@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .maps import png, printable
+from .maps import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 _OWN, _BEST, _NOTHING, _RANGE = "#16317d", "#3fae9a", "#85091c", "#c9d3e0"
 
 
-def draw_calibration(found: Calibration, title: str) -> bytes:
-    """PNG bytes; reliability above where the run has probabilities, risk and coverage below."""
+def draw_calibration(found: Calibration, title: str) -> Figure:
+    """Reliability above where the run has probabilities, risk and coverage below."""
     from matplotlib.figure import Figure
 
     rows = 2 if found.reliability else 1
     columns = len(found.risk)
-    figure: Figure = Figure(figsize=(3.1 * columns + 0.6, 3.3 * rows + 0.7), dpi=120, layout="constrained")
+    figure = Figure(figsize=(3.1 * columns + 0.6, 3.3 * rows + 0.7), dpi=120, layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
     for panel, one in zip(panels[0], found.reliability, strict=False):
         _reliability(panel, one)
@@ -35,7 +35,7 @@ def draw_calibration(found: Calibration, title: str) -> bytes:
         panels[0][0].set_ylabel("within the radius, %")
     panels[-1][0].set_ylabel(f"outside the radius, %\n(surest by {found.ranking} first)")
     figure.suptitle(printable(f"{title}  ({found.protocol})"), fontsize=11, parse_math=False)
-    return png(figure)
+    return figure
 
 
 def _reliability(panel: Axes, found: Reliability) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..artifacts import write_atomic
+from ..artifacts import write_new
 from ..images import Failure, resize
 from ..images.decode import decode
-from .maps import png, printable, world_axes
+from .maps import printable, world_axes
+from .pictures import encoded
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
     from ..types import Dataset
@@ -25,7 +27,9 @@ CELL = 128
 _MOST_PLACES = 20_000
 
 
-def write_contact_sheet(dataset: Dataset, name: str, folder: Path, seed: int = 0) -> tuple[Path, Path]:
+def write_contact_sheet(
+    dataset: Dataset, name: str, folder: Path, seed: int = 0, overwrite: bool = False
+) -> tuple[Path, Path]:
     """Write `<name>-pictures.png` and `<name>-map.png` into a folder; a seed chooses which pictures.
 
     Photos that are missing or unreadable stay grey.
@@ -35,8 +39,8 @@ def write_contact_sheet(dataset: Dataset, name: str, folder: Path, seed: int = 0
     folder.mkdir(parents=True, exist_ok=True)
     stem = name.replace("/", "-")
     sheet, chart = folder / f"{stem}-pictures.png", folder / f"{stem}-map.png"
-    write_atomic(sheet, _png(contact_sheet(dataset, truth.iloc[chosen])))
-    write_atomic(chart, draw_map(truth, name))
+    write_new(sheet, _png(contact_sheet(dataset, truth.iloc[chosen])), overwrite)
+    write_new(chart, encoded(draw_map(truth, name), "png"), overwrite)
     return sheet, chart
 
 
@@ -78,8 +82,8 @@ def _png(picture: NDArray[np.uint8]) -> bytes:
     return data.getvalue()
 
 
-def draw_map(truth: pd.DataFrame, name: str) -> bytes:
-    """Where the pictures were taken, by source: PNG bytes."""
+def draw_map(truth: pd.DataFrame, name: str) -> Figure:
+    """Where the pictures were taken, by source."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 6.4), dpi=110, layout="constrained")
@@ -97,4 +101,4 @@ def draw_map(truth: pd.DataFrame, name: str) -> bytes:
         )
     for text in axes.legend(markerscale=4, loc="lower left").get_texts():
         text.set_parse_math(False)
-    return png(figure)
+    return figure

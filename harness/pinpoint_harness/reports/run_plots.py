@@ -1,28 +1,30 @@
 """Pictures of runs: how errors are distributed, where they happen, and what stood to choose from.
 
-Every function gives a matplotlib Figure; `maps.png` makes a file of it.
+Every function gives a matplotlib Figure; `pictures` makes a file of it.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import UsageError
+from ..evaluation.bootstrap import Clusters, cluster_draws, cluster_rows
 from ..geo import geodesic_km
-from ..running import candidates_of
+from ..running import candidates_of, most_probable_first
 from ..running.predictions import to_frame
 from ..types import RADII_KM, Candidates
 from .maps import draw_land, latitude_label, longitude_label, longitude_on, printable, world_axes
+from .tables.names import short_names
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
@@ -42,9 +44,18 @@ BAND_COLOURS = ("#16317d", "#2a7ab9", "#3fae9a", "#f0a32f", "#df5327", "#85091c"
 NEAR_KM = 25.0
 NEAR_COLOUR, FAR_COLOUR, QUERY_COLOUR = "#1a9641", "#d7191c", "#444444"
 
+SILENT_COLOUR = "#111111"
+
 AROUND_DEG = 15.0
-_MOST_POINTS = 20_000
+_HEXAGONS = (144, 41)
+"""Columns and rows of hexagons of 2.5 degrees: regular ones are the square root of three as far apart."""
+
+_SILENT_KM = 1e9
+"""Stands for no answer: hexbin leaves out what is not finite."""
+
+_HEXAGON_AREA = (5.0, 46.0)
 _LINES = ("solid", "dashed", "dotted", "dashdot")
+_BAND_KM = np.geomspace(NEAREST_KM, FARTHEST_KM, 160)
 _CURVE_KM = np.unique([*np.geomspace(NEAREST_KM, FARTHEST_KM, 2000), *RADII_KM])
 
 
@@ -73,66 +84,134 @@ def share_within(error_km: Floats, at_km: Floats) -> Floats:
 def error_cdf(runs: Sequence[Run]) -> Figure:
     """The share of photos within each distance, a curve per run, distances on a log scale.
 
-    Photos without an answer are never reached: where there are any, a curve ends below 100 %.
+    Each has its pointwise 95 % band from a bootstrap over photographers, where there are several. Photos
+    without an answer are never reached: where there are any, a curve ends below 100 %.
     """
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     check_one_dataset(runs)
-    errors_km = [run.predictions()["error_km"].to_numpy(np.float64) for run in runs]
-    names = [_curve_name(*pair) for pair in zip(runs, errors_km, strict=True)]
-    lines = "\n".join(names).count("\n") + 1
-    figure = Figure(figsize=(9, 5.2 + 0.2 * lines), dpi=110, layout="constrained")
+    figure = Figure(figsize=(7.5, 4.6 + 0.2 * len(runs)), dpi=110, layout="constrained")
     axes = figure.add_subplot(xscale="log", xlim=(NEAREST_KM, FARTHEST_KM), ylim=(0, 101))
     for radius in RADII_KM:
         axes.axvline(radius, color="0.8", linewidth=0.8, zorder=0)
         axes.annotate(
             f"{radius:g} km", (radius, 101), (0, 2), textcoords="offset points", ha="center", fontsize=8
         )
-    curves = []
-    for number, error_km in enumerate(errors_km):
-        style = _LINES[number // 10 % len(_LINES)]
-        share = share_within(error_km, _CURVE_KM)
-        curves += axes.plot(_CURVE_KM, share, color=f"C{number % 10}", linestyle=style)
+    handles: list[Artist] = []
+    names, banded = [], False
+    for number, (run, short) in enumerate(zip(runs, short_names(runs), strict=True)):
+        frame = run.predictions()
+        error_km = frame["error_km"].to_numpy(np.float64)
+        colour, style = f"C{number % 10}", _LINES[number // 10 % len(_LINES)]
+        if (band := share_band(error_km, cluster_rows(frame, ""), _BAND_KM)) is not None:
+            axes.fill_between(_BAND_KM, *band, color=colour, alpha=0.2, linewidth=0)
+            banded = True
+        handles += axes.plot(_CURVE_KM, share_within(error_km, _CURVE_KM), color=colour, linestyle=style)
+        names.append(_curve_name(run, short, error_km))
     axes.set_xlabel("error, km (WGS84)")
     axes.set_ylabel("photos within this distance, %")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.grid(axis="y", color="0.9", linewidth=0.8)
-    axes.set_title(f"{printable(runs[0].dataset)}: error of every photo", pad=20, parse_math=False)
-    legend = figure.legend(curves, names, loc="outside lower left", fontsize=8, frameon=False)
+    title = f"{printable(runs[0].dataset)}: error of every photo"
+    axes.set_title(title, pad=20, parse_math=False)
+    if banded:
+        handles.append(Patch(color="0.5", alpha=0.3, linewidth=0))
+        names.append("95 % band of each curve, by photographer")
+    legend = figure.legend(handles, names, loc="outside lower left", fontsize=8.5, frameon=False)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
 
 
-def error_map(run: Run, *, lines: int = 0, most: int = _MOST_POINTS, seed: int = 0) -> Figure:
-    """Where the photos were taken, coloured by error; photos without an answer are crosses.
+def share_band(
+    error_km: Floats, clusters: Clusters, at_km: Floats, resamples: int = 500
+) -> tuple[Floats, Floats] | None:
+    """Where 95 % of `share_within` at each distance lies when photographers are drawn: low, high, in percent.
 
-    Of more than `most` photos as many are drawn, by chance, and the title says so; the legend
-    counts all. The farthest `lines` answers are joined with the truth by the shortest way.
+    None for fewer than two photographers, of which nothing can be drawn.
+    """
+    if clusters.count < 2:
+        return None
+    # The first distance that reaches a photo; those that none reaches come last and are left out.
+    first = np.searchsorted(at_km, np.nan_to_num(error_km, nan=np.inf), side="left")
+    sums = np.zeros((clusters.count, len(at_km) + 1))
+    np.add.at(sums, (clusters.codes, first), 1.0)
+    within = sums[:, :-1].cumsum(axis=1)  # (clusters, distances)
+    size = sums.sum(axis=1)
+    draws = np.array(list(cluster_draws(clusters.count, resamples, seed=0)))  # (resamples, clusters)
+    shares = 100.0 * (draws @ within) / (draws @ size)[:, None]
+    low, high = np.percentile(shares, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def error_map(run: Run, *, lines: int = 0) -> Figure:
+    """Where the photos were taken, in hexagons coloured by the median error of their photos.
+
+    The more photos, the larger a hexagon; one whose median photo has no answer is black. The key counts
+    photos, not hexagons. The farthest `lines` answers are joined with the truth by the shortest way.
     """
     from matplotlib.figure import Figure
 
     frame = run.predictions()
     error_km = frame["error_km"].to_numpy(np.float64)
     places = frame[["latitude", "longitude"]].to_numpy(np.float64)
-    band = np.where(np.isnan(error_km), -1, np.searchsorted(RADII_KM, error_km, side="left"))
-    shown = np.random.default_rng(seed).permutation(len(frame))[:most]  # by chance on top of each other, too
-    drawn = "" if len(shown) == len(frame) else f", {len(shown):,} drawn by chance"
-    figure = Figure(figsize=(12, 6.9), dpi=110, layout="constrained")
-    axes = world_axes(
-        figure, title=_short(f"{run.dataset}: {len(frame):,} photos{drawn}, by {run.title}", 115)
-    )
-    answered, silent = shown[band[shown] >= 0], shown[band[shown] < 0]
-    # Crosses lie below: where many photos were taken in one place they would hide the others.
-    axes.scatter(places[silent, 1], places[silent, 0], s=14, c="black", marker="x", linewidths=0.8)
-    colours = np.array(BAND_COLOURS)[band[answered]]
-    axes.scatter(places[answered, 1], places[answered, 0], s=9, c=colours, alpha=0.75, linewidths=0)
+    figure = Figure(figsize=(12, 7.1), dpi=110, layout="constrained")
+    axes = world_axes(figure, title=_short(f"{run.dataset}: {len(frame):,} photos, by {run.label}", 115))
+    sizes = _draw_hexagons(axes, places, error_km)
     answers = frame[["predicted_latitude", "predicted_longitude"]].to_numpy(np.float64)
     farthest = choose_rows(error_km, lines, worst=True)
     for row in farthest:
         _draw_way(axes, places[row], answers[row])
-    _band_legend(figure, band, len(farthest))
+    _band_legend(figure, _band(error_km), len(farthest), sizes)
     return figure
+
+
+def _band(error_km: Floats) -> NDArray[np.int64]:
+    """Which of the bands each error lies in; -1 without an answer."""
+    found = np.searchsorted(RADII_KM, error_km, side="left")
+    return np.where(np.isfinite(error_km), found, -1)
+
+
+def _draw_hexagons(axes: Axes, places: Floats, error_km: Floats) -> dict[int, float]:
+    """Hexagons of photos; returns the area of the key's numbers of photos."""
+    missed = np.where(np.isnan(error_km), _SILENT_KM, error_km)
+    grid: dict[str, Any] = {"gridsize": _HEXAGONS, "extent": (-180, 180, -90, 90)}
+    x, y = places[:, 1], places[:, 0]
+    # The middle photo, not the mean of two: a band is that of a photo that is there.
+    binned = axes.hexbin(x, y, C=missed, reduce_C_function=_middle, **grid)
+    counted = axes.hexbin(x, y, C=missed, reduce_C_function=len, **grid)
+    centres = np.asarray(binned.get_offsets())
+    median, count = np.asarray(binned.get_array()), np.asarray(counted.get_array())
+    median = np.where(median == _SILENT_KM, np.nan, median)
+    for drawn in (binned, counted):
+        drawn.remove()
+    most = int(count.max())
+    colours = np.array([*BAND_COLOURS, SILENT_COLOUR])[_band(median)]
+    order = np.argsort(-count, kind="stable")  # large ones below
+    axes.scatter(
+        centres[order, 0],
+        centres[order, 1],
+        s=_area(count[order], most),
+        c=colours[order],
+        marker="h",
+        linewidths=0.3,
+        edgecolors="white",
+        zorder=2,
+    )
+    numbers = [number for number in (1, 10, 100, 1000, 10_000) if 2 * number < most] + [most]
+    return {number: float(_area(np.array([number]), most)[0]) for number in numbers}
+
+
+def _middle(errors: NDArray[Any] | list[float]) -> float:
+    return float(np.sort(errors)[(len(errors) - 1) // 2])
+
+
+def _area(count: NDArray[Any], most: int) -> Floats:
+    """Points squared: from a dot for one photo to a hexagon that fills its place for the most."""
+    share = np.log1p(count - 1) / max(np.log1p(most - 1), 1e-9)
+    area: Floats = _HEXAGON_AREA[0] + (_HEXAGON_AREA[1] - _HEXAGON_AREA[0]) * share
+    return area
 
 
 def choose_rows(error_km: Floats, count: int, *, worst: bool, seed: int = 0) -> NDArray[np.int64]:
@@ -147,11 +226,11 @@ def choose_rows(error_km: Floats, count: int, *, worst: bool, seed: int = 0) -> 
 
 
 def candidate_sheet(photo_lookup: PhotoLookup, rows: NDArray[np.int64], *, most: int = 6) -> Figure:
-    """A line for each row: the query, then its candidates, best first, with their distance to the truth.
+    """A line for each row: the query, then its candidates with their distance to the truth.
 
-    Candidates within 25 km have a green border, others a red one. Where a photo cannot be had, a map
-    of the place stands for it and the foot of the sheet says why. A run without candidates shows
-    its answer instead.
+    Candidates stand by probability where they have one, else as the method ranks them; those within 25 km
+    have a green border, others a red one. Where a photo cannot be had, a map of the place stands for it and
+    the foot of the sheet says why. A run without candidates shows its answer instead.
     """
     from matplotlib.figure import Figure
 
@@ -174,7 +253,7 @@ def candidate_sheet(photo_lookup: PhotoLookup, rows: NDArray[np.int64], *, most:
             line[1].set_title("no candidates", fontsize=6.5, pad=4, loc="left")
     title = f"{_short(photo_lookup.run.title, int(width * 9))} on {photo_lookup.run.dataset}"
     _write(figure, 0.1 / width, 1 - 0.1 / height, title, size=10, top=True)
-    legend = "query, then candidates, best first; distance to the truth, green border within 25 km"
+    legend = "query, then candidates in order; distance to the truth; green border within 25 km, red beyond"
     _write(figure, 0.1 / width, 1 - 0.32 / height, legend, size=8, top=True)
     _write(figure, 0.1 / width, 0.06 / height, "\n".join(notes), size=7)
     return figure
@@ -208,7 +287,7 @@ def _look_up(
             strict=True,
         )
     ]
-    found = candidates_of(table) or Candidates(answer[:, None])
+    found, _ = most_probable_first(candidates_of(table) or Candidates(answer[:, None]))
     places = found.coordinates[:, :most]  # (n, k, 2)
     kept = ~np.isnan(places[..., 0])  # (n, k)
     query = np.nonzero(kept)[0]
@@ -279,21 +358,24 @@ def _draw_way(axes: Axes, truth: Floats, answer: Floats) -> None:
     axes.scatter([answer[1]], [answer[0]], s=16, facecolors="none", edgecolors="0.1", linewidths=0.8)
 
 
-def _band_legend(figure: Figure, band: NDArray[np.int64], ways: int) -> None:
-    """What the colours mean, with the number and share of all photos of each."""
+def _band_legend(figure: Figure, band: NDArray[np.int64], ways: int, sizes: Mapping[int, float]) -> None:
+    """What colours and sizes mean, with the number and share of all photos of each band."""
     from matplotlib.lines import Line2D
 
     bounds = [0.0, *RADII_KM]
     words = [f"{low:g} to {high:g} km" for low, high in pairwise(bounds)] + [f"over {RADII_KM[-1]:g} km"]
-    entries = [(number, word, "o", BAND_COLOURS[number]) for number, word in enumerate(words)]
+    entries = [(number, word, BAND_COLOURS[number]) for number, word in enumerate(words)]
     if (band < 0).any():
-        entries.append((-1, "no answer", "x", "black"))
+        entries.append((-1, "no answer", SILENT_COLOUR))
+    none: dict[str, Any] = {"linestyle": "none", "marker": "h", "markersize": 8}
     handles = [
-        Line2D(
-            [], [], linestyle="none", label=f"{word}: {_count(band == number)}", marker=marker, color=colour
-        )
-        for number, word, marker, colour in entries
+        Line2D([], [], label=f"{word}: {_count(band == number)}", color=colour, **none)
+        for number, word, colour in entries
     ]
+    for number, area in sizes.items():
+        label = f"{number:,} photo{'s' * (number > 1)} in a hexagon"
+        handles.append(Line2D([], [], label=label, color="0.6", **(none | {"markersize": area**0.5})))
+    handles.append(Line2D([], [], linestyle="none", label="colour of a hexagon: median error"))
     if ways:
         label = f"from the truth to the {ways} farthest answers (rings)"
         handles.append(Line2D([], [], color="0.25", linewidth=0.6, label=label))
@@ -304,11 +386,15 @@ def _count(chosen: NDArray[np.bool_]) -> str:
     return f"{int(chosen.sum()):,} ({chosen.mean():.1%})"
 
 
-def _curve_name(run: Run, error_km: Floats) -> str:
+def _curve_name(run: Run, short: str, error_km: Floats) -> str:
+    """The short name, and what a reader must know of the curve: where it ends, what it is of."""
     answered = float((~np.isnan(error_km)).mean())
-    part = f"; partial: {run.partial}" if run.partial else ""
-    name = f"{_short(run.title, 160)}: {answered:.1%} of {len(error_km):,} answered{part}"
-    return textwrap.fill(name, 120, subsequent_indent="    ")
+    notes = [
+        *([f"{answered:.1%} of {len(error_km):,} answered"] if answered < 1 else []),
+        *([f"partial: {run.partial}"] if run.partial else []),
+        *(["oracle"] if run.oracle else []),
+    ]
+    return _short(": ".join([short, *(["; ".join(notes)] if notes else [])]), 110)
 
 
 def _short(text: str, length: int) -> str:

@@ -7,6 +7,7 @@ One TOML file per recipe in `pinpoint_results/expected`:
     hours = 0.1
     steps = [["run", "constant", "capitals", "--set", "latitude=0", "--set", "longitude=0"]]
     more = []                           # further steps, run only with --all
+    next = [["table", "capitals"]]      # what to do with the results, said at the end, not run
     lanes = "world"                     # steps that differ in this name do not need one another
 
     [each]                              # a step is repeated for all values of the names in its braces
@@ -89,6 +90,7 @@ class Recipe:
     status: Literal["expected", "unverified"]
     steps: tuple[Step, ...]
     more: tuple[Step, ...] = ()
+    next: tuple[Step, ...] = ()
     needs: tuple[Need, ...] = ()
     expected: tuple[Expectation, ...] = ()
     hours: float = 0.0
@@ -170,6 +172,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
             name=name,
             steps=_steps(content.pop("steps"), each, lanes),
             more=_steps(content.pop("more", []), each, lanes),
+            next=_steps(content.pop("next", []), each, None),
             needs=tuple(map(_need, content.pop("needs", []))),
             expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
             **content,

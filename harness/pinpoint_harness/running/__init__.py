@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .inputs import QuerySet, SingleInput, TileInput
-from .predictions import candidates_of, check_predictions, statuses
-from .record import run_record
+from .predictions import candidates_of, check_predictions, most_probable_first, statuses
+from .record import remake_command, run_record
+from .repeats import repeats, value_of
 from .request import (
     TILE,
     NoParams,
@@ -35,11 +36,15 @@ __all__ = [
     "find_run",
     "iter_runs",
     "method_spec",
+    "most_probable_first",
     "param_specs",
     "parameter_grid",
     "predict_tiles",
     "preset_of",
+    "remake_command",
+    "repeats",
     "run_parent",
     "run_record",
     "statuses",
+    "value_of",
 ]

@@ -198,6 +198,22 @@ def candidates_of(table: pa.Table, *, photos: bool = True) -> Candidates | None:
     )
 
 
+def most_probable_first(given: Candidates) -> tuple[Candidates, NDArray[np.int64]]:
+    """The candidates by probability, and the place that each had, `(n, k)`; equal ones stay in their order.
+
+    What has no probability follows in the method's order, which all have where there are none.
+    """
+    missing = np.isnan(given.coordinates).any(axis=-1)
+    share = np.full(missing.shape, np.nan) if given.probability is None else given.probability
+    order = np.lexsort((np.where(np.isnan(share), 0.0, -share), np.isnan(share), missing), axis=1)
+
+    def taken(values: Any) -> Any:
+        return None if values is None else np.take_along_axis(values, order, axis=1)
+
+    places = np.take_along_axis(given.coordinates, order[..., None], axis=1)
+    return Candidates(places, taken(given.probability), taken(given.source), taken(given.photo_id)), order
+
+
 def within_of(table: pa.Table) -> Floats | None:
     """Stated probabilities within each of `RADII_KM`, `(n, 5)`, NaN for none; None if no row has any."""
     column = table.column("within").combine_chunks()

@@ -1,6 +1,6 @@
-"""Paper-style tables: stored runs and published rows in, Markdown, LaTeX, CSV or HTML out."""
+"""Paper-style tables: stored runs and published rows in, text, Markdown, LaTeX, CSV or HTML out."""
 
-from .render import Format, render
-from .row import Kind, Present, Row
+from .render import HIDDEN, Format, render
+from .row import Kind, Present, Row, find_metric
 
-__all__ = ["Format", "Kind", "Present", "Row", "render"]
+__all__ = ["HIDDEN", "Format", "Kind", "Present", "Row", "find_metric", "render"]

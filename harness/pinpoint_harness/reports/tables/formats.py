@@ -1,4 +1,4 @@
-"""A finished table as Markdown, LaTeX or HTML.
+"""A finished table as Markdown or HTML.
 
 Names come from plugins and from other people's files, so every text is escaped here, for the
 format it goes into; nothing else in the harness needs to.
@@ -20,12 +20,13 @@ Emphasis = Literal["", "best", "second"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure or name, then its interval and the marks of the legend."""
+    """A figure or name, then its interval or half-width, its letters and the marks of the legend."""
 
     text: str = ""
     interval: str = ""
     emphasis: Emphasis = ""
     marks: str = ""
+    letters: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,17 @@ class Block:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table before any format; the first `text_columns` columns are names, the rest figures."""
+    """A table before any format; the first `text_columns` columns are names, the rest figures.
+
+    `compact` is for little room: a column of a page, a terminal.
+    """
 
     title: str
     headers: Sequence[str]
     text_columns: int
     blocks: Sequence[Block]
     notes: Sequence[str]
+    compact: bool = False
 
 
 def plain(text: str) -> str:
@@ -55,35 +60,49 @@ def plain(text: str) -> str:
 
 def markdown(grid: Grid) -> str:
     """A GitHub table under a heading, with the notes as a list."""
-    table = _tabulate(
+    table = tabulated(
         grid, "github", _markdown_cell, lambda text: f"*{_markdown_text(text)}*", _markdown_text
     )
     notes = [f"- {_markdown_line(note)}" for note in grid.notes]
     return "\n".join([f"### {_markdown_line(grid.title)}", "", *table, "", *notes]).rstrip() + "\n"
 
 
-def latex(grid: Grid) -> str:
-    """A `table` environment for the booktabs package, one `\\midrule` between blocks."""
-    lines = _tabulate(
-        grid, "latex_raw", _latex_cell, lambda text: rf"\emph{{{_latex_text(text)}}}", _latex_text
-    )
-    # tabulate writes \begin, \hline, header, \hline, one line per row, \hline, \end.
-    body = iter(lines[4:-2])
-    ruled = [lines[0], r"\toprule", lines[2]]
-    for block in grid.blocks:
-        ruled += [r"\midrule", *(next(body) for _ in range(len(block.rows) + 1))]
-    ruled += [r"\bottomrule", lines[-1]]
-    caption = rf"\caption{{{_latex_text(grid.title)}}}"
-    notes = [rf"{_latex_text(note)}\par" for note in grid.notes]
-    below = [r"\par\medskip", r"{\footnotesize\raggedright", *notes, "}"] if notes else []
-    return "\n".join([r"\begin{table}", r"\centering", caption, *ruled, *below, r"\end{table}"]) + "\n"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
+body { color: #222; background: #fff; }
+table { border-collapse: collapse; }
+caption { text-align: left; font-size: 1.2rem; font-weight: 600; padding-bottom: .6rem; }
+th, td { padding: .25rem .7rem; text-align: left; white-space: nowrap; }
+td.figure, thead th.figure { text-align: right; font-variant-numeric: tabular-nums; }
+thead { border-top: 2px solid #222; border-bottom: 1px solid #222; }
+tbody { border-bottom: 1px solid #999; }
+table > tbody:last-of-type { border-bottom: 2px solid #222; }
+th[scope=row] { font-weight: normal; white-space: normal; }
+th[scope=rowgroup] { font-style: italic; font-weight: normal; color: #555; }
+.interval { color: #666; font-size: .85em; }
+ul { color: #444; font-size: .9em; padding-left: 1.2rem; }
+@media (prefers-color-scheme: dark) {
+  body { background: #1b1b1b; color: #ddd; }
+  thead, table > tbody:last-of-type { border-color: #ddd; }
+  th[scope=rowgroup], .interval, ul { color: #aaa; }
+}
+"""
 
 
 def as_html(grid: Grid) -> str:
-    """A `<table>` with one `<tbody>` per block, then the notes as a list; no scripts, no styles needed."""
+    """A page that needs nothing else: a `<table>` with one `<tbody>` per block, the notes as a list."""
     columns = len(grid.headers)
-    head = "".join(f'<th scope="col">{_html_text(header)}</th>' for header in grid.headers)
-    lines = ["<table>", f"<caption>{_html_text(grid.title)}</caption>", f"<thead><tr>{head}</tr></thead>"]
+    kinds = [' class="figure"' if number >= grid.text_columns else "" for number in range(columns)]
+    head = "".join(
+        f'<th scope="col"{kind}>{_html_text(header)}</th>'
+        for header, kind in zip(grid.headers, kinds, strict=True)
+    )
+    lines = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{_html_text(grid.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
+    ]
+    lines += ["<table>", f"<caption>{_html_text(grid.title)}</caption>", f"<thead><tr>{head}</tr></thead>"]
     for block in grid.blocks:
         heading = f'<th scope="rowgroup" colspan="{columns}">{_html_text(block.heading)}</th>'
         lines += [
@@ -95,10 +114,10 @@ def as_html(grid: Grid) -> str:
     lines.append("</table>")
     if grid.notes:
         lines += ["<ul>", *(f"<li>{_html_text(note)}</li>" for note in grid.notes), "</ul>"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "</body>", "</html>"]) + "\n"
 
 
-def _tabulate(
+def tabulated(
     grid: Grid,
     style: str,
     cell: Callable[[Cell], str],
@@ -131,37 +150,7 @@ def _markdown_cell(cell: Cell) -> str:
     if cell.emphasis:
         # GitHub drops <u> but keeps <ins>, which it underlines.
         text = f"**{text}**" if cell.emphasis == "best" else f"<ins>{text}</ins>"
-    return " ".join(part for part in (text, cell.interval, cell.marks) if part)
-
-
-_LATEX = {character: "\\" + character for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "–": "--",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "¶": r"\textparagraph{}",
-    "§": r"\textsection{}",
-    "≈": r"\ensuremath{\approx}",
-}
-
-
-def _latex_text(text: str) -> str:
-    escaped = "".join(_LATEX.get(character, character) for character in plain(text))
-    # After `\\` or \midrule, a row that begins with [ or * would be read as their argument.
-    return re.sub(r"^([\[*])", r"{\1}", escaped)
-
-
-def _latex_cell(cell: Cell) -> str:
-    text = _latex_text(cell.text)
-    if cell.emphasis:
-        text = rf"\textbf{{{text}}}" if cell.emphasis == "best" else rf"\underline{{{text}}}"
-    marks = rf"\textsuperscript{{{_latex_text(cell.marks)}}}" if cell.marks else ""
-    return " ".join(part for part in (text + marks, cell.interval) if part)
+    return " ".join(part for part in (text, cell.interval, cell.letters, cell.marks) if part)
 
 
 def _html_text(text: str) -> str:
@@ -173,11 +162,12 @@ def _html_cell(cell: Cell) -> str:
     if cell.emphasis:
         text = f"<strong>{text}</strong>" if cell.emphasis == "best" else f"<u>{text}</u>"
     marks = f"<sup>{_html_text(cell.marks)}</sup>" if cell.marks else ""
-    return " ".join(part for part in (text + marks, cell.interval) if part)
+    interval = f'<span class="interval">{cell.interval}</span>' if cell.interval else ""
+    return " ".join(part for part in (text + marks, interval, cell.letters) if part)
 
 
 def _html_row(row: Sequence[Cell], text_columns: int) -> str:
     cells = [_html_cell(cell) for cell in row]
     names = [f"<td>{text}</td>" for text in cells[1:text_columns]]
-    figures = [f'<td align="right">{text}</td>' for text in cells[text_columns:]]
+    figures = [f'<td class="figure">{text}</td>' for text in cells[text_columns:]]
     return "<tr>" + "".join([f'<th scope="row">{cells[0]}</th>', *names, *figures]) + "</tr>"

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ...errors import UsageError
-from ...evaluation import ADMIN_PRESETS, PROTOCOLS, Part, Scores, compare, score_run
+from ...evaluation import ADMIN_PRESETS, PROTOCOLS, Estimate, Part, Scores, compare, score_run
 from ...home import command
 from ...plugins import Registry
-from ...running import Run, iter_runs
+from ...running import Run, iter_runs, repeats, value_of
 from ...types import RADII_KM, DatasetInfo
+from .names import short_names
 from .row import Present, Row
 
 
@@ -25,35 +28,42 @@ def measured_rows(
     letters: bool = False,
     radii_km: Sequence[float] = RADII_KM,
     part: Part | None = None,
+    choose: Callable[[list[Run]], list[Run]] = list,
+    mean_over: str | None = None,
 ) -> list[Row]:
-    """One row per finished run of a dataset, all measured by one protocol.
+    """One row per finished run of a dataset, or per those that `choose` leaves, all by one protocol.
 
     Without `protocol` it is the one every run has been scored by, the dataset's own if several;
     with `mix_protocols` each run gives a row for every protocol it has been scored by. `admin`
     adds the stored administrative accuracy of one preset. `letters` compares the full runs of each
     protocol pair by pair and says which cannot be told apart. With `part` every run is scored on
-    those photos alone, and no row is ranked.
+    those photos alone, and no row is ranked. Runs that differ in the parameter `mean_over` alone become
+    one row, their mean.
     """
     if part is not None and (admin or letters):
         raise UsageError(
             f"a table {part.title} has no letters and no place names",
             fix="pinpoint compare and pinpoint score take the same --exclude",
         )
-    runs = sorted(iter_runs(root, dataset), key=_title_order)
+    runs = choose(sorted(iter_runs(root, dataset), key=_title_order))
+    shorts = dict(zip(runs, short_names(runs, mean_over), strict=True))
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
     rows, origin = [], []
     for run in runs:
         for name in [protocol] if protocol else scored_by(run):
             places = score_run(run, admin) if admin and admin in scored_by(run, ADMIN_PRESETS) else None
-            rows.append(_row(run, score_run(run, name, radii_km=radii_km, part=part), places))
+            row = _row(run, score_run(run, name, radii_km=radii_km, part=part), places)
+            rows.append(replace(row, short=shorts[run]))
             origin.append(run)
     if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
         raise UsageError(
             f"no run of '{dataset}' has been scored by '{admin}'",
             fix=command(["score", runs[0].key, "--protocol", admin, "--data", "PATH"], root),
         )
-    return _with_letters(rows, origin, radii_km) if letters else rows
+    if letters:
+        rows = _with_letters(rows, origin, radii_km, mean_over)
+    return rows if mean_over is None else _means(rows, origin, mean_over)
 
 
 def dataset_info(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
@@ -71,7 +81,58 @@ def _title_order(run: Run) -> tuple[str, list[tuple[str, str]], str]:
     return run.label, sorted((name, str(value)) for name, value in shown.items()), run.folder.name
 
 
-def _with_letters(rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence[float]) -> list[Row]:
+def _means(rows: Sequence[Row], origin: Sequence[Run], mean_over: str) -> list[Row]:
+    """A row for each group of repeats and protocol, where its first stood."""
+    found = dict(zip(((run, row.protocol) for run, row in zip(origin, rows, strict=True)), rows, strict=True))
+    means = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        runs = [run for run in origin if (run, protocol) in found]
+        for group in repeats(list(dict.fromkeys(runs)), mean_over):
+            values = [value_of(run, mean_over) for run in group]
+            means.append(_mean([found[run, protocol] for run in group], mean_over, values))
+    if len(means) == len(rows):
+        raise UsageError(
+            f"there is nothing to average: no two of these runs differ in '{mean_over}' alone",
+            found=", ".join(dict.fromkeys(row.method for row in rows)),
+            fix=f"run a method again with another {mean_over}, or leave out --mean-over",
+        )
+    return means
+
+
+def _mean(rows: Sequence[Row], mean_over: str, values: Sequence[str]) -> Row:
+    if rows[0].kind == "oracle":
+        return rows[0]
+    if len(rows) == 1:
+        footnote = f"one run ({mean_over} {values[0]}): no spread, but its 95 % interval"
+        return replace(rows[0], footnotes=(*rows[0].footnotes, footnote))
+    cells = {
+        metric: _mean_estimate([row.cells[metric] for row in rows])
+        for metric in rows[0].cells
+        if all(row.value(metric) is not None for row in rows)
+    }
+    same = all(row.counts == rows[0].counts for row in rows)
+    short = rows[0].short.partition(" [")[0]
+    footnote = f"mean ± standard deviation over {len(rows)} runs, {mean_over} {', '.join(values)}"
+    return replace(
+        rows[0],
+        method=f"{short} (mean of {len(rows)})",
+        short=short,
+        cells=cells,
+        counts=rows[0].counts if same else {},
+        present=None,
+        footnotes=(*dict.fromkeys(note for row in rows for note in row.footnotes), footnote),
+        repeats=tuple(values),
+    )
+
+
+def _mean_estimate(cells: Sequence[Estimate]) -> Estimate:
+    values = np.array([cell.value for cell in cells], dtype=np.float64)
+    return Estimate(float(values.mean()), float(values.std(ddof=1)), None, None, cells[0].n)
+
+
+def _with_letters(
+    rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence[float], mean_over: str | None
+) -> list[Row]:
     """The rows, the ranked ones of each protocol and truth compared with one another."""
     lettered = list(rows)
     for protocol, truth in dict.fromkeys((row.protocol, row.truth) for row in rows):
@@ -80,10 +141,14 @@ def _with_letters(rows: Sequence[Row], origin: Sequence[Run], radii_km: Sequence
             for index, row in enumerate(rows)
             if (row.protocol, row.truth, row.kind) == (protocol, truth, "measured") and row.complete
         ]
-        if len(ranked) < 2:
+        runs = [origin[index] for index in ranked]
+        groups = [[run] for run in runs] if mean_over is None else repeats(runs, mean_over)
+        if len(groups) < 2:
             continue
-        found = compare([origin[index] for index in ranked], protocol=protocol, radii_km=radii_km)
-        for index, name in zip(ranked, found.names, strict=True):
+        found = compare(runs, protocol=protocol, radii_km=radii_km, mean_over=mean_over)
+        name_of = {run: name for group, name in zip(groups, found.names, strict=True) for run in group}
+        for index in ranked:
+            name = name_of[origin[index]]
             mine = {metric: letters[name] for metric, letters in found.letters.items()}
             lettered[index] = replace(rows[index], letters=mine)
     return lettered

@@ -6,17 +6,24 @@ rows of one protocol and one truth are ranked against one another, and only over
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from ...errors import UsageError
 from ...types import STATUS
 from . import csv_rows as csv_form
-from .formats import Block, Cell, Emphasis, Grid, as_html, latex, markdown
+from .formats import Block, Cell, Emphasis, Grid, as_html, markdown
+from .latex import latex
 from .row import UNSTATED, Kind, Metric, Row, find_metric, leading_integer
+from .text import needed_width
+from .text import text as as_text
 
-Format = Literal["md", "latex", "csv", "html"]
+Format = Literal["text", "md", "latex", "csv", "html"]
+HIDDEN = ("oracles", "partial", "notes", "intervals", "sources")
+"""What a table can do without."""
+
+TEXT_WIDTH = 100
 
 _BACK_ENDS: dict[str, Callable[[Grid], str]] = {"md": markdown, "latex": latex, "html": as_html}
 
@@ -30,17 +37,29 @@ def render(
     intervals: bool = True,
     notes: Sequence[str] = (),
     mix_protocols: bool = False,
+    sort: str = "",
+    hide: Collection[str] = (),
+    compact: bool = False,
+    width: int = TEXT_WIDTH,
+    styled: bool = False,
 ) -> str:
     """One dataset's rows as a table; `notes` are the dataset's footnotes.
 
     Metrics that no row has, and published rows that have none of the metrics, are left out. CSV
-    holds the figures unrounded with their intervals, without title, marks and notes. Raises
-    UsageError when measured rows follow different protocols, unless `mix_protocols` asks for one
-    block each.
+    holds the figures unrounded with their intervals, without title, marks and notes. `sort` is a metric,
+    best first, or `method`; without it rows stand as they are given. `compact` has short names and half
+    the width of each interval. Text is always compact, at most `width` signs wide, and marks the best by
+    the terminal's style where `styled`. Raises UsageError when measured rows follow different protocols,
+    unless `mix_protocols` asks for one block each.
     """
     if format not in get_args(Format):
         raise UsageError(f"no table format '{format}'", fix=f"one of: {', '.join(get_args(Format))}")
     wanted = [find_metric(name) for name in dict.fromkeys(metrics)]
+    rows = [
+        row
+        for row in rows
+        if not ("oracles" in hide and row.kind == "oracle") and not ("partial" in hide and not row.complete)
+    ]
     columns = [metric for metric in wanted if any(row.value(metric.name) is not None for row in rows)]
     if not columns:
         available = dict.fromkeys(name for row in rows for name in row.cells)
@@ -50,12 +69,52 @@ def render(
         )
     if not mix_protocols:
         _refuse_mixture(rows)
-    groups = _groups(_with_total(rows), columns)
+    groups = [
+        replace(group, rows=sorted_rows(group.rows, sort)) for group in _groups(_with_total(rows), columns)
+    ]
     if format == "csv":
         return csv_form.write(
             [row for group in groups for row in group.rows], [item.name for item in columns]
         )
-    return _BACK_ENDS[format](_grid(groups, columns, title, intervals, notes))
+    hidden = frozenset([*hide, *([] if intervals else ["intervals"])])
+    if format != "text":
+        return _BACK_ENDS[format](_grid(groups, _Shape(columns, compact, True, hidden), title, notes))
+    shape = _Shape(columns, compact=True, emphasised=styled, hide=hidden)
+    grid = _grid(groups, shape, title, notes)
+    if shape.intervals and (needed := needed_width(grid)) > width:
+        note = f"Half-widths are left out: they need {needed} columns."
+        shape = replace(shape, hide=hidden | {"intervals"})
+        grid = _grid(groups, shape, title, [*notes, note])
+    return as_text(grid, width, styled)
+
+
+def sorted_rows(rows: Sequence[Row], sort: str) -> Sequence[Row]:
+    """By a metric, the best first and rows without it last, or by `method`; as they are without `sort`."""
+    if sort == "method":
+        return sorted(rows, key=lambda row: row.method.casefold())
+    if not sort:
+        return rows
+    metric = find_metric(sort)
+
+    def place(row: Row) -> tuple[bool, float]:
+        value = row.value(sort)
+        return value is None, 0.0 if value is None else value if metric.lower_is_better else -value
+
+    return sorted(rows, key=place)
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Which columns a table has, and how much stands in it."""
+
+    columns: Sequence[Metric]
+    compact: bool
+    emphasised: bool
+    hide: frozenset[str]
+
+    @property
+    def intervals(self) -> bool:
+        return "intervals" not in self.hide
 
 
 @dataclass(frozen=True)
@@ -134,31 +193,44 @@ def _truth_name(rows: Sequence[Row]) -> str:
     return f"truth {rows[0].truth[:8] or UNSTATED}{next(iter(sizes), '')}"
 
 
-def _grid(
-    groups: Sequence[_Group], columns: Sequence[Metric], title: str, intervals: bool, notes: Sequence[str]
-) -> Grid:
-    sourced = any(row.source for group in groups for row in group.rows)
+def _grid(groups: Sequence[_Group], shape: _Shape, title: str, notes: Sequence[str]) -> Grid:
+    sourced = not shape.compact and "sources" not in shape.hide
+    sourced = sourced and any(row.source for group in groups for row in group.rows)
     blocks = []
     for group in groups:
-        ranks = [_emphasis(group, metric) for metric in columns]
+        ranks = [_emphasis(group, metric) for metric in shape.columns]
         lines = []
         for position, row in enumerate(group.rows):
             figures = [
-                _figure(row, metric, rank[position], intervals)
-                for metric, rank in zip(columns, ranks, strict=True)
+                _figure(row, metric, rank[position], shape)
+                for metric, rank in zip(shape.columns, ranks, strict=True)
             ]
-            lines.append([_name(row), *([Cell(row.source)] if sourced else []), *figures])
+            lines.append([_name(row, shape.compact), *([Cell(row.source)] if sourced else []), *figures])
         blocks.append(Block(group.heading, lines))
     names = ["method", "source"] if sourced else ["method"]
-    below = [*_reading(groups, columns, intervals), *notes]
+    below = [] if "notes" in shape.hide else [*_notes(groups, shape, notes)]
+    headers = [*names, *(metric.label for metric in shape.columns)]
+    return Grid(title, headers, len(names), blocks, below, shape.compact)
+
+
+def _notes(groups: Sequence[_Group], shape: _Shape, notes: Sequence[str]) -> Iterator[str]:
+    yield from _reading(groups, shape)
+    yield from notes
     for group in groups:
-        below += [f"{row.method}: {note}" for row in group.rows for note in _row_notes(row, columns)]
-    below += [*(_cluster_notes(groups, columns) if intervals else ()), *_circumstances(groups)]
-    return Grid(title, [*names, *(metric.label for metric in columns)], len(names), blocks, below)
+        for row in group.rows:
+            yield from (f"{_called(row, shape.compact)}: {note}" for note in _row_notes(row, shape.columns))
+    if shape.intervals:
+        yield from _cluster_notes(groups, shape)
+    if not shape.compact:
+        yield from _circumstances(groups)
 
 
-def _name(row: Row) -> Cell:
-    label = row.method
+def _called(row: Row, compact: bool) -> str:
+    return row.short or row.method if compact else row.method
+
+
+def _name(row: Row, compact: bool) -> Cell:
+    label = _called(row, compact)
     if row.kind == "oracle":
         label += " (oracle)"
     if not row.complete:
@@ -174,16 +246,18 @@ def _extent(row: Row) -> str:
     return row.n if row.total is None else f"{row.n} of {row.total:,}"
 
 
-def _figure(row: Row, metric: Metric, emphasis: Emphasis, intervals: bool) -> Cell:
+def _figure(row: Row, metric: Metric, emphasis: Emphasis, shape: _Shape) -> Cell:
     estimate = row.cells.get(metric.name)
     if estimate is None or estimate.value is None:
         return Cell("–")
     interval = ""
-    if intervals and estimate.low is not None and estimate.high is not None:
+    if shape.intervals and row.repeats and estimate.standard_error is not None:
+        interval = f"±{_shown(estimate.standard_error, metric)}"
+    elif shape.intervals and estimate.low is not None and estimate.high is not None:
         interval = f"[{_shown(estimate.low, metric)}, {_shown(estimate.high, metric)}]"
-    if letters := row.letters.get(metric.name):
-        interval = f"{interval} {letters}".lstrip()
-    return Cell(_shown(estimate.value, metric), interval, emphasis)
+        if shape.compact:
+            interval = f"±{_shown((estimate.high - estimate.low) / 2, metric)}"
+    return Cell(_shown(estimate.value, metric), interval, emphasis, letters=row.letters.get(metric.name, ""))
 
 
 def _shown(value: float, metric: Metric) -> str:
@@ -221,11 +295,13 @@ def _has_interval(row: Row, columns: Sequence[Metric]) -> bool:
     return any(metric.name in row.cells and row.cells[metric.name].low is not None for metric in columns)
 
 
-def _reading(groups: Sequence[_Group], columns: Sequence[Metric], intervals: bool) -> Iterator[str]:
+def _reading(groups: Sequence[_Group], shape: _Shape) -> Iterator[str]:
     """How to read the figures: units, emphasis, and the marks in use."""
+    columns = shape.columns
     has_interval = any(_has_interval(row, columns) for group in groups for row in group.rows)
     percent = "Accuracies in percent" if any(metric.name.startswith("acc_") for metric in columns) else ""
-    brackets = "95 % intervals in brackets" if intervals and has_interval else ""
+    words = "± half the width of the 95 % interval" if shape.compact else "95 % intervals in brackets"
+    brackets = words if shape.intervals and has_interval else ""
     if percent or brackets:
         yield "; ".join(part for part in (percent, brackets) if part) + "."
     if any(row.letters for group in groups for row in group.rows):
@@ -233,7 +309,7 @@ def _reading(groups: Sequence[_Group], columns: Sequence[Metric], intervals: boo
             "Letters: rows of one protocol that share a letter in a column cannot be told apart "
             "(sign flips by photographer, Holm over pairs and radii, 5 %)."
         )
-    if any(_is_ranked(group, metric) for group in groups for metric in columns):
+    if shape.emphasised and any(_is_ranked(group, metric) for group in groups for metric in columns):
         yield "Bold: best; underlined: second, among the complete measured rows of one protocol."
     for group in groups:
         if uneven := [metric.label for metric in columns if len(_sizes(group, metric)) > 1]:
@@ -266,14 +342,14 @@ def _row_notes(row: Row, columns: Sequence[Metric]) -> Iterator[str]:
     yield from row.footnotes
 
 
-def _cluster_notes(groups: Sequence[_Group], columns: Sequence[Metric]) -> Iterator[str]:
+def _cluster_notes(groups: Sequence[_Group], shape: _Shape) -> Iterator[str]:
     """What the intervals were resampled over, once where it is the same for all rows."""
     lines: dict[str, list[str]] = {}
     for row in (row for group in groups for row in group.rows if group.kind != "published"):
-        if _has_interval(row, columns):
+        if _has_interval(row, shape.columns):
             is_clustered = row.clusters and not row.clusters.startswith("unclustered")
             line = f"cluster bootstrap, {row.clusters}" if is_clustered else row.clusters or "unclustered"
-            lines.setdefault(line, []).append(row.method)
+            lines.setdefault(line, []).append(_called(row, shape.compact))
     for line, methods in lines.items():
         owners = "" if len(lines) == 1 else f"{'; '.join(methods)}: "
         yield f"{owners}95 % intervals: {line}"

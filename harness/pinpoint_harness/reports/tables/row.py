@@ -56,6 +56,8 @@ class Row:
     published rows, `counts` may be empty for others too. Rows that share one of the `letters` of a
     metric cannot be told apart in it; empty where nothing was compared. `truth` is the hash of the truth
     of the whole dataset, "" where it is not known: rows of different truth are never ranked together.
+    `short` is the name for narrow tables, "" for `method` itself. A row with `repeats` is the mean over
+    several runs; its cells have their standard deviation as `standard_error` and no bounds.
     """
 
     method: str
@@ -79,6 +81,8 @@ class Row:
     footnotes: tuple[str, ...] = ()
     letters: Mapping[str, str] = field(default_factory=dict)
     truth: str = ""
+    short: str = ""
+    repeats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, estimate in self.cells.items():

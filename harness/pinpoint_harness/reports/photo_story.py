@@ -1,0 +1,123 @@
+"""What a run holds of one photo: truth, answer, probabilities, and every candidate with its distances."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import unknown_name
+from ..geo import geodesic_km
+from ..running import candidates_of, most_probable_first
+from ..running.predictions import to_frame, within_of
+from ..types import RADII_KM, Candidates
+
+if TYPE_CHECKING:
+    from ..running import Run
+
+Place = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class CandidateFacts:
+    """One candidate: `rank` in the list as shown, `given_rank` in the method's own order, both from 1."""
+
+    rank: int
+    given_rank: int
+    latitude: float
+    longitude: float
+    to_truth_km: float
+    to_answer_km: float | None
+    probability: float | None
+    source: str | None
+    photo_id: str | None
+
+
+@dataclass(frozen=True)
+class PhotoStory:
+    """One photo of a run. `row` is its place in the run; `standing` the share of photos with less error.
+
+    `within` are the probabilities that the method stated, by radius in km. Candidates are ordered by
+    probability where they have one, else as the method gave them.
+    """
+
+    row: int
+    photo: str
+    author: str | None
+    status: str
+    truth: Place
+    answer: Place | None
+    error_km: float | None
+    standing: float | None
+    confidence: float | None
+    within: dict[float, float] | None
+    candidates: tuple[CandidateFacts, ...]
+
+    def nearest(self) -> CandidateFacts | None:
+        """The candidate nearest to the truth: how good the list was, whatever was chosen from it."""
+        return min(self.candidates, key=lambda one: one.to_truth_km, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        stated = None if self.within is None else {f"{km:g}": share for km, share in self.within.items()}
+        return {**asdict(self), "within": stated}
+
+
+def tell(run: Run, photo: str) -> PhotoStory:
+    """The story of a photo by its id; UsageError where the run has no such photo."""
+    table = run.table()
+    ids = table.column("id").to_pylist()
+    if photo not in ids:
+        near = [one for one in ids if photo in one][:10] or ids[:10]
+        raise unknown_name(f"'{run.title}' was asked about no photo '{photo}'", photo, near)
+    row = ids.index(photo)
+    mine = table.take([row])
+    (facts,) = to_frame(mine).to_dict("records")
+    errors = table.column("error_km").to_numpy()
+    answered = facts["status"] == "ok"
+    truth = (float(facts["latitude"]), float(facts["longitude"]))
+    answer = (float(facts["predicted_latitude"]), float(facts["predicted_longitude"])) if answered else None
+    stated = within_of(mine)
+    return PhotoStory(
+        row=row,
+        photo=photo,
+        author=facts["author"] if isinstance(facts["author"], str) else None,
+        status=facts["status"],
+        truth=truth,
+        answer=answer,
+        error_km=float(facts["error_km"]) if answered else None,
+        standing=float((errors < facts["error_km"]).mean()) if answered else None,
+        confidence=_number(facts["confidence"]),
+        within=None
+        if stated is None or np.isnan(stated[0]).any()
+        else dict(zip(RADII_KM, stated[0].tolist(), strict=True)),
+        candidates=_candidates(candidates_of(mine), truth, answer),
+    )
+
+
+def _candidates(given: Candidates | None, truth: Place, answer: Place | None) -> tuple[CandidateFacts, ...]:
+    if given is None:
+        return ()
+    found, order = most_probable_first(given)
+    places = found.coordinates[0]
+    count = int((~np.isnan(places[:, 0])).sum())
+    to_truth = geodesic_km(np.array([truth] * count).reshape(-1, 2), places[:count])
+    to_answer = geodesic_km(np.array([answer or truth] * count).reshape(-1, 2), places[:count])
+    return tuple(
+        CandidateFacts(
+            rank=slot + 1,
+            given_rank=int(order[0, slot]) + 1,
+            latitude=float(places[slot, 0]),
+            longitude=float(places[slot, 1]),
+            to_truth_km=float(to_truth[slot]),
+            to_answer_km=float(to_answer[slot]) if answer else None,
+            probability=None if found.probability is None else _number(found.probability[0, slot]),
+            source=None if found.source is None else str(found.source[0, slot]) or None,
+            photo_id=None if found.photo_id is None else str(found.photo_id[0, slot]) or None,
+        )
+        for slot in range(count)
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or np.isnan(value) else float(value)

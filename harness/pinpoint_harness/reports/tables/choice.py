@@ -1,0 +1,103 @@
+"""Which runs stand in a table or a comparison, under which names and in which columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from ...errors import UsageError, unknown_name
+from ...evaluation import ADMIN_METRICS, metric_names
+from .row import find_metric
+
+if TYPE_CHECKING:
+    from ...running import Run
+    from .row import Row
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a user has chosen to show.
+
+    `methods` are labels of rows, or names of registered methods with all their rows. `columns` are
+    metrics, `25km` for `acc_25km`. `rename` maps a name as it is shown, or a label, to another. `hide`
+    are words that each command knows. `mean_over` is the parameter whose values are averaged over.
+    """
+
+    methods: Sequence[str] = ()
+    columns: Sequence[str] = ()
+    sort: str = "geoscore"
+    rename: Mapping[str, str] = field(default_factory=dict)
+    hide: frozenset[str] = frozenset()
+    mean_over: str | None = None
+
+    def among(self, runs: Iterable[Run]) -> list[Run]:
+        """The runs of the chosen methods, in the order of `methods`; UsageError for a method of none."""
+        runs = list(runs)
+        if not self.methods:
+            return runs
+        chosen: dict[Run, None] = {}
+        for name in self.methods:
+            named = [run for run in runs if name in (run.label, run.record["method"]["name"])]
+            if not named:
+                known = dict.fromkeys(run.label for run in runs)
+                raise unknown_name(f"no run here is of a method '{name}'", name, known)
+            chosen |= dict.fromkeys(named)
+        return list(chosen)
+
+    def published(self, rows: Sequence[Row]) -> list[Row]:
+        """The published rows, those of the chosen methods where any of these is published."""
+        named = [row for row in rows if row.method in self.methods]
+        return named if named else list(rows)
+
+    def metrics(self, usual: Sequence[str]) -> tuple[str, ...]:
+        """The chosen columns, else the usual ones; UsageError for what is no metric."""
+        if not self.columns:
+            return tuple(usual)
+        return tuple(dict.fromkeys(map(metric_name, self.columns)))
+
+    def radii_km(self, radii_km: Sequence[float]) -> tuple[float, ...]:
+        """These radii and those of the columns and of the order, ascending."""
+        names = [
+            *map(metric_name, self.columns),
+            *([] if self.sort == "method" else [metric_name(self.sort)]),
+        ]
+        asked = [radius for name in names if (radius := find_metric(name).radius_km) is not None]
+        return tuple(sorted({*radii_km, *asked}))
+
+    @property
+    def order(self) -> str:
+        """`sort` as `sorted_rows` takes it."""
+        return self.sort if self.sort == "method" else metric_name(self.sort)
+
+    def renamed(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows under their new names; UsageError where a name is of no row, or of several."""
+        result = list(rows)
+        for old, new in self.rename.items():
+            at = [number for number, row in enumerate(rows) if old in names_of(row)]
+            if not at:
+                known = dict.fromkeys(row.short or row.method for row in rows)
+                raise unknown_name(f"--rename: no row is called '{old}'", old, known)
+            if len(at) > 1:
+                raise UsageError(
+                    f"--rename: {len(at)} rows are called '{old}'",
+                    found="; ".join(rows[number].method for number in at),
+                    fix="give the whole name of one of them",
+                )
+            result[at[0]] = replace(rows[at[0]], method=new, short=new)
+        return result
+
+
+def names_of(row: Row) -> tuple[str, ...]:
+    """All that a row may be called: in full, in short, and without what stands in brackets."""
+    return row.method, row.short, row.short.partition(" (")[0]
+
+
+def metric_name(text: str) -> str:
+    """The name of a metric from what a user writes: `25km` or `25` for `acc_25km`, `city` for `acc_city`."""
+    for name in (text, f"acc_{text}", f"acc_{text}km"):
+        try:
+            return find_metric(name).name
+        except UsageError:
+            continue
+    raise unknown_name(f"there is no column '{text}'", text, [*metric_names(), *ADMIN_METRICS])

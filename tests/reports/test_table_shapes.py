@@ -1,0 +1,278 @@
+"""Tables where there is little room, and which rows and columns stand in them."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pinpoint_harness.api import evaluate
+from pinpoint_harness.cli.main import cli
+from pinpoint_harness.cli.table import has_style
+from pinpoint_harness.errors import UsageError
+from pinpoint_harness.evaluation import Estimate, compare, score_run
+from pinpoint_harness.reports.tables import Row, render
+from pinpoint_harness.reports.tables.choice import Choice, metric_name
+from pinpoint_harness.reports.tables.latex import latex_text
+from pinpoint_harness.reports.tables.names import short_names
+from pinpoint_harness.running import Run
+
+METRICS = ("acc_1km", "acc_25km", "geoscore")
+
+
+def row(name: str, values: Sequence[float], **changes: Any) -> Row:
+    cells = {
+        metric: Estimate(value, 0.5, value - 1.0, value + 1.2, 100)
+        for metric, value in zip(METRICS, values, strict=True)
+    }
+    usual: dict[str, Any] = {"protocol": "wgs84-lt", "n": "100", "total": 100}
+    return Row(name, cells, **(usual | changes))
+
+
+ROWS = [
+    row("nearest-photo (backbone=mini, gallery=a,b)", (10.0, 30.0, 2000.0), short="nearest-photo"),
+    row("pinpoint (k=100)", (12.0, 29.0, 2500.0), short="pinpoint", letters={"acc_1km": "ab"}),
+    row("ceiling", (90.0, 99.0, 4990.0), kind="oracle"),
+]
+
+
+def text(rows: Sequence[Row] = ROWS, **options: Any) -> str:
+    return render(rows, METRICS, "text", title="Toy", **options)
+
+
+def test_text_is_the_table_written_by_hand() -> None:
+    shown = text(sort="geoscore", notes=["Remark."])
+    assert (
+        shown.partition("95 % intervals:")[0]
+        == """Toy
+
+method                    1 km      25 km  GeoScore
+---------------------------------------------------
+measured (wgs84-lt)
+pinpoint          12.0 ±1.1 ab  29.0 ±1.1   2500 ±1
+nearest-photo     10.0 ±1.1     30.0 ±1.1   2000 ±1
+---------------------------------------------------
+oracle (wgs84-lt), not ranked
+ceiling (oracle)  90.0 ±1.1     99.0 ±1.1   4990 ±1
+
+Accuracies in percent; ± half the width of the 95 % interval.
+Letters: rows of one protocol that share a letter in a column cannot be told apart (sign flips by
+  photographer, Holm over pairs and radii, 5 %).
+Remark.
+"""
+    )
+
+
+def test_the_terminals_style_marks_best_and_second_and_nothing_else_does() -> None:
+    styled = text(styled=True)
+    assert re.findall("\x1b\\[1m(.*?)\x1b\\[0m", styled) == ["30.0", "12.0", "2500"]
+    assert re.findall("\x1b\\[4m(.*?)\x1b\\[0m", styled) == ["10.0", "2000", "29.0"]
+    assert re.sub("\x1b\\[[014]m", "", styled).splitlines()[:8] == text().splitlines()[:8]
+    assert "Bold" in styled
+    assert "Bold" not in text()
+
+
+@given(st.integers(40, 140), st.text(st.sampled_from("aé京 "), min_size=1, max_size=60).map("x".__add__))
+def test_no_line_is_wider_than_the_terminal(width: int, name: str) -> None:
+    for line in text([row(name, (1.0, 2.0, 3.0)), *ROWS], width=width).splitlines():
+        assert len(line) + sum(sign == "京" for sign in line) <= width
+
+
+def test_half_widths_give_way_before_names_do() -> None:
+    narrow = text(width=48)
+    assert "±" not in narrow
+    assert "Half-widths are left out: they need" in narrow
+    assert "nearest-photo" in narrow
+    needed = int(re.findall(r"they need (\d+)", narrow)[0])
+    assert "±1.1" in text(width=needed)
+
+
+def test_rows_are_ranked_by_a_column_best_first() -> None:
+    distances = [
+        Row("far", {"median_km": Estimate(900.0, None, None, None, 9)}),
+        Row("none", {"acc_1km": Estimate(1.0, None, None, None, 9)}),
+        Row("near", {"median_km": Estimate(9.0, None, None, None, 9)}),
+    ]
+    order = re.findall(
+        "^(far|near|none)", render(distances, ["median_km"], "text", title="", sort="median_km"), re.M
+    )
+    assert order == ["near", "far", "none"]
+    assert [line.split()[0] for line in text(sort="method").splitlines()[5:7]] == [
+        "nearest-photo",
+        "pinpoint",
+    ]
+
+
+def test_what_is_hidden_is_gone() -> None:
+    whole = text([*ROWS, row("half", (1.0, 1.0, 1.0), complete=False)])
+    assert "ceiling" in whole
+    assert "half (100 of 100)" in whole
+    hidden = text([*ROWS, row("half", (1.0, 1.0, 1.0), complete=False)], hide=("oracles", "partial", "notes"))
+    assert "ceiling" not in hidden
+    assert "half" not in hidden
+    assert "percent" not in hidden
+
+
+def test_a_compact_table_for_a_paper_has_short_names_and_a_label() -> None:
+    compact = render(ROWS, METRICS, "latex", title="Toy set, 100 photos", compact=True)
+    assert r"\begin{table}" in compact
+    assert r"\label{tab:toy-set}" in compact
+    assert "backbone=mini" not in compact
+    assert r"\underline{10.0}\,{\scriptsize \ensuremath{\pm}1.1}" in compact
+    assert r"\textbf{12.0}\textsuperscript{ab}\,{\scriptsize" in compact
+    assert "backbone=mini" in render(ROWS, METRICS, "latex", title="Toy")
+
+
+def test_letters_that_pdflatex_lacks_are_spelled() -> None:
+    assert latex_text("Müller–Łódź ñ α ij") == r"M\"{u}ller--\L{}\'{o}d\'{z} \~{n} \ensuremath{\alpha} ij"
+    assert latex_text("í") == r"\'{\i}"
+    assert latex_text("京") == r"{\ifdefined\Umathchar 京\else\texttt{U+4EAC}\fi}"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("compact", [True, False])
+def test_pdflatex_sets_the_table_within_two_columns(tmp_path: Path, compact: bool) -> None:
+    named = row("Ľudovít 京 αβ_{x}^2 & 100% #1 ~\\ <|>", (1.0, 2.0, 3.0), source="Ørsted „x“")
+    table = render([*ROWS, named], METRICS, "latex", title="Toy_set 100% ☃", compact=compact, notes=["Ω≈1"])
+    head = "\\documentclass[twocolumn]{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+    (tmp_path / "paper.tex").write_text(f"{head}{table}\nx\n\\end{{document}}\n", encoding="utf-8")
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert (tmp_path / "paper.pdf").stat().st_size > 0
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two methods on the capitals: one constant, one drawn with three seeds."""
+    folder = tmp_path_factory.mktemp("home")
+    for seed in range(3):
+        score_run(evaluate("random-prior", "capitals", seed=seed, home=folder), "wgs84-lt")
+    score_run(evaluate("constant", "capitals", parameters=PARIS, home=folder), "wgs84-lt")
+    return folder
+
+
+PARIS = {"latitude": "48.9", "longitude": "2.3"}
+
+
+def runs_of(home: Path) -> list[Run]:
+    from pinpoint_harness.running import iter_runs
+
+    return list(iter_runs(home / "runs"))
+
+
+def pinpoint(home: Path, *words: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, ["--home", str(home), *words], catch_exceptions=False)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_names_tell_runs_apart_by_what_differs(home: Path) -> None:
+    names = short_names(runs_of(home))
+    assert sorted(names) == ["constant"] + [f"random-prior (seed={seed})" for seed in "012"]
+    assert set(short_names([run for run in runs_of(home) if run.label == "constant"])) == {"constant"}
+
+
+def test_the_mean_over_seeds_is_that_of_the_runs_and_says_over_how_many(home: Path) -> None:
+    scores = [
+        float(score_run(run, "wgs84-lt").estimates["geoscore"].value or 0)
+        for run in runs_of(home)
+        if run.label == "random-prior"
+    ]
+    mean = sum(scores) / 3
+    spread = (sum((score - mean) ** 2 for score in scores) / 2) ** 0.5
+    shown = pinpoint(home, "table", "capitals", "--mean-over", "seed")
+    assert re.search(rf"^random-prior .* {mean:.0f} ±{spread:.0f}$", shown, re.M)
+    assert "random-prior: mean ± standard deviation over 3 runs, seed 0, 1, 2" in shown
+    assert "constant: one run (seed 0)" in shown
+
+
+def test_seeds_are_compared_as_one_method(home: Path) -> None:
+    shown = pinpoint(home, "table", "capitals", "--mean-over", "seed", "--compare", "--columns", "2500")
+    assert len(re.findall(r"^(?:constant|random-prior) .* ±\d", shown, re.M)) == 2
+    assert "Letters" in shown
+
+
+def test_chosen_methods_runs_and_columns_are_all_there_is(home: Path) -> None:
+    words = ["table", "capitals", "--format", "csv"]
+    chosen = pinpoint(home, *words, "--methods", "constant", "--columns", "500km,median_km")
+    assert chosen.splitlines()[0].startswith("method,source,mllm,web,acc_500km,median_km,protocol")
+    assert len(chosen.splitlines()) == 2
+    one = next(run for run in runs_of(home) if run.label == "random-prior")
+    assert pinpoint(home, *words, "--runs", one.key[:8]).count("random-prior") == 1
+    assert "\nGuess" in pinpoint(home, "table", "capitals", "--rename", "constant=Guess")
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--methods", "constnt"], "no run here is of a method 'constnt'"),
+        (["--columns", "speed"], "there is no column 'speed'"),
+        (["--sort", "speed"], "there is no column 'speed'"),
+        (["--rename", "constant"], "is not of the form OLD=NEW"),
+        (["--rename", "nobody=x"], "no row is called 'nobody'"),
+        (["--rename", "random-prior=x"], "3 rows are called 'random-prior'"),
+        (["--hide", "walls"], "--hide walls: nothing is called that"),
+        (["--mean-over", "temperature"], "no run has a parameter 'temperature'"),
+        (["--methods", "constant", "--mean-over", "seed"], "there is nothing to average"),
+    ],
+)
+def test_what_cannot_be_chosen_is_one_line(home: Path, words: list[str], problem: str) -> None:
+    assert problem in pinpoint(home, "table", "capitals", *words, code=2)
+
+
+def test_columns_are_named_as_in_the_table_or_in_full() -> None:
+    assert [metric_name(name) for name in ("25", "25km", "acc_25km", "city", "geoscore")] == [
+        "acc_25km", "acc_25km", "acc_25km", "acc_city", "geoscore",
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match="there is no column 'x'"):
+        metric_name("x")
+    assert Choice(columns=("500km",), sort="10km").radii_km((1.0,)) == (1.0, 10.0, 500.0)
+
+
+def test_a_terminal_gets_style_unless_no_color_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert not has_style()
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert has_style()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not has_style()
+
+
+def test_a_dataset_stands_for_its_runs_and_seeds_for_one_row_in_a_comparison(home: Path) -> None:
+    words = ["compare", "capitals", "--flips", "100", "--mean-over", "seed", "--hide", "intervals"]
+    shown = pinpoint(home, *words, "--columns", "2500km", "--rename", "constant=Guess")
+    assert re.search(r"^Guess +\d", shown, re.M)
+    assert re.search(r"^random-prior \(mean of 3\) +\d", shown, re.M)
+    assert shown.count("  minus  ") == 1
+    assert "95 % interval" not in shown
+    assert "minus" not in pinpoint(home, *words[:-1], "pairs")
+    alone = pinpoint(home, "compare", "capitals", "--methods", "constant", code=2)
+    assert "a comparison needs two runs or more" in alone
+
+
+def test_repeats_are_compared_by_their_mean(home: Path) -> None:
+    drawn = [run for run in runs_of(home) if run.label == "random-prior"]
+    (constant,) = [run for run in runs_of(home) if run.label == "constant"]
+    together = compare([constant, *drawn], mean_over="seed", flips=100, resamples=100)
+    alone = [compare([constant, run], flips=100, resamples=100) for run in drawn]
+    (difference,) = [one for one in together.differences if one.metric == "geoscore"]
+    each = [one.difference for item in alone for one in item.differences if one.metric == "geoscore"]
+    assert difference.difference == pytest.approx(sum(filter(None, each)) / 3)
+    same = compare([constant, drawn[0]], mean_over="seed", flips=100, resamples=100)
+    assert same.to_dict() == alone[0].to_dict()
