@@ -8,11 +8,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, NamedTuple
 
 import click
 
-from ..errors import HarnessError, unknown_name
+from ..errors import HarnessError, PluginError, TerminatedError, unknown_name
 from ..version import __version__
 from .options import home_option
 
@@ -91,6 +92,16 @@ class LazyGroup(click.Group):
             if error.__cause__ is not None and log.isEnabledFor(logging.INFO):
                 log.info("what was raised", exc_info=error.__cause__)
             raise Failure(str(error)) from error
+        except (KeyboardInterrupt, TerminatedError):
+            click.echo("stopped: what is finished is kept, and the same command resumes", err=True)
+            raise
+        except Exception:
+            raise
+        except BaseException as error:  # no command ends so by itself: success would be a lie
+            from ..plugins import what_was_raised
+
+            found = what_was_raised(error)
+            raise Failure(str(PluginError("the command was ended by a plugin", found=found))) from error
 
 
 @click.group(
@@ -125,7 +136,14 @@ def cli(ctx: click.Context, plugins: Sequence[str], home: Path | None, verbose: 
     ctx.obj = tuple(plugins)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """Leave by an exception, so that what is open is closed."""
+    signal.signal(number, signal.SIG_IGN)
+    raise TerminatedError(128 + number)
+
+
 def main() -> None:
     # Background jobs of a shell inherit a SIGINT that is ignored; whoever sends one means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
     cli(prog_name="pinpoint")
