@@ -12,7 +12,7 @@ import pandas as pd
 
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features.store import VERSION, store_files
 from pinpoint_harness.photo_ids import truth_hash
 
 
@@ -26,6 +26,7 @@ def write_store(root: Path, dataset: str, features: Any, truth: pd.DataFrame) ->
         stream.write(half.tobytes())
 
     spec = {
+        "version": VERSION,
         "imported": {"rows": half.tobytes().hex()[:500], "set": dataset},
         "dataset_hash": truth_hash(truth),
         "authors": int(truth["author"].notna().sum()),

@@ -69,8 +69,8 @@ def embed(
     Example:
       pinpoint embed im2gps3k --backbone siglip2-giant-opt-patch16-384
     """
-    from ..artifacts import UnfinishedError
     from ..batching import WorkerShare
+    from ..errors import UnfinishedError
     from ..features import complete
 
     chosen = WorkerShare.of_environment() if share is None else WorkerShare.parse(share)

@@ -87,8 +87,8 @@ def run(
     Example:
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
     """
-    from ..artifacts import UnfinishedError
     from ..batching import WorkerShare
+    from ..errors import UnfinishedError
     from ..params import parse_settings
     from ..running import TILE, build_request
     from ..running.runner import run as run_request

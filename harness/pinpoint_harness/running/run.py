@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import read_json, safe_name, spec_key
+from ..artifacts import check_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from .record import VERSION, remake_command
@@ -36,6 +36,7 @@ class Run:
 
     @cached_property
     def _stored(self) -> dict[str, Any]:
+        check_files(self.folder, ["run.json"])
         return read_json(self.folder / "run.json")
 
     @property
@@ -59,6 +60,11 @@ class Run:
                 found=f"version {self.version} of a run's files, where this release has {VERSION}",
                 fix=f"make it again: {remake_command(self._stored)}",
             )
+
+    def check(self) -> None:
+        """ArtifactError for a run of another version, or one whose files are not as they were written."""
+        self._check_version()
+        check_files(self.folder)
 
     @property
     def key(self) -> str:
@@ -116,7 +122,7 @@ class Run:
         """The stored answers, a row per row of the truth; ArtifactError as for `record`."""
         from . import predictions
 
-        self._check_version()
+        self.check()
         return predictions.read(self.folder / "predictions.parquet")
 
     def predictions(self) -> pd.DataFrame:
@@ -157,8 +163,16 @@ def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
 
 
 def _stored_runs(root: Path) -> list[Run]:
-    folders = [manifest.parent for manifest in sorted(root.glob("*/*/*/manifest.json"))]
-    return [Run(folder) for folder in folders if (folder / "run.json").exists()]
+    runs = []
+    for manifest in sorted(root.glob("*/*/*/manifest.json")):
+        run = Run(manifest.parent)
+        try:
+            _ = run.version
+        except ArtifactError as error:
+            log.warning("run left out: %s", " ".join(str(error).split()))
+        else:
+            runs.append(run)
+    return runs
 
 
 LATEST = "@latest"
