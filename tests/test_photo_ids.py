@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.photo_ids import flickr_id, flickr_owner, match, truth_hash
+from pinpoint_harness.photo_ids import flickr_id, flickr_owner, match, rows_sha256, truth_hash
 
 # Every spelling in use, and the digits it stands for.
 SPELLINGS = {
@@ -175,9 +175,18 @@ def frame(ids: list[str], latitude: list[float], longitude: list[float]) -> pd.D
 
 
 def test_the_hash_of_a_truth_can_be_recomputed_by_hand() -> None:
-    text = "10\t-33868800\t151209300\n9\t1000000\t-1\n"
+    text = "3 columns\n1:97:10000002:-12:109:-338688009:151209300"
     expected = hashlib.sha256(text.encode()).hexdigest()
     assert truth_hash(frame(["9", "10"], [1.0, -33.8688], [-0.000001, 151.2093])) == expected
+
+
+def test_no_signs_in_ids_make_two_truths_one() -> None:
+    one, other = frame(["a\t0\t0\nb"], [1.0], [1.0]), frame(["a", "b"], [0.0, 1.0], [0.0, 1.0])
+    assert truth_hash(one) != truth_hash(other)
+    assert rows_sha256(["a\nb"]) != rows_sha256(["a", "b"])
+    assert rows_sha256(["a\tb"], ["c"]) != rows_sha256(["a"], ["b\tc"])
+    assert rows_sha256(["a"], [None]) != rows_sha256(["a"], [""])
+    assert rows_sha256(["a"], ["b"]) != rows_sha256(["ab"])
 
 
 @given(st.permutations(range(6)))

@@ -59,6 +59,14 @@ class ArtifactError(HarnessError):
     """A run, store or stage that cannot be written, resumed, found or trusted."""
 
 
+class UnfinishedError(Exception):
+    """This process has done its share of an artifact that others have not finished yet."""
+
+
+class TerminatedError(SystemExit):
+    """The process was told to end, by a signal: nothing that a plugin may have raised."""
+
+
 def unknown_name(problem: str, name: str, known: Collection[str], fix: str = "") -> UsageError:
     """The refusal of a name that is none of the `known`: these in columns, and the nearest of them."""
     near = did_you_mean(name, known)

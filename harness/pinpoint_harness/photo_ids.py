@@ -29,7 +29,7 @@ _FLICKR = (
     r"|(?:.+_[0-9]{5}_)?(?P<first>[0-9]+)_[0-9a-f]+_[0-9]+_(?P<owner>[0-9]+@N[0-9]+))$"
 )
 _HASH_CHUNK_ROWS = 1 << 16
-_NOTHING, _TAB = (pa.scalar(text, pa.large_string()) for text in ("", "\t"))
+_NOTHING, _COLON = (pa.scalar(text, pa.large_string()) for text in ("", ":"))
 
 _Key = Callable[[pa.Array], pa.Array]
 
@@ -81,25 +81,35 @@ def match(wanted: pd.Series, available: pd.Series) -> NDArray[np.int64]:
 
 
 def truth_hash(frame: pd.DataFrame) -> str:
-    """SHA-256 of what is scored: equal for two files that describe the same set.
+    """SHA-256 of what is scored: equal for two files that describe the same set, whatever their order.
 
-    Hashes, in UTF-8, one line `id<TAB>latitude<TAB>longitude<LF>` per row in the order of the ids,
-    the coordinates as integers of 1e-6 degree (11 cm), rounded half to even.
+    `rows_sha256` of ids and coordinates, these as integers of 1e-6 degree (11 cm), rounded half to even.
     """
-    rows = frame[["id", "latitude", "longitude"]].sort_values("id")
-    micro = np.rint(rows[["latitude", "longitude"]].to_numpy(dtype=np.float64) * 1e6)  # (n, 2)
+    micro = np.rint(frame[["latitude", "longitude"]].to_numpy(dtype=np.float64) * 1e6)  # (n, 2)
     if not np.isfinite(micro).all():
         raise DataError("a truth with missing coordinates has no hash", found="NaN or infinity")
-    columns = [
-        _array(rows["id"]),
-        *(pa.array(axis.astype(np.int64)).cast(pa.large_string()) for axis in micro.T),
-    ]
-    lines = pc.binary_join_element_wise(*columns, _TAB)
-    digest = hashlib.sha256()
-    for start in range(0, len(lines), _HASH_CHUNK_ROWS):
-        chunk = lines.slice(start, _HASH_CHUNK_ROWS).to_pylist()
-        digest.update("".join(f"{line}\n" for line in chunk).encode())
+    return rows_sha256(frame["id"], *(pa.array(axis.astype(np.int64)) for axis in micro.T))
+
+
+def rows_sha256(*columns: Any) -> str:
+    """SHA-256 of a set of rows, given as columns of texts or whole numbers; their order does not count.
+
+    Before every cell stands its length in bytes, so no two sets of rows read the same, whatever signs are
+    in them; a missing cell is no empty one.
+    """
+    cells = [_measured(_array(column)) for column in columns]
+    rows = pc.binary_join_element_wise(*cells, _NOTHING)
+    rows = rows.take(pc.sort_indices(rows))
+    digest = hashlib.sha256(f"{len(columns)} columns\n".encode())
+    for start in range(0, len(rows), _HASH_CHUNK_ROWS):
+        digest.update("".join(rows.slice(start, _HASH_CHUNK_ROWS).to_pylist()).encode())
     return digest.hexdigest()
+
+
+def _measured(cells: pa.Array) -> pa.Array:
+    """Each text behind its length in bytes and a colon, `-` for a missing one."""
+    lengths = pc.binary_length(cells).cast(pa.large_string())
+    return pc.fill_null(pc.binary_join_element_wise(lengths, cells, _COLON), "-")
 
 
 # Keys: two names are the same under a rule if their keys are equal; a null matches nothing.
@@ -193,11 +203,12 @@ def _ambiguous(name: str, others: list[str], rule: str) -> DataError:
     )
 
 
-def _array(names: pd.Series) -> pa.Array:
-    values = pa.array(names, type=pa.large_string(), from_pandas=True)
-    if isinstance(values, pa.ChunkedArray):  # pandas may hold text in pieces, of either width
-        return values.cast(pa.large_string()).combine_chunks()
-    return values
+def _array(names: Any) -> pa.Array:
+    """Texts as one Arrow array, a missing one as null; numbers as their digits."""
+    values = names if isinstance(names, pa.Array) else pa.array(names, from_pandas=True)
+    values = values.cast(pa.large_string())
+    # pandas may hold text in pieces, of either width
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def _null_if_empty(values: pa.Array) -> pa.Array:

@@ -99,7 +99,7 @@ class Queries:
     `key` identifies a query and is opaque: `(n,)` uint64. `author_token` is equal for photos of
     one photographer, in queries and galleries alike, and 0 where none is known: `(n,)` uint64.
     `source` names each query's image source (`photos`, `streetview`, ...). `input` holds what the
-    method asked for: nothing, RGB images, or features.
+    method asked for: nothing, RGB images, or features; it is not to be written to, for rows may share it.
     """
 
     key: NDArray[np.uint64]

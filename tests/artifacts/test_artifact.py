@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,15 @@ from pinpoint_harness.artifacts import (
     Artifact,
     append_line,
     canonical_json,
+    check_files,
     damaged_files,
     safe_name,
     spec_key,
     write_atomic,
 )
 from pinpoint_harness.artifacts import artifact as artifacts
+from pinpoint_harness.artifacts.files import write_first
+from pinpoint_harness.artifacts.integrity import SMALL_BYTES
 from pinpoint_harness.errors import ArtifactError
 
 RECIPE = {"method": "m:M", "seed": 0}
@@ -74,7 +79,7 @@ def test_a_changed_file_and_a_missing_file_are_found(tmp_path: Path) -> None:
 def test_shards_are_seen_again_after_a_restart_and_half_written_ones_are_not(tmp_path: Path) -> None:
     artifact = Artifact.begin(tmp_path, "run", RECIPE)
     with artifact.work():
-        write_atomic(artifact.shard_path(3, ".bin"), b"three")
+        artifact.write_shard(3, ".bin", b"three")
         artifact.shard_path(4, ".bin.123.tmp").write_bytes(b"fo")
     assert Artifact.begin(tmp_path, "run", RECIPE).finished_shards(".bin") == {3}
 
@@ -84,7 +89,7 @@ def test_resuming_under_other_versions_is_refused_until_fresh(
 ) -> None:
     artifact = Artifact.begin(tmp_path, "run", RECIPE)
     with artifact.work():
-        write_atomic(artifact.shard_path(0, ".bin"), b"zero")
+        artifact.write_shard(0, ".bin", b"zero")
     monkeypatch.setattr(artifacts, "library_versions", lambda: {"numpy": "0.1"})
     refused = pytest.raises(ArtifactError, match=r"numpy .* -> 0\.1[\s\S]*--fresh")
     with refused, Artifact.begin(tmp_path, "run", RECIPE).work():
@@ -100,6 +105,160 @@ def test_a_folder_that_holds_another_recipe_is_refused(tmp_path: Path) -> None:
     manifest.write_bytes(manifest.read_bytes().replace(artifact.key.encode(), b"0" * 64))
     with pytest.raises(ArtifactError, match="holds something else"):
         Artifact.begin(tmp_path, "run", RECIPE)
+
+
+def test_a_changed_file_is_refused_when_the_folder_is_opened(tmp_path: Path) -> None:
+    artifact = finished(tmp_path)
+    (artifact.folder / "answers.bin").write_bytes(b"Answers")
+    with pytest.raises(ArtifactError, match=r"damaged[\s\S]*answers.bin is changed[\s\S]*--fresh"):
+        Artifact.begin(tmp_path, "run", RECIPE)
+
+
+def test_a_large_file_is_read_only_where_it_was_changed_after_the_manifest(tmp_path: Path) -> None:
+    artifact = Artifact.begin(tmp_path, "run", RECIPE)
+    artifact.finish({"large.bin": bytes(SMALL_BYTES + 1)})
+    large = artifact.folder / "large.bin"
+    written = large.stat().st_mtime_ns
+    with large.open("r+b") as stream:
+        stream.write(b"x")
+    later = (artifact.folder / "manifest.json").stat().st_mtime_ns + 10**9
+    os.utime(large, ns=(later, later))
+    with pytest.raises(ArtifactError, match=r"large.bin is changed"):
+        check_files(artifact.folder)
+    os.utime(large, ns=(written, written))
+    check_files(artifact.folder)
+    assert damaged_files(artifact.folder) == {"large.bin": "changed"}
+
+
+def test_a_shard_that_was_changed_is_made_again_and_so_are_its_companions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artifact = Artifact.begin(tmp_path, "run", RECIPE)
+    with artifact.work():
+        for number in range(3):
+            artifact.write_shard(number, ".notes", b"notes")
+            artifact.write_shard(number, ".bin", b"three")
+        artifact.shard_path(1, ".notes").write_bytes(b"Notes")
+    again = Artifact.begin(tmp_path, "run", RECIPE)
+    assert again.finished_shards(".bin") == {0, 2}
+    assert "000001.notes' is not as it was written" in caplog.text
+    assert not artifact.shard_path(1, ".bin").exists()
+
+
+def test_what_is_made_anew_takes_the_place_of_the_old_when_it_is_whole(tmp_path: Path) -> None:
+    old = finished(tmp_path)
+    (old.folder / "scores").mkdir()
+    fresh = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    assert not fresh.complete
+    with fresh.work():
+        fresh.write_shard(0, ".bin", b"x")
+        assert damaged_files(old.folder) == {}
+        assert Artifact.begin(tmp_path, "run", RECIPE).complete  # meanwhile
+    fresh.finish({"answers.bin": b"new", "run.json": b"{}"})
+    assert fresh.complete
+    assert (old.folder / "answers.bin").read_bytes() == b"new"
+    assert damaged_files(old.folder) == {}
+    assert not {"fresh", "scores", "shards"} & {path.name for path in old.folder.iterdir()}
+
+
+def test_what_fails_to_be_made_anew_leaves_the_old(tmp_path: Path) -> None:
+    old = finished(tmp_path)
+    fresh = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    with pytest.raises(RuntimeError), fresh.work():
+        raise RuntimeError
+    del fresh
+    assert Artifact.begin(tmp_path, "run", RECIPE).complete
+    assert (old.folder / "answers.bin").read_bytes() == b"answers"
+    again = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    assert again.finished_shards(".bin") == set()
+
+
+@pytest.mark.parametrize("renames", range(3))
+def test_a_kill_while_the_new_takes_its_place_loses_nothing(
+    renames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(tmp_path)
+    fresh = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    swapping = type(fresh)._swap
+    replace, left = Path.replace, [renames]
+
+    def killed(path: Path, target: Path) -> Path:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    def swap(artifact: Artifact) -> None:
+        monkeypatch.setattr(Path, "replace", killed)
+        swapping(artifact)
+
+    monkeypatch.setattr(type(fresh), "_swap", swap)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.finish({"answers.bin": b"new", "run.json": b"{}"})
+    monkeypatch.undo()
+    again = Artifact.begin(tmp_path, "run", RECIPE)
+    assert again.complete
+    assert (again.folder / "answers.bin").read_bytes() == b"new"
+    assert damaged_files(again.folder) == {}
+
+
+STARTS = """
+import sys
+from pathlib import Path
+from pinpoint_harness.artifacts import Artifact
+spec = {"method": "m:M", "seed": 0}
+artifact = Artifact.begin(Path(sys.argv[1]), "run", spec, fresh=sys.argv[2] == "fresh")
+if not artifact.complete:
+    with artifact.work():
+        for number in range(8):
+            if number not in artifact.finished_shards(".bin"):
+                artifact.write_shard(number, ".bin", bytes([number]))
+    parts = [artifact.shard_path(number, ".bin") for number in range(8)]
+    artifact.finish({"answers.bin": lambda stream: [stream.write(part.read_bytes()) for part in parts]})
+"""
+
+
+def test_starts_at_once_with_and_without_fresh_lose_nothing(tmp_path: Path) -> None:
+    for _ in range(3):
+        running = [
+            subprocess.Popen([sys.executable, "-c", STARTS, str(tmp_path), how], stderr=subprocess.PIPE)
+            for how in ("fresh", "", "fresh", "")
+        ]
+        assert [process.communicate()[1] for process in running] == [b""] * 4
+        (folder,) = tmp_path.iterdir()
+        assert (folder / "answers.bin").read_bytes() == bytes(range(8))
+        assert damaged_files(folder) == {}
+        assert not (folder / "fresh").exists()
+
+
+def test_a_finished_folder_can_be_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished(tmp_path)
+
+    def refused(*given: Any, **options: Any) -> Any:
+        raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
+
+    for name in ("mkdir", "write_bytes", "touch", "unlink", "replace"):
+        monkeypatch.setattr(Path, name, refused)
+    for name in ("utime", "link"):
+        monkeypatch.setattr(os, name, refused)
+    assert Artifact.begin(tmp_path, "run", RECIPE).complete
+
+
+def test_two_processes_of_one_number_write_beside_each_other(tmp_path: Path) -> None:
+    """As in two containers that share a folder: one file being written is not the other's."""
+
+    def outer(stream: Any) -> None:
+        stream.write(b"one ")
+        write_atomic(tmp_path / "file", b"two")
+        stream.write(b"two three")
+
+    write_atomic(tmp_path / "file", outer)
+    assert (tmp_path / "file").read_bytes() == b"one two three"
+    write_first(tmp_path / "file", b"never")
+    assert (tmp_path / "file").read_bytes() == b"one two three"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_full_disk_is_reported_and_leaves_neither_file_nor_remains(

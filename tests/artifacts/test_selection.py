@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from pinpoint_harness.artifacts import Selection, Subset
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.photo_ids import truth_hash
+from pinpoint_harness.photo_ids import rows_sha256, truth_hash
 
 
 def truth(count: int = 10) -> pd.DataFrame:
@@ -59,14 +58,14 @@ def test_an_empty_list_is_an_error() -> None:
 
 def test_the_spec_names_the_dataset_and_the_chosen_photos() -> None:
     whole = Selection.of(truth()).spec()
-    assert set(whole) == {"dataset_hash", "dataset_rows", "authors_sha256", "subset"}
+    assert set(whole) == {"dataset_hash", "dataset_rows", "authors_sha256", "sources_sha256", "subset"}
     assert whole["dataset_hash"] == truth_hash(truth())
     assert whole["subset"] is None
     first = Selection.of(truth(), Subset(limit=2)).spec()
     assert (first["dataset_hash"], first["dataset_rows"]) == (whole["dataset_hash"], 10)
-    ids = hashlib.sha256(b"p0\np1").hexdigest()
+    ids = rows_sha256(["p0", "p1"])
     assert first["subset"] == {"rows": 2, "ids_sha256": ids, "limit": 2}
-    assert first["authors_sha256"] == hashlib.sha256(b"p1\tann").hexdigest()
+    assert first["authors_sha256"] == rows_sha256(["p1"], ["ann"])
     listed = Selection.of(truth(), Subset(ids=["p1", "p0"])).record()
     assert listed == {"rows": 2, "ids_sha256": ids}
 

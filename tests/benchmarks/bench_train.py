@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features.store import VERSION, store_files
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.photo_ids import hash_ids, truth_hash
 from pinpoint_harness.plugins import load_registry
@@ -179,7 +179,7 @@ class Stores:
             write_matrix_header(stream, *half.shape)
             stream.write(half.tobytes())
 
-        spec = {"synthetic": name, "dataset_hash": truth_hash(truth)}
+        spec = {"version": VERSION, "synthetic": name, "dataset_hash": truth_hash(truth)}
         record = {
             "dataset": name,
             "backbone": backbone,

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pinpoint_harness.api import score
-from pinpoint_harness.artifacts import id_list_sha256
-from pinpoint_harness.errors import HarnessError
-from pinpoint_harness.evaluation import Scores, get_protocol, score_frame
+from pinpoint_harness.api import evaluate, score
+from pinpoint_harness.errors import ArtifactError, HarnessError
+from pinpoint_harness.evaluation import Scores, get_protocol, score_frame, score_run
+from pinpoint_harness.photo_ids import rows_sha256
+from pinpoint_harness.running import Run
 
 KM_PER_DEGREE = 6371 * np.pi / 180
 SPHERE = get_protocol("haversine-6371-le")
@@ -74,7 +75,7 @@ def test_the_second_figure_is_over_the_photos_that_were_there() -> None:
     assert scores.present is not None
     assert scores.present["acc_1km"].value == pytest.approx(50)
     assert scores.present_rows == 2
-    assert scores.present_ids_sha256 == id_list_sha256(["p0", "p3"])
+    assert scores.present_ids_sha256 == rows_sha256(["p0", "p3"])
 
 
 def test_there_is_no_second_figure_when_nothing_was_missing() -> None:
@@ -214,3 +215,47 @@ def test_fixes_for_python_work_as_printed() -> None:
     assert score(exchanged, truth, columns=columns).estimates["acc_200km"].value == 100
     radians = near(truth).assign(**np.radians(near(truth)[["latitude", "longitude"]]))
     assert score(radians, truth, units="radians").estimates["acc_200km"].value == pytest.approx(100)
+
+
+def capitals_run(home: Path) -> Run:
+    return evaluate("constant", "capitals", home=home, parameters={"latitude": 48.9, "longitude": 2.3})
+
+
+def test_a_stored_score_is_not_given_for_answers_that_were_changed(tmp_path: Path) -> None:
+    run = capitals_run(tmp_path)
+    score_run(run, "wgs84-lt")
+    predictions = run.folder / "predictions.parquet"
+    data = bytearray(predictions.read_bytes())
+    data[len(data) // 2] ^= 1
+    predictions.write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"damaged[\s\S]*predictions.parquet is changed"):
+        score_run(Run(run.folder), "wgs84-lt")
+
+
+def test_a_stored_score_that_was_changed_is_made_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = capitals_run(tmp_path)
+    expected = score_run(run, "wgs84-lt")
+    path = run.folder / "scores" / "wgs84-lt.json"
+    stored = json.loads(path.read_bytes())
+    stored["estimates"]["acc_1km"]["value"] = 99.0
+    path.write_text(json.dumps(stored))
+    assert score_run(run, "wgs84-lt") == expected
+    assert "not as it was written" in caplog.text
+    path.write_text("no json")
+    assert score_run(run, "wgs84-lt") == expected
+
+
+def test_other_place_names_are_another_score(tmp_path: Path) -> None:
+    pytest.importorskip("reverse_geocoder")
+    run = capitals_run(tmp_path)
+    ids = run.predictions()["id"]
+    names = {"country": "FR", "region": "Ile-de-France", "sub-region": "Paris", "city": "Paris"}
+    french = pd.DataFrame({"id": ids, **names})
+    elsewhere = french.assign(country="DE")
+    values = [
+        score_run(run, "admin-labelled", truth=lambda truth=truth: truth).estimates["acc_country"].value
+        for truth in (french, elsewhere, french)
+    ]
+    assert values == [100, 0, 100]

@@ -27,10 +27,10 @@ from PIL import Image
 from tests.support.processes import in_child
 
 from pinpoint_harness.api import evaluate, read_run
-from pinpoint_harness.artifacts import Artifact, Subset, UnfinishedError, canonical_json, damaged_files
+from pinpoint_harness.artifacts import Artifact, Subset, canonical_json, damaged_files, write_atomic
 from pinpoint_harness.batching import WorkerShare
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UsageError
+from pinpoint_harness.errors import ArtifactError, DataError, PluginError, UnfinishedError, UsageError
 from pinpoint_harness.features import (
     EmbedRequest,
     FeatureStore,
@@ -45,7 +45,7 @@ from pinpoint_harness.features import (
 from pinpoint_harness.features import embed as embedding
 from pinpoint_harness.features.backbones import BackboneSource
 from pinpoint_harness.features.exchange import compare
-from pinpoint_harness.features.store import NOT_FINITE, store_files
+from pinpoint_harness.features.store import NOT_FINITE, VERSION, store_files
 from pinpoint_harness.images import ImageStore
 from pinpoint_harness.plugins import Entry, Origin, Registry, load_registry
 from pinpoint_harness.types import BackboneInfo, Context, DatasetInfo
@@ -438,7 +438,8 @@ def big_store(folder: Path, rows: int) -> FeatureStore:
         for _ in range(rows // 1000):
             stream.write(bytes(1000 * 64 * 2))
 
-    record = {"dataset": "big", "backbone": "x", "rows": rows, "width": 64, "subset": None, "recipe": {}}
+    record = {"dataset": "big", "backbone": "x", "rows": rows, "width": 64, "subset": None,
+              "recipe": {"version": VERSION}}  # fmt: skip
     artifact = Artifact.begin(folder, "features", {"rows": rows})
     artifact.finish(store_files(truth, {}, write, record))
     return FeatureStore.open(artifact.folder)
@@ -469,8 +470,83 @@ def test_what_is_no_complete_store_is_refused(photos: Path, tmp_path: Path) -> N
 def test_a_cut_matrix_does_not_pass_for_the_whole(photos: Path, tmp_path: Path) -> None:
     store = complete(request(photos, tmp_path))
     np.save(store.folder / "features.npy", np.zeros((3, 3), np.float16))
-    with pytest.raises(ArtifactError, match="does not fit its record"):
+    with pytest.raises(ArtifactError, match=r"damaged[\s\S]*features.npy is changed"):
         _ = FeatureStore.open(store.folder).matrix
+
+
+@pytest.mark.parametrize(
+    ("name", "read"),
+    [
+        ("features.npy", lambda store: store.matrix),
+        ("rows.parquet", lambda store: store.table),
+        ("failures.parquet", lambda store: store.failures),
+        ("store.json", lambda store: store),
+    ],
+)
+def test_a_single_changed_byte_is_seen_when_a_store_is_read(
+    name: str, read: Callable[[FeatureStore], object], photos: Path, tmp_path: Path
+) -> None:
+    path = complete(request(photos, tmp_path)).folder / name
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactError, match=rf"damaged[\s\S]*{name} is changed[\s\S]*--fresh"):
+        read(FeatureStore.open(path.parent))
+
+
+def test_a_store_of_another_release_is_refused_with_the_command_that_makes_it(
+    photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = complete(request(photos, tmp_path)).folder
+    record = json.loads((folder / "store.json").read_bytes())
+    record["recipe"]["version"] = VERSION - 1
+    written = write_atomic(folder / "store.json", canonical_json(record))
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["files"]["store.json"] = written
+    write_atomic(folder / "manifest.json", canonical_json(manifest))
+    with pytest.raises(ArtifactError, match=r"another release[\s\S]*pinpoint embed "):
+        FeatureStore.open(folder)
+    assert list(iter_stores(tmp_path)) == []
+    assert "another release" in caplog.text
+
+
+def test_photos_that_were_replaced_are_embedded_anew(photos: Path, tmp_path: Path) -> None:
+    first = complete(request(photos, tmp_path))
+    assert complete(request(photos, tmp_path)).folder == first.folder
+    replaced = photos / "p4.jpg"
+    replaced.write_bytes(jpeg(9))
+    second = complete(request(photos, tmp_path))
+    assert second.folder != first.folder
+    assert not np.array_equal(second.matrix, first.matrix)
+
+
+def test_a_backbone_that_works_in_place_gives_the_last_photo_its_own_feature(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = complete(request(photos, tmp_path / "a")).matrix / 2
+
+    def in_place(self: Any, images: Any) -> Any:
+        for image in images:
+            image /= 2
+        return np.stack(images)
+
+    monkeypatch.setattr(Colours, "features", in_place)
+    found = complete(request(photos, tmp_path / "b")).matrix
+    assert np.allclose(found, expected, rtol=1e-2)
+
+
+def test_a_masked_array_is_refused(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Colours, "spoil", staticmethod(np.ma.masked_invalid))
+    with pytest.raises(PluginError, match="a masked array"):
+        complete(request(photos, tmp_path))
+
+
+def test_a_backbone_that_exits_ends_no_command(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Colours, "spoil", staticmethod(lambda features: sys.exit(0)))
+    with pytest.raises(PluginError, match=r"it calls sys.exit\(0\)"):
+        complete(request(photos, tmp_path))
 
 
 def test_stores_are_named_by_folder_or_key(photos: Path, tmp_path: Path) -> None:
@@ -557,19 +633,28 @@ def test_photos_without_features_are_misses_with_their_reason(
     assert frame[answered]["predicted_latitude"].equals(whole[answered]["predicted_latitude"])
 
 
-def test_photos_found_later_are_used_once_they_are_embedded(
-    table: Path, photos: Path, registry: Registry, tmp_path: Path
+def test_photos_found_later_or_replaced_are_embedded_anew_by_the_next_run(
+    table: Path, photos: Path, registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.move(photos / "p4.jpg", tmp_path / "p4.jpg")
     first = ask(table, photos, registry, tmp_path)
+    assert first.record["counts"]["missing"] == 1
     shutil.move(tmp_path / "p4.jpg", photos / "p4.jpg")
-    assert ask(table, photos, registry, tmp_path).key == first.key
-    plugin = str(tmp_path / "plugin.py")
-    command = ["--plugin", plugin, "embed", "table", "--data", str(table), "--images", str(photos)]
-    done = CliRunner().invoke(cli, [*command, "--backbone", "colours", "--home", str(tmp_path), "--json"])
-    assert json.loads(done.stdout)["rows"] == COUNT
     second = ask(table, photos, registry, tmp_path)
     assert second.record["counts"]["ok"] == COUNT
+    assert "made from other pictures" in caplog.text
+    (photos / "p4.jpg").write_bytes(jpeg(0))
+    third = ask(table, photos, registry, tmp_path).predictions()["predicted_latitude"]
+    assert third[4] == third[0] != second.predictions()["predicted_latitude"][4]
+
+
+def test_stored_features_serve_where_the_pictures_are_not(
+    table: Path, photos: Path, registry: Registry, tmp_path: Path
+) -> None:
+    first = ask(table, photos, registry, tmp_path)
+    photos.rename(tmp_path / "elsewhere")
+    photos.mkdir()
+    assert ask(table, photos, registry, tmp_path).key == first.key
 
 
 # Features made elsewhere

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.errors import DataError
-from pinpoint_harness.images import Failure, ImageStore, dataset_roots
+from pinpoint_harness.images import Failure, ImageStore, PassingTroubleError, dataset_roots
 from pinpoint_harness.images.containers import common as common_module
 from pinpoint_harness.images.containers import folder as folder_module
 from pinpoint_harness.images.containers import store as store_module
@@ -441,13 +441,22 @@ def test_three_hundred_shards_hold_no_file_open(tmp_path: Path) -> None:
     assert open_files() == before
 
 
-def test_an_unpacked_tar_leaves_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("by_number", [True, False])
+def test_an_unpacked_tar_leaves_no_file_behind(
+    by_number: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where files are opened by number it has no name: not even SIGKILL leaves it."""
+    if not by_number:
+        monkeypatch.setattr(tar_module, "_OPEN_FILES", tmp_path / "no such folder")
+    elif not Path("/proc/self/fd").is_dir():
+        pytest.skip("this system opens no file by its number")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     (tmp_path / "a.tgz").write_bytes(gzip.compress(tar_bytes(pictures("1.jpg"))))
     with ImageStore.open([tmp_path / "a.tgz"]) as store:
-        store.find(pd.Series(["1.jpg"]))
-        assert len(list((tmp_path / "temporary").iterdir())) == 1
+        (ref,) = store.find(pd.Series(["1.jpg"]))
+        assert store.read(ref) == picture("1.jpg")
+        assert len(list((tmp_path / "temporary").iterdir())) == (0 if by_number else 1)
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
@@ -458,7 +467,7 @@ def test_a_full_disk_under_an_unpacked_tar_says_what_to_do(
         def write(self, data: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("tempfile.NamedTemporaryFile", lambda **options: FullDisk())
+    monkeypatch.setattr(tar_module, "_temporary_file", FullDisk)
     (tmp_path / "a.tgz").write_bytes(gzip.compress(tar_bytes(pictures("1.jpg"))))
     with pytest.raises(DataError, match="TMPDIR"):
         read_all([tmp_path / "a.tgz"], ["1.jpg"])
@@ -479,25 +488,76 @@ def test_what_is_larger_than_allowed_is_not_read(tmp_path: Path, kind: str) -> N
     assert "1001 bytes, allowed 1000" in second.status
 
 
-def test_an_archive_that_changes_under_the_run_is_noticed(tmp_path: Path) -> None:
-    path = write_tar(tmp_path / "a.tar", pictures("1.jpg"))
-    with ImageStore.open([path]) as store:
-        ref = store.find(pd.Series(["1.jpg"]))[0]
-        path.write_bytes(path.read_bytes() + b"\0" * 512)
-        result = store.read(ref)
-    assert isinstance(result, Failure)
-    assert "changed since it was indexed" in result.status
+def _tar(folder: Path) -> Path:
+    return write_tar(folder / "a.tar", pictures("1.jpg"))
 
 
-def test_a_file_that_vanishes_is_missing_and_a_pipe_in_its_place_does_not_block(tmp_path: Path) -> None:
+def _zip(folder: Path) -> Path:
+    return write_zip(folder / "a.zip", pictures("1.jpg"))
+
+
+def _loose(folder: Path) -> Path:
+    write_folder(folder, pictures("1.jpg"))
+    return folder / "1.jpg"
+
+
+def _longer(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\0" * 512)
+
+
+def _a_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("make", [_tar, _zip, _loose])
+@pytest.mark.parametrize("spoil", [_longer, Path.unlink, _a_pipe, lambda path: os.utime(path, (1, 1))])
+def test_a_picture_that_was_found_and_cannot_be_read_any_more_is_no_result(
+    make: Callable[[Path], Path], spoil: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """Trouble that may pass stops a run: as a miss it would be stored for good."""
+    path = make(tmp_path)
+    with ImageStore.open([tmp_path]) as store:
+        names = pd.Series(["1.jpg"])
+        refs = store.find(names)
+        store.fingerprint(names, refs)
+        spoil(path)
+        with pytest.raises(PassingTroubleError, match=r"cannot be read any more[\s\S]*same command again"):
+            store.read(refs[0])
+
+
+@pytest.mark.parametrize("make", [_tar, _zip, _loose])
+def test_the_fingerprint_is_of_the_pictures_and_not_of_their_names(
+    make: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    def fingerprint() -> str:
+        with ImageStore.open([tmp_path]) as store:
+            return store.fingerprint(names, store.find(names))
+
+    names = pd.Series(["1.jpg"])
+    path = make(tmp_path)
+    first = fingerprint()
+    assert first == fingerprint()
+    path.unlink()
+    other = {"1.jpg": picture("2.jpg")}  # as long
+    if path.suffix == ".jpg":
+        write_folder(tmp_path, other)
+    else:
+        (write_tar if path.suffix == ".tar" else write_zip)(path, other)
+    assert fingerprint() != first
+
+
+def test_a_fingerprint_does_not_depend_on_the_order_of_the_rows(tmp_path: Path) -> None:
     write_folder(tmp_path, pictures("1.jpg", "2.jpg"))
     with ImageStore.open([tmp_path]) as store:
-        refs = store.find(pd.Series(["1.jpg", "2.jpg"]))
-        (tmp_path / "1.jpg").unlink()
-        (tmp_path / "2.jpg").unlink()
-        os.mkfifo(tmp_path / "2.jpg")
-        results = [store.read(ref) for ref in refs]
-    assert statuses(results) == ["missing", "unreadable: not a regular file"]
+        one, other = pd.Series(["1.jpg", "2.jpg", "3.jpg"]), pd.Series(["3.jpg", "2.jpg", "1.jpg"])
+        assert store.fingerprint(one, store.find(one)) == store.fingerprint(other, store.find(other))
+
+
+def test_a_pipe_is_refused_before_anyone_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.zip")
+    with pytest.raises(DataError, match="neither a folder nor a regular file"):
+        ImageStore.open([tmp_path / "pipe.zip"])
 
 
 # What strangers put into containers.

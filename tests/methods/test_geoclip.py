@@ -32,7 +32,7 @@ from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.features import write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features.store import VERSION, store_files
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.plugins import load_registry
@@ -497,7 +497,7 @@ def test_stored_features_are_answered_without_pictures(small: dict[str, str], tm
     (tmp_path / "truth.csv").write_text(
         "img_id,lat,lon\n" + "".join(f"{name},1,{row}\n" for row, name in enumerate(ids))
     )
-    spec = {"imported": {"set": "six"}, "dataset_hash": truth_hash(truth)}
+    spec = {"version": VERSION, "imported": {"set": "six"}, "dataset_hash": truth_hash(truth)}
     record = {
         "dataset": "table", "backbone": "owner/none", "rows": 6, "width": WIDTH, "failed": 0,
         "normalisation": "none", "subset": None, "recipe": spec,

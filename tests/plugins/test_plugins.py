@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import PluginError, UsageError
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.plugins import registry as plugins
@@ -31,7 +33,13 @@ class Stranger:
 HEAD = "from pinpoint_harness import MethodInfo, hookimpl\n"
 BROKEN = {
     "fails to import": ("raise RuntimeError('no such luck')", "no such luck"),
-    "exits on import": ("raise SystemExit(3)", "SystemExit: 3"),
+    "exits on import": ("raise SystemExit(3)", "it calls sys.exit(3)"),
+    "leaves on import": ("import sys; sys.exit()", "it calls sys.exit(None)"),
+    "raises what is no Exception": ("raise type('Odd', (BaseException,), {})('so')", "Odd: so"),
+    "exits in the hook": (
+        HEAD + "@hookimpl\ndef pinpoint_register(register): raise SystemExit(0)",
+        "fails to register; it calls sys.exit(0)",
+    ),
     "has no hook": ("x = 1", "implements no hook"),
     "has an unknown hook": (
         HEAD + "@hookimpl\ndef pinpoint_regster(register): pass",
@@ -116,6 +124,53 @@ def test_a_plugin_named_by_the_user_that_is_broken_is_an_error(case: str, tmp_pa
     file.write_text(source)
     with pytest.raises(PluginError, match=r"mine\.py"):
         load_registry([str(file)])
+
+
+LEAVES = "raise SystemExit(0)"
+QUITTER = """
+from pathlib import Path
+import numpy as np
+from pinpoint_harness import DatasetInfo, MethodInfo, Predictions, hookimpl
+
+@hookimpl
+def pinpoint_register(register):
+    register.method("quitter", f"{__name__}:Quitter", MethodInfo(title="It leaves"))
+    register.dataset("gone", f"{__name__}:Gone", DatasetInfo(title="It leaves", source="", licence=""))
+
+class Quitter:
+    input = "none"
+    answer_version = 1
+
+    def __init__(self, params, context):
+        pass  # constructor
+
+    def content(self):
+        pass  # content
+        return {}
+
+    def predict(self, queries):
+        pass  # predict
+        return Predictions(np.zeros((len(queries), 2)))
+
+class Gone:
+    def __init__(self, location):
+        pass  # dataset
+
+    def truth(self):
+        raise SystemExit(0)
+"""
+
+
+@pytest.mark.parametrize("place", ["constructor", "content", "predict", "dataset", "nowhere"])
+def test_a_plugin_that_exits_is_an_error_wherever_it_does(place: str, tmp_path: Path) -> None:
+    file = tmp_path / "quitter.py"
+    file.write_text(QUITTER.replace(f"pass  # {place}", LEAVES))
+    dataset = "gone" if place in ("dataset", "nowhere") else "capitals"
+    command = ["--plugin", str(file), "run", "quitter", dataset, "--home", str(tmp_path)]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 2
+    assert "it calls sys.exit(0)" in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_built_in_that_is_broken_is_an_error(install: Installer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,7 +333,7 @@ def test_our_own_run_can_be_read_back(tmp_path: Path) -> None:
     )
     predictions = Predictions(np.array([[0.1 + 0.2, 2.25], [NAN, NAN]]), confidence=np.array([0.5, NAN]))
     path = tmp_path / "predictions.parquet"
-    stored.write(stored.build(truth, predictions, ["ok", "missing"]), path)
+    path.write_bytes(stored.encode(stored.build(truth, predictions, ["ok", "missing"])))
     answers = read_answers(path)
     assert answers.ids.tolist() == ["a", "b"]
     np.testing.assert_array_equal(answers.coordinates, predictions.coordinates)

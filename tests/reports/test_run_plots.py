@@ -23,7 +23,7 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.evaluation.bootstrap import cluster, estimate_all
 from pinpoint_harness.features import FeatureStore, write_matrix_header
-from pinpoint_harness.features.store import store_files
+from pinpoint_harness.features.store import VERSION, store_files
 from pinpoint_harness.images import Failure
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.plugins import load_registry
@@ -131,7 +131,7 @@ def shelf_store(root: Path) -> FeatureStore:
         write_matrix_header(stream, 3, 2)
         stream.write(np.zeros((3, 2), np.float16).tobytes())
 
-    spec = {"imported": {"set": "shelf"}, "dataset_hash": "0" * 64}
+    spec = {"version": VERSION, "imported": {"set": "shelf"}, "dataset_hash": "0" * 64}
     record = {"dataset": "shelf", "backbone": "none", "rows": 3, "width": 2, "failed": 1,
               "normalisation": "none", "subset": None, "recipe": spec}  # fmt: skip
     artifact = Artifact.begin(root / "shelf" / "none", "features", spec)

@@ -11,13 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.errors import DataError, PluginError
+from pinpoint_harness.images import Failure, ImageStore
+from pinpoint_harness.images import decode as decoding
 from pinpoint_harness.plugins import Registry, load_registry
 
 pytestmark = pytest.mark.usefixtures("any_number_of_rows")
@@ -120,8 +123,69 @@ def test_archives_give_the_answers_of_the_folder(
         ask(data, tmp_path / "a", registry),
         ask(data, tmp_path / "b", registry, archive),
     )
+    one, other = (run.folder / "predictions.parquet" for run in (from_folder, from_archive))
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_other_pictures_of_the_same_names_are_another_run(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    bright = tmp_path / "bright"
+    bright.mkdir()
+    for number in range(COUNT):
+        (bright / f"p{number}.jpg").write_bytes(jpeg(COUNT - 1 - number))
+    out = tmp_path / "out"
+    first, second = ask(data, out, registry), ask(data, out, registry, bright)
+    assert answers(second) == pytest.approx(np.array(answers(first))[::-1])
+    assert ask(data, out, registry).folder == first.folder
+    (data / "images" / "p3.jpg").write_bytes(jpeg(5))  # fetched again
+    assert answers(ask(data, out, registry))[3] == answers(first)[5]
+
+
+def test_a_folder_that_is_away_for_a_moment_stops_a_run_that_resumes(
+    data: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was away must not be stored as missing, and the resumed run has the bytes of any other."""
+    images, away = data / "images", tmp_path / "away"
+    whole = ask(data, tmp_path / "whole", registry)
+    read = ImageStore.read
+
+    def read_while_it_moves(store: ImageStore, ref: int, *limits: int) -> bytes | Failure:
+        if ref == 4 and images.exists():
+            images.rename(away)
+        return read(store, ref, *limits)
+
+    monkeypatch.setattr(ImageStore, "read", read_while_it_moves)
+    with pytest.raises(DataError, match=r"cannot be read any more[\s\S]*same command again"):
+        ask(data, tmp_path / "out", registry)
+    monkeypatch.setattr(ImageStore, "read", read)
+    away.rename(images)
+    resumed = ask(data, tmp_path / "out", registry)
     for name in ("predictions.parquet", "run.json", "manifest.json"):
-        assert (from_folder.folder / name).read_bytes() == (from_archive.folder / name).read_bytes()
+        assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_memory_that_runs_out_in_a_decoder_stops_a_run(
+    data: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(decoding, "_upright", full)
+    with pytest.raises(DataError, match=r"cannot be read any more[\s\S]*MemoryError"):
+        ask(data, tmp_path / "out", registry)
+    monkeypatch.undo()
+    assert len(answers(ask(data, tmp_path / "out", registry))) == COUNT
+
+
+def test_a_method_that_works_in_place_changes_no_other_picture(
+    data: Path, tmp_path: Path, registry: Registry
+) -> None:
+    looks = "        self.sizes.append"
+    spoiled = METHOD.replace(looks, f"        queries.input[0][:] = 0\n{looks}")
+    (tmp_path / "in_place.py").write_text(spoiled)
+    with pytest.raises(PluginError, match=r"failed on a tile[\s\S]*read-only"):
+        ask(data, tmp_path / "out", load_registry([str(tmp_path / "in_place.py")]))
 
 
 def test_a_falsified_position_comment_and_name_change_no_answer(

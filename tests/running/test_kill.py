@@ -21,6 +21,7 @@ from tests.support.processes import in_child
 
 from pinpoint_harness.artifacts import damaged_files
 from pinpoint_harness.batching import WorkerShare
+from pinpoint_harness.errors import PluginError
 from pinpoint_harness.plugins import Entry, Origin
 from pinpoint_harness.running import Run
 from pinpoint_harness.running.request import Request
@@ -233,14 +234,48 @@ def test_shares_of_a_run_meet_in_the_same_bytes(tmp_path: Path) -> None:
 def test_starting_fresh_survives_a_kill_as_well(tmp_path: Path) -> None:
     first = run(request(tmp_path, 10))
     before = contents(first)
+    endings = set()
+    for fatal in range(1, 90, 7):
 
-    def work() -> None:
-        arm(3)
+        def work(fatal: int = fatal) -> None:
+            arm(fatal)
+            run(request(tmp_path, 10, fresh=True))
+
+        endings.add(in_child(work))
+        again = run(request(tmp_path, 10))
+        assert contents(again) == before, f"killed at operation {fatal}"
+        assert damaged_files(first.folder) == {}
+    assert endings == {-signal.SIGKILL, 0}
+
+
+def test_a_fresh_run_that_fails_leaves_the_one_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(request(tmp_path, 10))
+    before = contents(first)
+    monkeypatch.setattr(Slow, "predict", lambda self, queries: sys.exit(0))
+    with pytest.raises(PluginError, match=r"failed on a tile[\s\S]*it calls sys.exit\(0\)"):
         run(request(tmp_path, 10, fresh=True))
-
-    assert in_child(work) == -signal.SIGKILL
     assert contents(run(request(tmp_path, 10))) == before
-    assert damaged_files(first.folder) == {}
+
+
+def test_a_changed_shard_is_answered_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = contents(run(request(tmp_path / "whole", 10)))
+    predict, calls = Slow.predict, iter(range(10))
+
+    def some(self: Slow, queries: Queries) -> Predictions:
+        if next(calls) == 2:
+            raise RuntimeError("enough")
+        return predict(self, queries)
+
+    monkeypatch.setattr(Slow, "predict", some)
+    with pytest.raises(PluginError, match="enough"):
+        run(request(tmp_path / "torn", 10))
+    monkeypatch.setattr(Slow, "predict", predict)
+    shards = sorted((tmp_path / "torn").rglob("*.parquet"))
+    assert len(shards) == 2
+    shards[0].write_bytes(shards[1].read_bytes())
+    assert contents(run(request(tmp_path / "torn", 10))) == whole
 
 
 def _quiet(work: Callable[[], object]) -> Callable[[], object]:

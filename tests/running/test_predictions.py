@@ -274,7 +274,7 @@ def test_rows_cut_from_a_longer_tile_give_the_bytes_of_those_rows_alone() -> Non
 def test_two_writes_are_byte_identical_and_carry_no_pandas_metadata(tmp_path: Path) -> None:
     table = stored.build(truth_of(5), Predictions(np.zeros((5, 2))), ["ok"] * 5)
     for name in ("first", "second"):
-        stored.write(table, tmp_path / name)
+        (tmp_path / name).write_bytes(stored.encode(table))
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
     assert set(pq.ParquetFile(tmp_path / "first").metadata.metadata) == {b"ARROW:schema"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
@@ -284,7 +284,7 @@ def test_a_folder_named_like_a_partition_adds_no_column(tmp_path: Path) -> None:
     folder = tmp_path / "seed=1"
     folder.mkdir()
     table = stored.build(truth_of(2), Predictions(np.zeros((2, 2))), ["ok"] * 2)
-    stored.write(table, folder / "predictions.parquet")
+    (folder / "predictions.parquet").write_bytes(stored.encode(table))
     assert stored.read(folder / "predictions.parquet").equals(table)
 
 
@@ -452,3 +452,11 @@ def test_a_statement_may_fall_by_rounding_only() -> None:
 def test_something_else_than_predictions_is_refused() -> None:
     with pytest.raises(PluginError, match="must return Predictions"):
         stored.check_predictions(np.zeros((2, 2)), 2)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["coordinates", "confidence"])
+def test_masked_arrays_are_refused_since_what_they_hide_would_be_stored(name: str) -> None:
+    arrays = {"coordinates": np.zeros((2, 2)), "confidence": np.zeros(2)}
+    arrays[name] = np.ma.masked_less(arrays[name], 1)
+    with pytest.raises(PluginError, match=rf"{name} must be[\s\S]*a masked array[\s\S]*NaN"):
+        stored.check_predictions(Predictions(**arrays), 2)

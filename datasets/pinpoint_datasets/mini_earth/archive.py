@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pinpoint_harness.artifacts import Artifact, Content, write_atomic
+from pinpoint_harness.artifacts import Artifact, Content
 from pinpoint_harness.errors import ArtifactError
 from pinpoint_harness.home import worlds_root
 from pinpoint_harness.progress import phase
@@ -266,4 +266,4 @@ def _start_worker(artifact: Artifact, numbers: list[int]) -> subprocess.Popen[by
 
 def write_shard(artifact: Artifact, tables: Tables, number: int) -> None:
     shard = tables.shards()[number]
-    write_atomic(artifact.shard_path(number, ".zip"), draw_shard(tables, shard, artifact))
+    artifact.write_shard(number, ".zip", draw_shard(tables, shard, artifact))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from .artifact import (
-    KEY_LENGTH,
-    Artifact,
+from .artifact import KEY_LENGTH, Artifact, library_versions, safe_name, spec_key
+from .files import (
     Content,
-    UnfinishedError,
     append_line,
     canonical_json,
     check_writable,
-    damaged_files,
     file_sha256,
-    library_versions,
     read_json,
-    safe_name,
-    spec_key,
     write_atomic,
     write_new,
 )
-from .selection import Selection, Subset, id_list_sha256
+from .integrity import check_files, damaged_files
+from .selection import Selection, Subset
 from .session_log import Session
 
 __all__ = [
@@ -29,13 +24,12 @@ __all__ = [
     "Selection",
     "Session",
     "Subset",
-    "UnfinishedError",
     "append_line",
     "canonical_json",
+    "check_files",
     "check_writable",
     "damaged_files",
     "file_sha256",
-    "id_list_sha256",
     "library_versions",
     "read_json",
     "safe_name",

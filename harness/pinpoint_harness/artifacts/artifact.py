@@ -5,6 +5,7 @@ An artifact is a folder named by its key, the hash of everything that changes it
     started.json     what is being made, and with which versions; written first
     shards/00042.x   finished pieces of work, each there whole or not at all
     manifest.json    the recipe and the sha256 of every file; written last, so it stands for "done"
+    fresh/           the same again, while it is made anew beside what is there
 
 Every file is written beside its final name, flushed to the disk and renamed; then the folder
 itself is flushed. Whatever a kill leaves half-written carries a `.tmp` ending and is never read.
@@ -16,45 +17,35 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.metadata
-import io
-import json
+import logging
 import os
 import platform
 import shutil
+import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
-from ..errors import ArtifactError, UsageError
+from ..errors import ArtifactError
+from .files import Content, canonical_json, check_writable, flush_folder, read_json, write_atomic, write_first
+from .integrity import MANIFEST, check_files, is_as_written, log_written, written_files
+
+log = logging.getLogger(__name__)
 
 KEY_LENGTH = 16
 """Hex digits of the key in folder names; the whole key stands in the manifest and is checked."""
 
-Content = bytes | Callable[[BinaryIO], None]
-"""What a file is to hold: its bytes or, where they would not fit in memory, what writes them."""
+FRESH, FRESH_LOCK = "fresh", ".fresh-lock"
+_KEPT = {".lock", FRESH_LOCK, FRESH, "sessions.jsonl"}
+"""What stays in a folder whose content is replaced."""
 
-_CHUNK_BYTES = 1 << 20
 _VERSIONED = ("pinpoint-geo", "numpy", "pandas", "pyarrow", "pyproj", "torch")
-
-
-def canonical_json(value: object, *, sort_keys: bool = True) -> bytes:
-    """The same bytes for equal values: sorted keys unless their order means something, no NaN."""
-    text = json.dumps(value, sort_keys=sort_keys, indent=2, ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
 
 
 def spec_key(kind: str, spec: Mapping[str, Any]) -> str:
     """sha256 of everything that changes an artifact's content."""
     return hashlib.sha256(canonical_json({"kind": kind, "recipe": spec})).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def library_versions() -> dict[str, str]:
@@ -66,119 +57,6 @@ def library_versions() -> dict[str, str]:
     return versions
 
 
-class _Measured(io.RawIOBase):
-    """A stream that is written to the end, and knows the size and sha256 of what went through."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._digest = hashlib.sha256()
-        self._bytes = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._digest.update(data)
-        self._stream.write(data)
-        written = memoryview(data).nbytes
-        self._bytes += written
-        return written
-
-    def tell(self) -> int:
-        return self._bytes
-
-    def summary(self) -> dict[str, Any]:
-        return {"sha256": self._digest.hexdigest(), "bytes": self._bytes}
-
-
-def write_new(path: Path, data: bytes, overwrite: bool) -> None:
-    """A file for the user, whole or not at all; UsageError where another one has the name.
-
-    A file of these very bytes is left as it is.
-    """
-    if path.exists() and not overwrite:
-        if path.is_file() and path.read_bytes() == data:
-            return
-        raise UsageError(
-            f"'{path}' is there already, and is not what would be written",
-            fix="choose another name, or add --overwrite",
-        )
-    write_atomic(path, data)
-
-
-def write_atomic(path: Path, data: Content) -> dict[str, Any]:
-    """Put a whole file in place or none; on failure nothing half-written is left behind.
-
-    Returns the `sha256` and the size in `bytes` of what was written.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            measured = _Measured(stream)
-            if isinstance(data, bytes):
-                measured.write(data)
-            else:
-                data(cast(BinaryIO, measured))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot write '{path}'",
-            found=f"{error.strerror or error}",
-            fix="free disk space or choose another place; what was finished before is kept",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-    return measured.summary()
-
-
-def append_line(path: Path, line: str) -> None:
-    """Add one line to a log; a torn last line from an earlier kill is closed first."""
-    try:
-        with path.open("ab+") as stream:
-            stream.seek(0, os.SEEK_END)
-            if stream.tell():
-                stream.seek(-1, os.SEEK_END)
-                if stream.read(1) != b"\n":
-                    stream.write(b"\n")
-            stream.write(line.encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as error:
-        raise ArtifactError(f"cannot write '{path}'", found=str(error.strerror or error)) from error
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse before any work is done if results could not be saved."""
-    probe = folder / f".probe.{os.getpid()}.tmp"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"probe")
-    except OSError as error:
-        raise ArtifactError(
-            f"results cannot be saved in '{folder}'",
-            found=str(error.strerror or error),
-            fix="choose a folder you can write to",
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file of ours; damage is an error that names the file."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"cannot read '{path}'", found=str(error)) from error
-    if not isinstance(value, dict):
-        raise ArtifactError(f"cannot read '{path}'", found=f"{type(value).__name__} instead of an object")
-    return value
-
-
 def safe_name(name: str) -> str:
     """A name as one path component: nothing in it can leave the folder it is put in."""
     kept = "".join(char if char.isalnum() or char in "._-+" else "-" for char in name).strip(".-")
@@ -187,50 +65,58 @@ def safe_name(name: str) -> str:
     return kept[:60]  # at four bytes a character still within what file systems allow
 
 
-class UnfinishedError(Exception):
-    """This process has done its share of an artifact that others have not finished yet."""
-
-
 @dataclass(frozen=True)
 class Artifact:
-    """One folder of work, new, resumed or complete."""
+    """One folder of work, new, resumed or complete.
+
+    A `fresh` one is made in a folder of its own within and takes the place of what is there when it is
+    whole: until then, and if it fails, what is there stays.
+    """
 
     folder: Path
     kind: str
     spec: Mapping[str, Any]
     key: str
+    fresh: bool = False
+    _verified: set[str] = field(default_factory=set, compare=False, repr=False)
+    _held: list[Callable[[], object]] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
-    def begin(cls, parent: Path, kind: str, spec: Mapping[str, Any], *, fresh: bool = False) -> Artifact:
+    def begin(
+        cls, parent: Path, kind: str, spec: Mapping[str, Any], *, fresh: bool = False, join: bool = False
+    ) -> Artifact:
         """Open the folder of this spec under `parent`, to start, resume or reuse it.
 
-        `fresh` throws away what is there. Resuming under other library versions is refused by
-        `work`, since the halves could differ.
+        ArtifactError where what is complete is damaged. `fresh` makes it anew beside what is there, with
+        other processes that do so at this moment, and from nothing where there are none, unless they
+        `join` because each makes a share. Resuming under other library versions is refused by `work`,
+        since the halves could differ.
         """
         key = spec_key(kind, spec)
-        artifact = cls(parent / key[:KEY_LENGTH], kind, spec, key)
+        artifact = cls(parent / key[:KEY_LENGTH], kind, spec, key, fresh)
+        if (artifact.folder / FRESH / MANIFEST).exists():
+            artifact._finish_swap()
+        if not fresh and artifact.complete:
+            artifact._check_same(read_json(artifact.folder / MANIFEST))
+            check_files(artifact.folder)
+            artifact._tidy_up()
+            return artifact
         check_writable(parent)
-        if fresh and artifact.folder.exists():
-            # The manifest goes first: a kill in between leaves an unfinished folder, not a false one.
-            (artifact.folder / "manifest.json").unlink(missing_ok=True)
-            shutil.rmtree(artifact.folder)
-        if artifact.complete:
-            artifact._check_same(read_json(artifact.folder / "manifest.json"))
-            artifact.finish({})
         artifact.folder.mkdir(exist_ok=True)
+        if fresh:
+            artifact._begin_anew(join)
         return artifact
 
     @contextlib.contextmanager
     def work(self) -> Iterator[None]:
         """Hold the folder open for shards: several processes may, and none clears it meanwhile."""
         with self._lock(fcntl.LOCK_SH):
-            (self.folder / "shards").mkdir(exist_ok=True)
-            marker, versions = self.folder / "started.json", library_versions()
-            if marker.exists():
-                self._check_same(found := read_json(marker))
-                self._check_versions(found["versions"], versions)
-            else:
-                write_atomic(marker, canonical_json(self._identity() | {"versions": versions}))
+            self._shards.mkdir(parents=True, exist_ok=True)
+            marker, versions = self._build / "started.json", library_versions()
+            if not marker.exists():
+                write_first(marker, canonical_json(self._identity() | {"versions": versions}))
+            self._check_same(found := read_json(marker))
+            self._check_versions(found["versions"], versions)
             yield
 
     @contextlib.contextmanager
@@ -241,15 +127,37 @@ class Artifact:
 
     @property
     def complete(self) -> bool:
-        return (self.folder / "manifest.json").exists()
+        return not self._build.exists() if self.fresh else (self.folder / MANIFEST).exists()
 
     def shard_path(self, index: int, suffix: str) -> Path:
-        return self.folder / "shards" / f"{index:06d}{suffix}"
+        return self._shards / f"{index:06d}{suffix}"
+
+    def write_shard(self, index: int, suffix: str, data: Content) -> None:
+        """Put a finished piece of work in place, and note its checksum: without it, it does not count."""
+        path = self.shard_path(index, suffix)
+        log_written(self._shards, path.name, write_atomic(path, data))
+        self._verified.add(path.name)
 
     def finished_shards(self, suffix: str) -> set[int]:
-        """Numbers of the shards that stand whole on disk."""
-        names = (entry.name for entry in os.scandir(self.folder / "shards"))
-        return {int(name.removesuffix(suffix)) for name in names if name.endswith(suffix) and name[0] != "."}
+        """Numbers of the shards that stand on disk as they were written.
+
+        Of a number with a file that is not, all files are removed, so that it is made again.
+        """
+        if not self._shards.is_dir():
+            return set()
+        written = written_files(self._shards)
+        there = {entry.name for entry in os.scandir(self._shards)} & written.keys()
+        for name in sorted(there - self._verified):
+            path = self._shards / name
+            if is_as_written(path, written[name]):
+                self._verified.add(name)
+            elif path.exists():
+                log.warning("'%s' is not as it was written: it is made again", path)
+                for part in self._shards.glob(f"{name.partition('.')[0]}.*"):
+                    part.unlink(missing_ok=True)
+                    self._verified.discard(part.name)
+        whole = {name for name in there & self._verified if (self._shards / name).exists()}
+        return {int(name.removesuffix(suffix)) for name in whole if name.endswith(suffix)}
 
     def finish(self, files: Mapping[str, Content]) -> None:
         """Write the final files, then the manifest, then drop the shards.
@@ -260,13 +168,67 @@ class Artifact:
         """
         with self._lock(fcntl.LOCK_EX):
             if not self.complete:
-                digests = {name: write_atomic(self.folder / name, data) for name, data in files.items()}
+                digests = {name: write_atomic(self._build / name, data) for name, data in files.items()}
                 manifest = self._identity() | {"versions": library_versions(), "files": digests}
-                write_atomic(self.folder / "manifest.json", canonical_json(manifest))
-            # A kill may have come between the manifest and here, so a complete folder is tidied again.
-            shutil.rmtree(self.folder / "shards", ignore_errors=True)
-            for leftover in [self.folder / "started.json", *self.folder.glob("*.tmp")]:
-                leftover.unlink(missing_ok=True)
+                write_atomic(self._build / MANIFEST, canonical_json(manifest))
+                if self.fresh:
+                    self._swap()
+            self._drop_leftovers()
+        for release in self._held:
+            release()
+
+    @property
+    def _build(self) -> Path:
+        """Where it is made."""
+        return self.folder / FRESH if self.fresh else self.folder
+
+    @property
+    def _shards(self) -> Path:
+        return self._build / "shards"
+
+    def _begin_anew(self, join: bool) -> None:
+        """Start from nothing, unless others are at the same; they are seen by a lock that all share."""
+        lock = os.open(self.folder / FRESH_LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        self._held.append(weakref.finalize(self, os.close, lock))
+        if not join:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(self._build, ignore_errors=True)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        self._build.mkdir(exist_ok=True)
+
+    def _finish_swap(self) -> None:
+        """Do what a kill has left undone."""
+        with self._lock(fcntl.LOCK_EX):
+            if (self.folder / FRESH / MANIFEST).exists():
+                self._swap()
+
+    def _swap(self) -> None:
+        """Put what was made anew in place; killed within, `begin` goes on, for its manifest goes last."""
+        fresh = self.folder / FRESH
+        new = read_json(fresh / MANIFEST)["files"]
+        (self.folder / MANIFEST).unlink(missing_ok=True)
+        for path in self.folder.iterdir():
+            if path.name not in _KEPT and path.name not in new:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for name in new:
+            if (fresh / name).exists():
+                (fresh / name).replace(self.folder / name)
+        (fresh / MANIFEST).replace(self.folder / MANIFEST)
+        flush_folder(self.folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+
+    def _tidy_up(self) -> None:
+        """Drop what a kill between the manifest and the end has left, unless others are at work here."""
+        leftovers = (self.folder / "shards").exists() or (self.folder / "started.json").exists()
+        if leftovers or any(self.folder.glob("*.tmp")):
+            with contextlib.suppress(OSError), self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+                self._drop_leftovers()
+
+    def _drop_leftovers(self) -> None:
+        shutil.rmtree(self.folder / "shards", ignore_errors=True)
+        for leftover in [self.folder / "started.json", *self.folder.glob("*.tmp")]:
+            leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
@@ -301,27 +263,3 @@ class Artifact:
                 found=", ".join(changed),
                 fix="run with --fresh to start over, or go back to those versions to resume",
             )
-
-
-def damaged_files(folder: Path) -> dict[str, str]:
-    """The files of a finished artifact that are not as its manifest says: `missing` or `changed`."""
-    try:
-        files = dict(read_json(folder / "manifest.json")["files"])
-    except (ArtifactError, KeyError, TypeError, ValueError):
-        return {"manifest.json": "changed"}
-    damaged = {}
-    for name, expected in files.items():
-        if not (folder / name).is_file():
-            damaged[name] = "missing"
-        elif file_sha256(folder / name) != expected["sha256"]:
-            damaged[name] = "changed"
-    return damaged
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make a rename itself survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ArtifactError
-from .artifact import KEY_LENGTH, read_json
+from .artifact import FRESH, FRESH_LOCK, KEY_LENGTH
+from .files import read_json
 
 DEEPEST = 4
 """Levels below a root at which artifacts lie at most: stores/<dataset>/pixels/perceptual-hash/<key>."""
@@ -20,7 +21,7 @@ DEEPEST = 4
 _DOOMED = ".removed"
 _FOLDER = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}({re.escape(_DOOMED)})?")
 _MARKERS = ("manifest.json", "started.json")
-_BEFORE_THE_MARKER = {".lock", "sessions.jsonl", "shards"}
+_BEFORE_THE_MARKER = {".lock", "sessions.jsonl", "shards", FRESH, FRESH_LOCK}
 """What a kill may leave before started.json is written, beside files that end in .tmp."""
 
 

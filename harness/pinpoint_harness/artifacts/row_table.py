@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ArtifactError
 from ..progress import phase
-from .artifact import Artifact, write_atomic
+from .artifact import Artifact
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -35,7 +35,7 @@ def fill(
                 if index in finished:
                     continue
                 shard = make(start, min(start + shard_rows, rows))
-                write_atomic(artifact.shard_path(index, _SUFFIX), partial(np.save, arr=shard))
+                artifact.write_shard(index, _SUFFIX, partial(np.save, arr=shard))
                 advance(len(shard))
     paths = [artifact.shard_path(index, _SUFFIX) for index in range(len(starts))]
     artifact.finish({_TABLE: partial(_join, paths, rows)})

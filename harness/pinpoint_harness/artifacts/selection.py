@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..photo_ids import match, truth_hash
+from ..photo_ids import match, rows_sha256, truth_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +59,7 @@ class Selection:
             return None
         # The ids and not only their number: the first photos of another copy may be others.
         limit = {} if self.subset.limit is None else {"limit": len(self.truth)}
-        return {"rows": len(self.truth), "ids_sha256": id_list_sha256(self.truth["id"]), **limit}
+        return {"rows": len(self.truth), "ids_sha256": rows_sha256(self.truth["id"]), **limit}
 
     def spec(self) -> dict[str, Any]:
         """What identifies the photos in the key of an artifact, whatever the order of the rows."""
@@ -68,6 +67,7 @@ class Selection:
             "dataset_hash": truth_hash(self.full),
             "dataset_rows": len(self.full),
             "authors_sha256": _authors_sha256(self.truth),
+            "sources_sha256": rows_sha256(self.truth["id"], self.truth["source"]),
             "subset": self.record(),
         }
 
@@ -89,18 +89,11 @@ def _listed_rows(truth: pd.DataFrame, ids: Sequence[str]) -> NDArray[np.int64]:
     return np.sort(rows)
 
 
-def id_list_sha256(ids: Iterable[str]) -> str:
-    """What identifies a set of photos, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
-
-
 def _authors_sha256(truth: pd.DataFrame) -> str | None:
     """Who took what; None where no author is known.
 
     Two truth files may agree on every coordinate while only one names the photographers, on whom
     intervals and author filters rest.
     """
-    if truth["author"].isna().all():
-        return None
-    pairs = zip(truth["id"], truth["author"], strict=True)
-    return id_list_sha256(f"{name}\t{author}" for name, author in pairs if isinstance(author, str))
+    known = truth[truth["author"].notna()]
+    return None if known.empty else rows_sha256(known["id"], known["author"])

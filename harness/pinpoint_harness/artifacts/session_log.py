@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Any
 
 from ..types import Context
-from .artifact import append_line, library_versions
+from .artifact import library_versions
+from .files import append_line
 
 
 class Session:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy.fft import dctn
 
-from ..artifacts import Artifact, id_list_sha256, row_table, safe_name
+from ..artifacts import Artifact, row_table, safe_name
 from ..images import Failure, decoder_name
 from ..images.prefetch import prefetch
+from ..photo_ids import rows_sha256
 from .identical import Pictures
 
 if TYPE_CHECKING:
@@ -58,8 +60,8 @@ def hash_all(parent: Path, ids: Any, pictures: Pictures) -> tuple[NDArray[np.uin
     """Hashes of every picture, kept as an artifact that resumes: a gallery is decoded once."""
     spec = {
         "hash": _VERSION,
-        "rows": id_list_sha256(ids),
-        "present_ids_sha256": id_list_sha256(np.asarray(ids, dtype=object)[pictures.refs >= 0]),
+        "rows": rows_sha256(ids),
+        "pictures_sha256": pictures.store.fingerprint(pd.Series(ids), pictures.refs),
         "decoder": decoder_name(),
     }
     artifact = Artifact.begin(parent / safe_name("perceptual-hash"), "perceptual-hash", spec)

@@ -69,8 +69,8 @@ def embed(
       pinpoint embed im2gps3k --backbone siglip2-giant-opt-patch16-384
     """
     from ..api import embed as complete
-    from ..artifacts import UnfinishedError
     from ..batching import WorkerShare
+    from ..errors import UnfinishedError
 
     try:
         store = complete(

@@ -9,11 +9,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, NamedTuple
 
 import click
 
-from ..errors import HarnessError, command_line, unknown_name
+from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
 from ..progress import log as progress_log
 from ..progress import speaks as progress_speaks
 from ..version import __version__
@@ -124,6 +125,16 @@ class LazyGroup(click.Group):
             raise Interrupted(getattr(interrupt, "__notes__", ()), ctx.meta[_ARGUMENTS]) from interrupt
         except Interrupted as step:  # of a recipe: what goes on is the whole
             raise Interrupted(step.kept, ctx.meta[_ARGUMENTS]) from step
+        except TerminatedError:
+            click.echo("stopped: what is finished is kept, and the same command resumes", err=True)
+            raise
+        except Exception:
+            raise
+        except BaseException as error:  # no command ends so by itself: success would be a lie
+            from ..plugins import what_was_raised
+
+            found = what_was_raised(error)
+            raise Failure(str(PluginError("the command was ended by a plugin", found=found))) from error
         finally:
             command_line.reset(token)
 
@@ -164,7 +175,14 @@ def cli(
     ctx.obj = tuple(plugins)
 
 
+def _end(number: int, frame: FrameType | None) -> None:
+    """Leave by an exception, so that what is open is closed."""
+    signal.signal(number, signal.SIG_IGN)
+    raise TerminatedError(128 + number)
+
+
 def main() -> None:
     # Background jobs of a shell inherit a SIGINT that is ignored; whoever sends one means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _end)
     cli(prog_name="pinpoint")

@@ -294,7 +294,9 @@ listed_option = click.option(
 )
 name_option = click.option("--name", help="Name of the row [default: the method's, or the file's].")
 fresh_option = click.option(
-    "--fresh", is_flag=True, help="Throw away what is stored of this run and start over."
+    "--fresh",
+    is_flag=True,
+    help="Make the run again beside what is stored, and replace that when done.",
 )
 backbone_option = click.option(
     "--backbone", required=True, metavar="NAME|ID|FOLDER", help="Registered name, Hugging Face id or folder."
@@ -305,5 +307,7 @@ dtype_option = click.option(
     help="Precision of the network [default: bfloat16 on a GPU, float32 elsewhere].",
 )
 fresh_store_option = click.option(
-    "--fresh", is_flag=True, help="Throw away what is there of this store and start over."
+    "--fresh",
+    is_flag=True,
+    help="Make the store again beside what is there, and replace that when done.",
 )

@@ -102,8 +102,8 @@ def run(
       pinpoint run constant capitals --set latitude=51.5074 --set longitude=-0.1278
       pinpoint run constant capitals --set latitude=0,50 --set longitude=-75,0,75
     """
-    from ..artifacts import UnfinishedError
     from ..batching import WorkerShare
+    from ..errors import UnfinishedError
     from ..progress import log
     from ..running import TILE, build_request, parameter_grid
     from ..running.runner import run as run_request

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, HarnessError, UsageError, unknown_name
 from ..geo import on_globe
+from ..photo_ids import rows_sha256
 from ..readers import TEXT
 from .bootstrap import Clusters, Estimate, estimate_all
 
@@ -123,6 +124,14 @@ def admin_estimates(
         counted = pd.notna(names[metric]) if rule.labelled_only else np.ones(len(frame), dtype=np.bool_)
         estimates[metric] = _share(hit[counted], clusters.among(counted), resamples, seed)
     return estimates
+
+
+def place_names_sha256(truth: pd.DataFrame) -> str:
+    """What tells the place names of one truth from those of another."""
+    columns = [f"unique_{parts[0]}" for parts in _LEVELS.values()] + list(_LEVELS["acc_city"])
+    present = sorted(name for name in columns if name in truth)
+    cells = (truth[name].where(truth[name].notna(), None).astype(object) for name in present)
+    return f"{','.join(present)}:{rows_sha256(truth['id'], *cells)}"
 
 
 def nearest_cities(coordinates: Floats) -> pd.DataFrame:

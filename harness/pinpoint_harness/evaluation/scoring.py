@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..artifacts import canonical_json, id_list_sha256, read_json, write_atomic
-from ..errors import DataError, UsageError
+from ..artifacts import canonical_json, read_json, write_atomic
+from ..errors import ArtifactError, DataError, UsageError
+from ..photo_ids import rows_sha256
 from ..running import Run
 from ..running import predictions as answers
 from ..types import RADII_KM, STATUS, Candidates
-from .admin import ADMIN_PRESETS, admin_estimates
+from .admin import ADMIN_PRESETS, admin_estimates, place_names_sha256
 from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
 from .protocols import Protocol, get_protocol
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SCORE_VERSION = 1
+SCORE_VERSION = 2
 """Rises when the same answers would score differently; older stored scores are then redone."""
+
+log = logging.getLogger(__name__)
 
 RESAMPLES = 1000
 _ABSENT = ("missing", "unreadable")
@@ -115,10 +121,9 @@ def score_run(
     """Score a stored run by a protocol or admin preset, or read its score if it was scored so before.
 
     Only the photos of `part` count where one is given. `truth` gives the dataset's table, which only
-    administrative accuracy needs: place names are not in the run. ArtifactError for a run whose files
-    are damaged, also where its score is stored.
+    administrative accuracy needs: place names are not in the run, and other names make another score.
+    ArtifactError for a run whose files are damaged, whatever has been scored before.
     """
-    run.check_files()
     by_places = protocol in ADMIN_PRESETS
     settings: dict[str, Any] = {
         "score_version": SCORE_VERSION,
@@ -128,18 +133,22 @@ def score_run(
     }
     name = f"{protocol}{'' if by_places else _radii_suffix(radii_km)}"
     if part is not None:
-        chosen_ids = id_list_sha256(part.ids)
+        chosen_ids = rows_sha256(sorted(part.ids))
         settings["part"] = {"title": part.title, "ids_sha256": chosen_ids}
         name += f"+part-{chosen_ids[:16]}"
+    places = truth() if by_places and truth is not None else None
+    if places is not None:
+        settings["place_names_sha256"] = place_names_sha256(places)
     path = run.folder / "scores" / f"{name}.json"
-    if path.exists() and (stored := read_json(path)).get("settings") == settings:
-        return Scores.from_dict(stored)
+    run.check()
+    if (known := _stored_score(path, settings)) is not None:
+        return known
     how = {"cluster_column": run.record["dataset"]["cluster_column"], "resamples": resamples, "seed": seed}
     if by_places:
-        if truth is None:
+        if places is None:
             raise UsageError(f"'{protocol}' needs the truth's place names", fix="give the truth table")
         frame = _only(run, part, run.table())[0]
-        scores = score_places(frame, truth(), protocol, **how)
+        scores = score_places(frame, places, protocol, **how)
     else:
         frame, alternatives = _only(run, part, run.table())
         chosen = get_protocol(protocol)
@@ -148,8 +157,37 @@ def score_run(
         rows = run.record["counts"]["total"]
         scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
     path.parent.mkdir(exist_ok=True)
-    write_atomic(path, canonical_json({**scores.to_dict(), "settings": settings}, sort_keys=False))
+    stored = {**scores.to_dict(), "settings": settings}
+    write_atomic(path, canonical_json({**stored, "sha256": _own_sha256(stored)}, sort_keys=False))
     return scores
+
+
+def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
+    """The score as it was stored with these settings; None where there is none, or none that is whole.
+
+    Without place names at hand those that it was made with are taken on trust.
+    """
+    if not path.exists():
+        return None
+    try:
+        stored = read_json(path)
+        written = stored.pop("sha256", None)
+        version = stored["settings"]["score_version"]
+        if version == SCORE_VERSION and written != _own_sha256(stored):
+            raise ArtifactError(f"'{path}' is not as it was written")
+        if {"place_names_sha256": stored["settings"].get("place_names_sha256"), **settings} != {
+            "place_names_sha256": None,
+            **stored["settings"],
+        }:
+            return None
+        return Scores.from_dict(stored)
+    except (ArtifactError, LookupError, TypeError, ValueError) as error:
+        log.warning("%s; the run is scored again", error)
+        return None
+
+
+def _own_sha256(stored: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(stored)).hexdigest()
 
 
 def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, Candidates | None]:
@@ -223,7 +261,7 @@ def score_frame(
         estimates=everything,
         present=second,
         present_rows=int(present.sum()),
-        present_ids_sha256=id_list_sha256(frame["id"][present]),
+        present_ids_sha256=rows_sha256(frame["id"][present]),
     )
 
 

@@ -7,6 +7,7 @@ on its place among them, nor on where a killed process went on.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,21 +24,19 @@ from ..artifacts import (
     Selection,
     Session,
     Subset,
-    UnfinishedError,
     canonical_json,
-    id_list_sha256,
     read_json,
-    write_atomic,
 )
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..devices import embedding_context
-from ..errors import DataError, HarnessError, PluginError
+from ..errors import DataError, PluginError, UnfinishedError
 from ..images import Failure, decoder_name, find_any
 from ..images.prefetch import prefetch_tiles
+from ..plugins import plugin_code
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
-from .store import NOT_FINITE, FeatureStore, store_files, store_parent, write_matrix_header
+from .store import NOT_FINITE, VERSION, FeatureStore, store_files, store_parent, write_matrix_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,9 +82,9 @@ def complete(request: EmbedRequest) -> FeatureStore:
     backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
         refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
-        spec = _spec(request, backbone, selection, refs)
+        spec = _spec(request, backbone, selection, images, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
-        artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh)
+        artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh, join=request.share.count > 1)
         if artifact.complete:
             return FeatureStore.open(artifact.folder)
         with Session(artifact.folder, request.context) as session:
@@ -102,16 +101,18 @@ def complete(request: EmbedRequest) -> FeatureStore:
 
 
 def _spec(
-    request: EmbedRequest, backbone: Backbone, selection: Selection, refs: NDArray[np.int64]
+    request: EmbedRequest,
+    backbone: Backbone,
+    selection: Selection,
+    images: ImageStore,
+    refs: NDArray[np.int64],
 ) -> dict[str, Any]:
     """Everything that changes a feature or a row, by content and never by name or place."""
-    truth = selection.truth
-    rows = zip(truth["id"], truth["source"], strict=True)
     return {
+        "version": VERSION,
         **selection.spec(),
-        "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in rows),
         "images": {
-            "present_ids_sha256": id_list_sha256(truth["id"][refs >= 0]),
+            "pictures_sha256": images.fingerprint(selection.truth["id"], refs),
             "decoder": decoder_name(),
         },
         "backbone": dict(request.source.content(backbone)),
@@ -134,7 +135,7 @@ def _embed(
     refs: NDArray[np.int64],
 ) -> None:
     """Commit every shard of this process's share that is not there yet."""
-    done = artifact.finished_shards(_FEATURES)
+    done = artifact.finished_shards(_FEATURES) & artifact.finished_shards(_FAILURES)
     mine = [shard for shard in _shards(truth, backbone) if request.share.has(shard.index)]
     todo = [shard for shard in mine if shard.index not in done]
     depth = 2 * tile_of(backbone)  # one tile with the network, one being decoded
@@ -147,11 +148,9 @@ def _embed(
                 shard, backbone, prepared, request.source.name, tile_of(backbone)
             )
             # Failures first: the features stand for "this shard is done".
-            write_atomic(
-                artifact.shard_path(shard.index, _FAILURES),
-                canonical_json({str(shard.start + row): why for row, why in failures.items()}),
-            )
-            write_atomic(artifact.shard_path(shard.index, _FEATURES), partial(np.save, arr=features))
+            named = {str(shard.start + row): why for row, why in failures.items()}
+            artifact.write_shard(shard.index, _FAILURES, canonical_json(named))
+            artifact.write_shard(shard.index, _FEATURES, partial(np.save, arr=features))
             advance(len(shard))
     for remark in images.remarks:
         log.warning("%s", remark)
@@ -179,7 +178,8 @@ def features_of(
             half = _half(answer, (tile_size, backbone.width), name)
             parts.append(_finite(half, positions, failures, name))
 
-    try:
+    fix = "mend it and give the same command again to resume"
+    with plugin_code(f"backbone '{name}' failed; what was finished before is kept", fix):
         for tile in tiles(len(shard), tile_size):
             given = [next(prepared)[1] for _ in range(len(tile))]
             readable = [row for row, image in enumerate(given) if not isinstance(image, Failure)]
@@ -190,19 +190,13 @@ def features_of(
             }
             if readable:
                 filled = [given[row] for row in readable]
-                answer = backbone.features(filled + [filled[-1]] * (tile_size - len(filled)))
+                # Copies, for a backbone that works in place.
+                filled += [copy.deepcopy(filled[-1]) for _ in range(tile_size - len(filled))]
+                answer = backbone.features(filled)
                 # A GPU is still at it: what is fetched now is the tile before.
                 collect()
                 running = [tile.start + row for row in readable], answer
         collect()
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"backbone '{name}' failed; what was finished before is kept",
-            found=f"{type(error).__name__}: {error}",
-            fix="mend it and give the same command again to resume",
-        ) from error
     return np.concatenate(parts), failures
 
 
@@ -241,6 +235,8 @@ class LiveBackbone:
 
 def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]:
     """A backbone's answer as fp16 in the host's memory; what fp16 cannot hold becomes infinite."""
+    if isinstance(answer, np.ma.MaskedArray):  # what is hidden would be stored
+        raise PluginError(f"backbone '{name}' must answer with an array or tensor", found="a masked array")
     if hasattr(answer, "cpu"):  # a tensor, narrowed before it travels
         answer = answer.half().cpu().numpy()
     with np.errstate(over="ignore"):
@@ -274,7 +270,8 @@ def _assemble(
 ) -> Mapping[str, Content]:
     """The final files from all shards."""
     shards = _shards(truth, backbone)
-    missing = {shard.index for shard in shards} - artifact.finished_shards(_FEATURES)
+    finished = artifact.finished_shards(_FEATURES) & artifact.finished_shards(_FAILURES)
+    missing = {shard.index for shard in shards} - finished
     if missing:
         raise UnfinishedError(
             f"{len(shards) - len(missing)} of {len(shards)} shards are embedded; the rest is other "

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..artifacts import Artifact, Selection, Subset, file_sha256, id_list_sha256, write_atomic
+from ..artifacts import Artifact, Selection, Subset, file_sha256, write_atomic
 from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..readers import ALIASES, pick_column, read_table, sniff
 from .embed import EmbedRequest, complete
-from .store import FeatureStore, store_files, store_parent, write_matrix_header
+from .store import VERSION, FeatureStore, store_files, store_parent, write_matrix_header
 
 if TYPE_CHECKING:
     from ..types import Dataset
@@ -79,10 +79,9 @@ def import_store(request: ImportRequest) -> FeatureStore:
             f"'{request.file}' does not hold features of '{request.backbone}'",
             found=f"width {external.matrix.shape[1]}, expected {request.width}",
         )
-    spelled = zip(truth["id"], truth["source"], strict=True)
     spec = {
+        "version": VERSION,
         **selection.spec(),
-        "rows_sha256": id_list_sha256(f"{name}\t{source}" for name, source in spelled),
         "backbone": {"declared": request.backbone},
         "imported": {
             "file_sha256": file_sha256(request.file),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..batching import WorkerShare
 from ..devices import embedding_context
 from ..errors import DataError, UsageError
 from ..home import command
+from ..images import PassingTroubleError
 from ..params import train_command
 from ..photo_ids import truth_hash
 from ..types import Context, DataLocation
@@ -20,8 +22,13 @@ from .embed import EmbedRequest, complete
 from .store import FeatureStore, iter_stores, store_parent
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from ..plugins import Entry, Registry
     from ..types import Dataset, MethodInfo
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ class StoreLookup:
     def queries(self, name: str, dataset: Dataset, backbone: str, selection: Selection) -> FeatureStore:
         """The features of a dataset that is run: of all of it if they are there, else of the selection.
 
-        A store of another edition of the dataset has features of another truth, and does not count.
+        A store of another edition of the dataset has features of another truth, and does not count; nor
+        does one of other pictures than those that the dataset has here, if it has any.
         """
         source = self._source(backbone)
         edition = truth_hash(selection.full)
@@ -111,7 +119,7 @@ class StoreLookup:
             for store in self._stores(name, source)
             if store.record["subset"] is None and store.spec["dataset_hash"] == edition
         ]
-        found = self._choose(whole, source)
+        found = self._choose(_of_its_pictures(whole, dataset, selection.full), source)
         return found or complete(self._request(name, dataset, source, selection.subset))
 
     def weights_of(self, backbone: str) -> str:
@@ -143,7 +151,8 @@ class StoreLookup:
 
         Features made here count only if the weights are those of today, as far as those are on
         this machine, and those made as they would be made now come first. Of several made with
-        one recipe, while more and more photos were found, the one with most rows is taken.
+        one recipe, while more and more photos were found, the one with most rows is taken, and of those
+        the newest.
         """
         fitting = list(stores)
         if any(not store.imported for store in stores) and source.is_here():
@@ -168,7 +177,7 @@ class StoreLookup:
                 found=", ".join(f"{store.folder} ({_origin(store)})" for store in fitting),
                 fix="move all but one away, or name a gallery by its folder",
             )
-        return max(fitting, key=lambda store: (len(store), store.key), default=None)
+        return max(fitting, key=lambda store: (len(store), store.finished_ns, store.key), default=None)
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,34 @@ def _embed_command(name: str, backbone: str, data: Path | str | None, root: Path
     words = ["embed", name, "--backbone", backbone]
     words += ["--data", str(data)] if data else []
     return command([*words, *(["--images", images] if images else [])], root)
+
+
+def _of_its_pictures(
+    stores: Sequence[FeatureStore], dataset: Dataset, truth: pd.DataFrame
+) -> Sequence[FeatureStore]:
+    """The stores made from the pictures that a dataset has now; all of them where it has none here.
+
+    Features may travel without the pictures they were made from.
+    """
+    if all(store.imported for store in stores):
+        return stores
+    try:
+        with dataset.images() as images:
+            refs = images.find(truth["image"])
+            if not (refs >= 0).any():
+                return stores
+            now = images.fingerprint(truth["id"], refs)
+    except PassingTroubleError:
+        raise
+    except DataError as error:
+        words = "the stored features of '%s' are taken without a look at its pictures: %s"
+        log.info(words, stores[0].dataset, error)
+        return stores
+    fitting = [store for store in stores if store.imported or store.spec["images"]["pictures_sha256"] == now]
+    if not fitting:
+        words = "features are computed anew: '%s' was made from other pictures (sizes or times of change)"
+        log.warning(words, stores[-1].folder)
+    return fitting
 
 
 def _made(context: Context) -> tuple[str, str]:

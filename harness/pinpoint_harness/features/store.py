@@ -13,6 +13,8 @@ Rows are found by id, never by position.
 from __future__ import annotations
 
 import io
+import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..artifacts.artifact import Content, canonical_json, read_json, safe_name
+from ..artifacts import Content, canonical_json, check_files, read_json, safe_name
 from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError, did_you_mean
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float16]
+
+log = logging.getLogger(__name__)
 
 ROWS = pa.schema(
     [
@@ -44,6 +48,9 @@ ROWS = pa.schema(
     ]
 )
 FAILURES = ROWS.append(pa.field("status", pa.string(), nullable=False))
+
+VERSION = 2
+"""Of what a store's spec says, a part of it: raised whenever stores made before must not be taken."""
 
 NOT_FINITE = "unreadable: its feature is not finite"
 
@@ -76,7 +83,25 @@ class FeatureStore:
         manifest = read_json(folder / "manifest.json")
         if manifest.get("kind") != "features":
             raise ArtifactError(f"'{folder}' is not a feature store", found=f"a {manifest.get('kind')}")
-        return cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+        check_files(folder, ["store.json"])
+        store = cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+        if (version := store.spec.get("version", 1)) != VERSION:
+            raise ArtifactError(
+                f"store '{folder}' was made by another release",
+                found=f"version {version} of what its key says, where this release has {VERSION}",
+                fix=f"make it again: {store._remake_command()}",
+            )
+        return store
+
+    def _remake_command(self) -> str:
+        if self.imported:
+            return f"pinpoint store import {self.dataset} --backbone {self.backbone} ..."
+        return shlex.join(["pinpoint", "embed", self.dataset, "--backbone", self.backbone])
+
+    @cached_property
+    def finished_ns(self) -> int:
+        """When it was completed, on the clock of the file system."""
+        return (self.folder / "manifest.json").stat().st_mtime_ns
 
     def __len__(self) -> int:
         return int(self.record["rows"])
@@ -105,6 +130,7 @@ class FeatureStore:
     @cached_property
     def matrix(self) -> Matrix:
         """The features `(rows, width)` as they lie on disk, read-only."""
+        check_files(self.folder, ["features.npy"])
         matrix: Matrix = np.load(self.folder / "features.npy", mmap_mode="r", allow_pickle=False)
         if matrix.shape != (len(self), self.width) or matrix.dtype != np.float16:
             raise ArtifactError(
@@ -117,11 +143,13 @@ class FeatureStore:
     @cached_property
     def table(self) -> pa.Table:
         """`id, latitude, longitude, author, source` of each row, each column in one chunk."""
+        check_files(self.folder, ["rows.parquet"])
         return _read(self.folder / "rows.parquet", ROWS).combine_chunks()
 
     @cached_property
     def failures(self) -> dict[str, str]:
         """The status of each photo without a feature, by id."""
+        check_files(self.folder, ["failures.parquet"])
         table = _read(self.folder / "failures.parquet", FAILURES)
         return dict(zip(table["id"].to_pylist(), table["status"].to_pylist(), strict=True))
 
@@ -149,10 +177,17 @@ def take_ids(ids: pa.ChunkedArray, rows: NDArray[np.int64]) -> NDArray[np.str_]:
 def iter_stores(
     root: Path, dataset: str | None = None, backbone: str | None = None
 ) -> Iterator[FeatureStore]:
-    """Every complete store under `root`, ordered by dataset, backbone and key."""
+    """Every complete store under `root`, ordered by dataset, backbone and key.
+
+    Those that are damaged or of another release are left out, with a warning.
+    """
     for manifest in sorted(root.glob("*/*/*/manifest.json")):
         if (manifest.parent / "store.json").is_file():
-            store = FeatureStore.open(manifest.parent)
+            try:
+                store = FeatureStore.open(manifest.parent)
+            except ArtifactError as error:
+                log.warning("store left out: %s", " ".join(str(error).split()))
+                continue
             if dataset in (None, store.dataset) and backbone in (None, store.backbone):
                 yield store
 

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from .containers import Failure, ImageStore, Skipped, dataset_roots, find_any, holds_pictures
+from .containers import (
+    Failure,
+    ImageStore,
+    PassingTroubleError,
+    Skipped,
+    dataset_roots,
+    find_any,
+    holds_pictures,
+)
 from .decode import decoder_name, resize
 
 __all__ = [
     "Failure",
     "ImageStore",
+    "PassingTroubleError",
     "Skipped",
     "dataset_roots",
     "decoder_name",

@@ -37,7 +37,7 @@ import PIL.TiffImagePlugin
 import PIL.WebPImagePlugin
 from numpy.typing import NDArray
 
-from .containers import Failure
+from .containers import Failure, is_passing, unreadable_now
 from .structure import MAX_SEGMENTS, JpegLayout, heif_kind, jpeg_layout, without_long_text
 
 __all__ = ["Failure", "decode", "decoder_name", "open_picture", "resize", "what_it_is"]
@@ -146,11 +146,13 @@ def decode(
             return pixels
     except PIL.UnidentifiedImageError:
         return Failure("unreadable", what_it_is(data))
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         # The boundary with hostile input. Over mutated files Pillow raises OSError, SyntaxError,
         # ValueError, TypeError, KeyError, IndexError, struct.error, EOFError, OverflowError,
-        # AttributeError, AssertionError, MemoryError, RecursionError, DecompressionBombError and
-        # more, differently in each release; none of them may end a run, and each is reported.
+        # AttributeError, AssertionError, RecursionError, DecompressionBombError and more,
+        # differently in each release; none of them may end a run, and each is reported.
+        if is_passing(error):
+            raise unreadable_now("a picture is there and cannot be decoded", error) from error
         message = str(error)
         return Failure("unreadable", message if " " in message else f"{type(error).__name__}: {message}")
 
@@ -188,6 +190,7 @@ def resize(image: Pixels, height: int, width: int) -> Pixels:
     import torch
     from torch.nn import functional
 
+    _allow_read_only()
     planes = torch.from_numpy(image).permute(2, 0, 1)[None]  # (1, 3, h, w)
     resized = functional.interpolate(planes, (height, width), mode="bicubic", antialias=True)
     result: Pixels = resized[0].permute(1, 2, 0).contiguous().numpy()
@@ -206,6 +209,13 @@ def _set_up_pillow() -> None:
         warnings.filterwarnings("ignore", module=r"PIL\.")
     # Some packages switch this on at import; half a picture must count as unreadable.
     PIL.ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _allow_read_only() -> None:
+    """Pictures that rows of a tile share cannot be written to; torch warns, but nothing here writes."""
+    words = "The given NumPy array is not writable"
+    if not any(known[1] is not None and known[1].pattern == words for known in warnings.filters):
+        warnings.filterwarnings("ignore", words)
 
 
 def _openers(heif: str) -> list[tuple[Callable[..., Any], Callable[[bytes], Any] | None]]:

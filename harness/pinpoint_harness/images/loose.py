@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError
 from ..types import DatasetInfo
-from .containers import Failure, ImageStore
+from .containers import Failure, ImageStore, unreadable_now
 from .containers.common import MAX_MEMBER_BYTES
 from .containers.folder import ARCHIVE_SUFFIXES, read_file
 
@@ -96,7 +96,11 @@ class PhotoDataset(ImageStore):
         return images.to_numpy(np.int64)
 
     def read(self, ref: int, max_bytes: int = MAX_MEMBER_BYTES) -> bytes | Failure:
-        return self._photos[ref].read()
+        photo = self._photos[ref]
+        try:
+            return photo.read()
+        except OSError as error:
+            raise unreadable_now(photo.name, error) from error
 
     def remark(self, ref: int, text: str) -> None:
         log.warning("%s: %s", self._photos[ref].name, text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .boundary import plugin_code, what_was_raised
 from .hookspecs import Register, hookimpl
 from .registry import NAME_PATTERN, RESERVED_INPUTS, Entry, Origin, Registry, load_registry
 
@@ -14,4 +15,6 @@ __all__ = [
     "Registry",
     "hookimpl",
     "load_registry",
+    "plugin_code",
+    "what_was_raised",
 ]

@@ -23,9 +23,10 @@ from typing import Any, Generic, Literal, TypeVar
 
 import pluggy
 
-from ..errors import PluginError, unknown_name
+from ..errors import HarnessError, PluginError, unknown_name
 from ..types import BackboneInfo, DataLocation, Dataset, DatasetInfo, MethodInfo
 from . import hookspecs
+from .boundary import plugin_code, what_was_raised
 
 log = logging.getLogger(__name__)
 
@@ -73,22 +74,16 @@ class Entry(Generic[Info]):
     def load(self) -> Any:
         """The class or factory behind the target string."""
         module_name, _, attribute = self.target.partition(":")
-        try:
-            value: Any = importlib.import_module(module_name)
+        problem = f"{self.kind} '{self.name}' of {self.origin.name} cannot be loaded"
+        with plugin_code(f"{problem} from '{self.target}'"):
+            try:
+                value: Any = importlib.import_module(module_name)
+            except ImportError as error:
+                needs = ", ".join(getattr(self.info, "needs", ())) or "the packages it imports"
+                found = what_was_raised(error)
+                raise PluginError(problem, found=found, fix=f"install {needs}") from error
             for part in attribute.split("."):
                 value = getattr(value, part)
-        except ImportError as error:
-            needs = ", ".join(getattr(self.info, "needs", ())) or "the packages it imports"
-            raise PluginError(
-                f"{self.kind} '{self.name}' of {self.origin.name} cannot be loaded",
-                found=f"{type(error).__name__}: {error}",
-                fix=f"install {needs}",
-            ) from error
-        except Exception as error:
-            raise PluginError(
-                f"{self.kind} '{self.name}' of {self.origin.name} cannot be loaded from '{self.target}'",
-                found=f"{type(error).__name__}: {error}",
-            ) from error
         return value
 
 
@@ -121,7 +116,9 @@ class Registry:
 
     def open_dataset(self, name: str, location: DataLocation | None = None) -> Dataset:
         """The dataset behind a name, not yet read; by default in its usual places."""
-        dataset: Dataset = self.dataset(name).load()(location or DataLocation())
+        opened = self.dataset(name).load()
+        with plugin_code(f"dataset '{name}' cannot be opened"):
+            dataset: Dataset = opened(location or DataLocation())
         return dataset
 
     def add_plugin(self, module: object, origin: Origin) -> None:
@@ -237,11 +234,11 @@ def _add_third_party(registry: Registry, entry_point: importlib.metadata.EntryPo
     owner = f"{distribution.name} {distribution.version}" if distribution else "an unknown distribution"
     origin = Origin(f"'{entry_point.name}' ({owner})", "third-party")
     try:
-        registry.add_plugin(entry_point.load(), origin)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's import raises, others go on
-        reason = error.problem if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
-        if isinstance(error, PluginError) and error.found:
-            reason = f"{reason}; {error.found}"
+        with plugin_code("it cannot be imported"):
+            module = entry_point.load()
+        registry.add_plugin(module, origin)
+    except HarnessError as error:
+        reason = "; ".join(filter(None, (error.problem, error.found)))
         registry.skipped.append(Skipped(origin, reason))
         log.warning("plugin %s is skipped: %s", origin.name, reason)
 
@@ -249,14 +246,10 @@ def _add_third_party(registry: Registry, entry_point: importlib.metadata.EntryPo
 def _import_explicit(spec: str) -> tuple[ModuleType, Origin]:
     if spec.endswith(".py"):
         return _import_file(Path(spec))
-    try:
-        return importlib.import_module(spec), Origin(spec, "explicit")
-    except Exception as error:
-        raise PluginError(
-            f"plugin '{spec}' cannot be imported",
-            found=f"{type(error).__name__}: {error}",
-            fix="give a file ending in .py, or a module that Python can import",
-        ) from error
+    fix = "give a file ending in .py, or a module that Python can import"
+    with plugin_code(f"plugin '{spec}' cannot be imported", fix):
+        module = importlib.import_module(spec)
+    return module, Origin(spec, "explicit")
 
 
 def _import_file(path: Path) -> tuple[ModuleType, Origin]:
@@ -277,12 +270,11 @@ def _import_file(path: Path) -> tuple[ModuleType, Origin]:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever it raises is the answer
+        with plugin_code(f"plugin file '{path}' cannot be imported"):
+            spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        raise PluginError(
-            f"plugin file '{path}' cannot be imported", found=f"{type(error).__name__}: {error}"
-        ) from error
+        raise
     return module, origin
 
 
@@ -302,11 +294,5 @@ def _call_hook(module: object, origin: Origin, collector: _Collector) -> None:
             f"plugin {origin.name} implements no hook",
             fix="decorate `def pinpoint_register(register)` with `@pinpoint_harness.hookimpl`",
         )
-    try:
+    with plugin_code(f"plugin {origin.name} fails to register"):
         manager.hook.pinpoint_register(register=collector)
-    except PluginError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"plugin {origin.name} fails to register", found=f"{type(error).__name__}: {error}"
-        ) from error

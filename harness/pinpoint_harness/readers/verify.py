@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DataError
-from ..images import Failure
+from ..images import Failure, PassingTroubleError
 from ..images.prefetch import prefetch
 from ..progress import phase
 from ..types import Dataset
@@ -121,7 +121,10 @@ def _look_at_all(store: ImageStore, truth: pd.DataFrame) -> _Look:
     digests: dict[int, bytes] = {}
 
     def read(index: int) -> bytes | Failure:
-        data = store.read(refs[present[index]])
+        try:
+            data = store.read(refs[present[index]])
+        except PassingTroubleError as error:  # to be named with all others: nothing is stored here
+            return Failure("unreadable", error.found or error.problem)
         if not isinstance(data, Failure):
             digests[index] = hashlib.sha256(data).digest()
         return data

@@ -22,7 +22,7 @@ from typing import IO, NamedTuple, cast
 
 import click
 
-from ..errors import HarnessError
+from ..errors import HarnessError, TerminatedError
 
 _GRACE_SECONDS = 30
 """How long a lane that is stopped may tidy up before it is killed."""
@@ -171,7 +171,7 @@ def work(command: click.Command) -> None:
 def _end(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that processes a step has started are stopped, too."""
     signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    raise TerminatedError(128 + number)
 
 
 def _end_with_parent() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..artifacts import Selection, id_list_sha256
+from ..artifacts import Selection
 from ..batching import Tile, padded
 from ..errors import PluginError, UsageError
 from ..photo_ids import hash_ids
@@ -125,10 +125,10 @@ class ImageInput(Inputs):
             raise
 
     def content(self) -> dict[str, Any]:
-        """Which photos were there, and what decodes them: finding more later makes another run."""
+        """Which pictures were there, and what decodes them: finding more or others makes another run."""
         from ..images import decoder_name
 
-        return {"present_ids_sha256": id_list_sha256(self._ids[self._refs >= 0]), "decoder": decoder_name()}
+        return {"pictures_sha256": self._store.fingerprint(self._ids, self._refs), "decoder": decoder_name()}
 
     def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
         """Each tile's pictures, a failed one replaced by a stand-in whose answer is thrown away."""
@@ -223,12 +223,19 @@ class FeatureInput(Inputs):
 
 
 def _full_tile(images: Sequence[Pixels | Failure], size: int) -> TileInput:
-    """A full tile: failures replaced by the first picture that is there, the end padded by the last."""
+    """A full tile: failures replaced by the first picture that is there, the end padded by the last.
+
+    Several rows may show one picture, so none can be written to.
+    """
+    from ..images import Failure
+
     failures = _failures(images)
-    good = [image for index, image in enumerate(images) if index not in failures]
+    good = [image for image in images if not isinstance(image, Failure)]
     if not good:
         return TileInput(None, failures, answerable=False)
-    filled = [good[0] if index in failures else image for index, image in enumerate(images)]
+    for image in good:
+        image.setflags(write=False)
+    filled = [good[0] if isinstance(image, Failure) else image for image in images]
     return TileInput(filled + [filled[-1]] * (size - len(filled)), failures)
 
 

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..artifacts import write_atomic
 from ..errors import ArtifactError, PluginError
 from ..geo import geodesic_km, on_globe
 from ..readers.cells import AUTHOR_NAMES, NULL_WORDS
@@ -128,11 +127,6 @@ def encode(table: pa.Table) -> bytes:
         use_dictionary=["status", "author", "candidates.list.element.source"],
     )
     return stream.getvalue()
-
-
-def write(table: pa.Table, path: Path) -> None:
-    """Put the table in a file whole or not at all, so that it may stand for a finished shard."""
-    write_atomic(path, encode(table))
 
 
 def read(path: Path) -> pa.Table:
@@ -270,6 +264,8 @@ def check_predictions(predictions: Predictions, n: int) -> None:
 
 def _check_array(name: str, array: object, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
     expected = f"{name} must be a numpy array of {dtype.__name__} and shape {shape}"
+    if isinstance(array, np.ma.MaskedArray):  # what is hidden would be stored
+        raise PluginError(expected, found="a masked array", fix="fill it: NaN stands for none")
     if not isinstance(array, np.ndarray):
         raise PluginError(expected, found=f"{type(array).__module__}.{type(array).__name__}")
     if array.shape != shape or not np.issubdtype(array.dtype, dtype):

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import params as parameters
-from ..artifacts import Selection, Subset, file_sha256, id_list_sha256
+from ..artifacts import Selection, Subset, file_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
 from ..devices import default_device
 from ..errors import UsageError
 from ..features import StoreLookup
 from ..home import Home, find_home
-from ..plugins import Entry, Registry
+from ..photo_ids import rows_sha256
+from ..plugins import Entry, Registry, plugin_code
 from ..types import Context, Dataset, DatasetInfo, Method, MethodInfo
 from .predictions import cluster_keys
 from .record import VERSION
@@ -78,8 +81,8 @@ def run_spec(
 def clusters_spec(truth: pd.DataFrame, info: DatasetInfo) -> dict[str, Any]:
     """What stands or falls together, where the dataset declares that it is not the photographer."""
     keys = cluster_keys(truth, info.cluster_column)
-    pairs = [f"{name}\t{key}" for name, key in zip(truth["id"], keys, strict=True) if key is not None]
-    return {"clusters_sha256": id_list_sha256(pairs)} if pairs else {}
+    declared = np.array([key is not None for key in keys], dtype=bool)
+    return {"clusters_sha256": rows_sha256(truth["id"][declared], keys[declared])} if declared.any() else {}
 
 
 def method_spec(entry: Entry[MethodInfo], params: Any, method: Method) -> dict[str, Any]:
@@ -87,7 +90,8 @@ def method_spec(entry: Entry[MethodInfo], params: Any, method: Method) -> dict[s
 
     What the `method` itself says in `content()` stands in place of the parameters of the same names.
     """
-    own = dict(method.content()) if hasattr(method, "content") else {}
+    with plugin_code(f"method '{entry.name}' does not say what its answers depend on: content()"):
+        own = dict(method.content()) if hasattr(method, "content") else {}
     names = [item.name for item in fields(params) if item.name not in own]
     parameters = {name: _by_content(getattr(params, name)) for name in names}
     return {

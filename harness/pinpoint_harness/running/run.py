@@ -10,10 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import damaged_files, read_json, safe_name, spec_key
+from ..artifacts import check_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
-from ..home import command
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ class Run:
 
     @cached_property
     def _stored(self) -> dict[str, Any]:
+        check_files(self.folder, ["run.json"])
         return read_json(self.folder / "run.json")
 
     @property
@@ -61,15 +61,10 @@ class Run:
                 fix=f"make it again: {remake_command(self._stored, self.root)}",
             )
 
-    def check_files(self) -> None:
-        """ArtifactError if a file of the run is not as it was written: no figure may be made of it."""
-        for name, how in damaged_files(self.folder).items():
-            raise ArtifactError(
-                f"run '{self.folder}' is damaged",
-                found=f"{name} is {how}",
-                fix="give the command that made it with --fresh, or remove it: "
-                + command(["results", "rm", str(self.folder)], self.root),
-            )
+    def check(self) -> None:
+        """ArtifactError for a run of another version, or one whose files are not as they were written."""
+        self._check_version()
+        check_files(self.folder)
 
     @property
     def root(self) -> Path:
@@ -135,7 +130,7 @@ class Run:
         """The stored answers, a row per row of the truth; ArtifactError as for `record`."""
         from . import predictions
 
-        self._check_version()
+        self.check()
         return predictions.read(self.folder / "predictions.parquet")
 
     def predictions(self) -> pd.DataFrame:
@@ -176,8 +171,16 @@ def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
 
 
 def _stored_runs(root: Path) -> list[Run]:
-    folders = [manifest.parent for manifest in sorted(root.glob("*/*/*/manifest.json"))]
-    return [Run(folder) for folder in folders if (folder / "run.json").exists()]
+    runs = []
+    for manifest in sorted(root.glob("*/*/*/manifest.json")):
+        run = Run(manifest.parent)
+        try:
+            _ = run.version
+        except ArtifactError as error:
+            log.warning("run left out: %s", " ".join(str(error).split()))
+        else:
+            runs.append(run)
+    return runs
 
 
 LATEST = "@latest"

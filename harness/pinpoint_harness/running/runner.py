@@ -17,12 +17,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..artifacts import Artifact, Content, Session, UnfinishedError, canonical_json, read_json, write_atomic
+from ..artifacts import Artifact, Content, Session, canonical_json, read_json
 from ..batching import Tile, padded, tiles, whole_blocks
-from ..errors import ArtifactError, HarnessError, PluginError, UsageError
+from ..errors import ArtifactError, UnfinishedError, UsageError
 from ..features import FinishedStores
 from ..params import train_command
-from ..plugins import Entry
+from ..plugins import Entry, plugin_code
 from ..progress import phase
 from ..readers.conventions import NEARLY_ALL
 from ..training import StageMissingError
@@ -58,7 +58,7 @@ def run(request: Request) -> Run:
         size = inputs.tile_size(whole_blocks(request.tile))
         spec = run_spec(request, method, selection, size, inputs.content())
         parent = run_parent(request.out, request.listed_name, request.label)
-        artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh)
+        artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh, join=request.share.count > 1)
         if artifact.complete:
             return Run(artifact.folder)
         with Session(artifact.folder, request.context) as session:
@@ -115,17 +115,13 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
 
     The command that trains it is added to the refusal of a method whose stages are not there.
     """
+    loaded = entry.load()
     try:
-        method: Method = entry.load()(params, context)
+        with plugin_code(f"method '{entry.name}' cannot be set up"):
+            method: Method = loaded(params, context)
     except StageMissingError as error:
         command = train_command(entry.name, params, entry.preset, context.models)
         raise ArtifactError(error.problem, found=error.found, fix=command) from error
-    except (HarnessError, UnfinishedError):
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"method '{entry.name}' cannot be set up", found=f"{type(error).__name__}: {error}"
-        ) from error
     return method
 
 
@@ -143,16 +139,9 @@ def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predicti
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
         return Predictions(np.full((len(queries), 2), np.nan))
-    try:
+    fix = "mend the method and give the same command again; what a run has finished is kept"
+    with plugin_code(f"the method failed on a tile of {len(queries)} queries", fix):
         answer = method.predict(queries)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"the method failed on a tile of {len(queries)} queries",
-            found=f"{type(error).__name__}: {error}",
-            fix="mend the method and give the same command again; what a run has finished is kept",
-        ) from error
     answers.check_predictions(answer, len(queries))
     return answer
 
@@ -170,8 +159,8 @@ def _table(
 def _commit(artifact: Artifact, tile: Tile, table: pa.Table, notes: Sequence[str]) -> None:
     """Store one tile's answers; the shard stands whole or not at all."""
     if notes:  # before the shard itself, which stands for "this tile is done"
-        write_atomic(artifact.shard_path(tile.index, _NOTES), canonical_json({"notes": list(notes)}))
-    answers.write(table, artifact.shard_path(tile.index, _SHARD))
+        artifact.write_shard(tile.index, _NOTES, canonical_json({"notes": list(notes)}))
+    artifact.write_shard(tile.index, _SHARD, answers.encode(table))
 
 
 def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict[str, Content]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..artifacts import Artifact
 from ..errors import HarnessError
 from ..features import FeatureStore, store_parent, write_matrix_header
-from ..features.store import store_files
+from ..features.store import VERSION, store_files
 from ..images import Failure
 from ..images.decode import decode
 from ..photo_ids import truth_hash
@@ -179,6 +179,7 @@ def write_store(
         stream.write(half.tobytes())
 
     spec = {
+        "version": VERSION,
         "imported": {"sha256": hashlib.sha256(half.tobytes()).hexdigest(), "set": dataset},
         "dataset_hash": truth_hash(truth),
         "authors": int(truth["author"].notna().sum()),

@@ -23,8 +23,6 @@ class Checkpoints:
 
     def last(self) -> tuple[int, dict[str, Any], dict[str, str]] | None:
         """Step, tensors on the CPU and notes of the newest checkpoint."""
-        if not (self._artifact.folder / "shards").is_dir():
-            return None
         steps = self._artifact.finished_shards(self._SUFFIX)
         if not steps:
             return None
@@ -45,7 +43,7 @@ class Checkpoints:
             return
         from safetensors.torch import save
 
-        write_atomic(self.path(step), save(dict(tensors), dict(notes)))
+        self._artifact.write_shard(step, self._SUFFIX, save(dict(tensors), dict(notes)))
         for old in self._artifact.finished_shards(self._SUFFIX) - {step}:
             self.path(old).unlink()
 

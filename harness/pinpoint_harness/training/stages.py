@@ -21,12 +21,13 @@ from ..artifacts import (
     Artifact,
     Content,
     Session,
-    UnfinishedError,
     canonical_json,
+    check_files,
     read_json,
     spec_key,
 )
-from ..errors import ArtifactError, UsageError, unknown_name
+from ..errors import ArtifactError, UnfinishedError, UsageError, unknown_name
+from ..plugins import plugin_code
 from ..progress import log
 from ..types import Context
 from .metric_log import LogRequest, MetricLog
@@ -171,7 +172,8 @@ def stages_of(method: Entry[MethodInfo], params: Any, context: Context) -> Seque
             f"method '{method.name}' has nothing to train",
             fix="`pinpoint methods list` shows them all; those that are trained say so",
         )
-    stages: Sequence[Stage] = loaded.stages(params, context)
+    with plugin_code(f"method '{method.name}' does not say its stages"):
+        stages: Sequence[Stage] = loaded.stages(params, context)
     return stages
 
 
@@ -239,7 +241,7 @@ def _make(
                 session.phase(stage.name)
             artifact.finish(files)
     else:
-        artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, spec, key)
+        artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, spec, key, fresh)
         processes.wait()
         if stage.together:
             stage.make(StageContext(artifact, inputs, request.context, request.truth, processes))
@@ -256,7 +258,7 @@ def _find(
     key = spec_key(stage.kind, spec)
     known = {found["key"]: found for found in _manifests(root / stage.kind)}
     if key in known:
-        return StageOutput(stage.name, Path(known[key]["folder"]), key)
+        return _checked(StageOutput(stage.name, Path(known[key]["folder"]), key))
     alike = [key for key, found in known.items() if {**found["recipe"], "made": None} == wanted]
     if len(alike) > 1:
         made = ", ".join(f"{known[key]['folder']} ({_words(known[key]['recipe']['made'])})" for key in alike)
@@ -265,7 +267,13 @@ def _find(
             found=made,
             fix="move all but one away",
         )
-    return StageOutput(stage.name, Path(known[alike[0]]["folder"]), alike[0]) if alike else None
+    return _checked(StageOutput(stage.name, Path(known[alike[0]]["folder"]), alike[0])) if alike else None
+
+
+def _checked(found: StageOutput) -> StageOutput:
+    """The stage; ArtifactError where its files are not as they were written."""
+    check_files(found.folder)
+    return found
 
 
 def _manifests(parent: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pinpoint_harness.artifacts import Content, read_json, write_atomic
+from pinpoint_harness.artifacts import Content, read_json
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.training import Checkpoints, StageContext, describe
 from pinpoint_harness.types import RADII_KM
@@ -185,11 +185,12 @@ def make_reranker(
         )
         # What is finished of one instance outlives a kill while the next is trained.
         finished = stage_context.artifact.shard_path(number, ".best")
-        if not finished.exists():
+        if number not in stage_context.artifact.finished_shards(".best"):
             trainer = RerankerTrainer(config, retriever, train, validation, seed, source)
             trainer.run(Checkpoints(stage_context))
             curve = trainer.whole_curve()
-            write_atomic(finished, save(trainer.best, {"curve": json.dumps(curve)}))
+            best = save(trainer.best, {"curve": json.dumps(curve)})
+            stage_context.artifact.write_shard(number, ".best", best)
         weights = finished.read_bytes()
         curve = _curve_of(weights)
         files |= {f"{source}.safetensors": weights, curve_name(source): curve_csv(curve)}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import HarnessError, PluginError, UsageError, unknown_name
-from ...plugins import NAME_PATTERN, Entry, Origin, Registry
+from ...errors import UsageError, unknown_name
+from ...plugins import NAME_PATTERN, Entry, Origin, Registry, plugin_code
 from ...types import Backbone, BackboneInfo, Context
 from .weights import HUB_ID, fetch_weights, local_weights, missing_weights
 
@@ -45,14 +45,9 @@ class BackboneSource:
             folder = fetch_weights(self.weights) if fetch else local_weights(self.weights)
             if folder is None:
                 raise missing_weights(self.weights, f"needed by the backbone '{self.name}'")
-        try:
-            backbone: Backbone = self.entry.load()(folder, context)
-        except HarnessError:
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"backbone '{self.name}' cannot be set up", found=f"{type(error).__name__}: {error}"
-            ) from error
+        loaded = self.entry.load()
+        with plugin_code(f"backbone '{self.name}' cannot be set up"):
+            backbone: Backbone = loaded(folder, context)
         return backbone
 
     def content(self, backbone: Backbone) -> Mapping[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import errno
+import hashlib
 import itertools
 import lzma
 import os
@@ -16,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -53,6 +55,15 @@ BROKEN_ARCHIVE = (
     zlib.error,
 )
 """What zipfile, tarfile and gzip raise over files that are not what they claim to be."""
+
+
+def is_passing(error: BaseException) -> TypeGuard[OSError | MemoryError]:
+    """Whether an error is the machine's of this moment rather than what the bytes of a file say.
+
+    The system gives its errors a number; those that readers of formats raise have none.
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+
 
 _REASON_LENGTH = 160
 _UNSAFE = re.compile(r"^$|^/|^[A-Za-z]:|(?:^|/)\.\.(?:/|$)|[\x00-\x1f\x7f\ud800-\udfff]")
@@ -130,11 +141,18 @@ class Container(Protocol):
     names: pa.ChunkedArray
 
     def read(self, row: int, max_bytes: int) -> bytes | Failure:
-        """The bytes of one picture, from any thread."""
+        """The bytes of one picture, from any thread; an error that `is_passing` is raised."""
         ...
 
     def size(self, row: int) -> int:
         """How many bytes `read` gives, told without reading them; -1 where that cannot be told."""
+        ...
+
+    def stamps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What tells the pictures from others of their names, told without reading them, `(n, 3)`.
+
+        `read` refuses with an OSError what no longer bears its stamp.
+        """
         ...
 
 
@@ -219,6 +237,17 @@ class NameColumn:
         self._recent = []
 
 
+def stamp_of(states: Sequence[tuple[int, int]]) -> int:
+    """One number of 8 bytes for the sizes and times of change of some files."""
+    digest = hashlib.blake2b(repr(list(states)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little", signed=True)
+
+
+def changed(path: Path) -> OSError:
+    """The refusal of a file that is no longer the one that was looked at."""
+    return OSError(errno.ESTALE, "it has changed since the pictures were looked for", str(path))
+
+
 class Parts:
     """Files that lie end to end and make one; most archives have a single part.
 
@@ -238,20 +267,27 @@ class Parts:
 
     def open_part(self, number: int) -> IO[bytes]:
         """One part; OSError if it is no longer the file that was indexed."""
-        part = self.paths[number].open("rb", buffering=0)
+        # Not blocking: a pipe that took the place of the file must not hang the run.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        part = os.fdopen(os.open(self.paths[number], flags), "rb", buffering=0)
         state = os.fstat(part.fileno())
         if (state.st_size, state.st_mtime_ns) != self._stamps[number]:
             part.close()
-            raise OSError(f"{self.paths[number].name} has changed since it was indexed")
+            raise changed(self.paths[number])
         return part
 
+    @property
+    def stamp(self) -> int:
+        """One number for the sizes and times of change of all parts."""
+        return stamp_of(self._stamps)
+
     def read_at(self, offset: int, size: int) -> bytes:
-        """Exactly `size` bytes, or OSError."""
+        """Exactly `size` bytes, or EOFError."""
         with closing(self.open(longest_read=size)) as file:
             file.seek(offset)
             data = file.read(size)
         if len(data) < size:
-            raise OSError(f"the archive breaks off: {len(data)} of {size} bytes are there")
+            raise EOFError(f"the archive breaks off: {len(data)} of {size} bytes are there")
         return data
 
 

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from .common import (
     MAX_MEMBER_BYTES,
@@ -19,6 +21,7 @@ from .common import (
     Failure,
     NameColumn,
     Notes,
+    changed,
     pictures_only,
     tidy,
     unsafe_because,
@@ -75,6 +78,10 @@ class Reach:
         target = os.path.realpath(f"{os.path.dirname(real)}/{found[0].decode().strip()}") if found else real  # noqa: PTH120
         return target if is_inside(target, f"{self._repository}/blobs") else real
 
+    def stat(self, path: str) -> os.stat_result:
+        """The state of the file that `resolve` leads to."""
+        return os.stat(self.resolve(path) if self._repository else path)  # noqa: PTH116  (called for every file)
+
 
 def hub_repository(root: str) -> str:
     """The repository in a Hugging Face cache of which a real folder is a snapshot, or empty."""
@@ -93,6 +100,7 @@ class FolderContainer:
         self.label = label
         self.names = names
         self._reach = reach
+        self._stamps = np.zeros((0, 2), np.int64)
 
     def path(self, row: int) -> str:
         """Where the file lies, links not followed."""
@@ -102,7 +110,8 @@ class FolderContainer:
         path = self._reach.resolve(self.path(row))
         if not self._reach.allows(path):
             return Failure("unreadable", LEADS_OUT)
-        return read_file(path, max_bytes)
+        stamp = tuple(self._stamps[row]) if len(self._stamps) and self._stamps[row].any() else None
+        return read_file(path, max_bytes, stamp)
 
     def size(self, row: int) -> int:
         path = self._reach.resolve(self.path(row))
@@ -110,6 +119,15 @@ class FolderContainer:
             return os.stat(path).st_size if self._reach.allows(path) else -1  # noqa: PTH116
         except OSError:
             return -1
+
+    def stamps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Sizes and times of change, to which `read` holds the files from now on."""
+        if not len(self._stamps):
+            self._stamps = np.zeros((len(self.names), 2), np.int64)
+        for row in rows.tolist():
+            state = self._reach.stat(self.path(row))
+            self._stamps[row] = state.st_size, state.st_mtime_ns
+        return np.column_stack([np.zeros(len(rows), np.int64), self._stamps[rows]])
 
 
 class Prober:
@@ -317,21 +335,19 @@ def _begins_tar(path: Path) -> bool:
         return False
 
 
-def read_file(path: str, max_bytes: int = MAX_MEMBER_BYTES) -> bytes | Failure:
-    """The bytes of a regular file of a bounded size."""
-    try:
-        return _read(path, max_bytes)
-    except FileNotFoundError:
-        return Failure("missing", "gone since the folder was listed")
-    except OSError as error:
-        return Failure("unreadable", f"cannot read: {error.strerror}")
+def read_file(
+    path: str, max_bytes: int = MAX_MEMBER_BYTES, stamp: tuple[int, int] | None = None
+) -> bytes | Failure:
+    """The bytes of a regular file of a bounded size; OSError where it cannot be opened.
 
-
-def _read(path: str, max_bytes: int) -> bytes | Failure:
+    A file of another size or time of change than its `stamp` is refused as well.
+    """
     # Not blocking: a pipe that took the place of a file must not hang the run.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         state = os.fstat(descriptor)
+        if stamp is not None and stamp != (state.st_size, state.st_mtime_ns):
+            raise changed(Path(path))
         if not stat.S_ISREG(state.st_mode):
             return Failure("unreadable", "not a regular file")
         if state.st_size > max_bytes:
@@ -339,6 +355,8 @@ def _read(path: str, max_bytes: int) -> bytes | Failure:
         data = os.read(descriptor, state.st_size)
         while len(data) < state.st_size and (more := os.read(descriptor, state.st_size - len(data))):
             data += more
+        if len(data) < state.st_size:
+            raise changed(Path(path))
         return data
     finally:
         os.close(descriptor)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from .common import (
     BROKEN_ARCHIVE,
@@ -26,6 +27,9 @@ from .common import (
     Failure,
     NameColumn,
     Notes,
+    changed,
+    is_passing,
+    stamp_of,
     unsafe_because,
 )
 
@@ -104,7 +108,7 @@ class _Cursor:
 
     def __init__(self, path: Path, column: str, stamp: tuple[int, int], row: int) -> None:
         if _stamp(path) != stamp:
-            raise OSError(f"{path.name} has changed since it was indexed")
+            raise changed(path)
         file = _open(path)
         self.position = self.stop = 0
         group = -1
@@ -118,7 +122,7 @@ class _Cursor:
         try:
             value = next(self._values)
         except StopIteration:
-            raise OSError("a row group has fewer rows than it declares") from None
+            raise EOFError("a row group has fewer rows than it declares") from None
         self.position += 1
         return value
 
@@ -154,6 +158,8 @@ class ParquetContainer:
         try:
             data = self._rows.read(self._path, self._column, self._stamp, int(self._numbers[row]))
         except BROKEN_PARQUET as error:
+            if is_passing(error):
+                raise
             return Failure("unreadable", f"Parquet: {error}")
         if data is None:
             return Failure("missing", "the row holds no bytes")
@@ -163,6 +169,11 @@ class ParquetContainer:
 
     def size(self, row: int) -> int:
         return -1
+
+    def stamps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows' numbers in a file of one size and time of change."""
+        stamp = np.full(len(rows), stamp_of([self._stamp]))
+        return np.stack([stamp, np.zeros(len(rows), np.int64), self._numbers[rows]], axis=1)
 
 
 def picture_columns(path: Path, name_column: str = "") -> Columns | None:

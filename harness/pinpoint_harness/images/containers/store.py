@@ -37,11 +37,12 @@ from .common import (
     Notes,
     Parts,
     Skipped,
+    is_passing,
     pictures_only,
 )
 from .folder import LEADS_OUT, FolderContainer, Prober, Reach, is_inside, list_folder, probe
 from .parquet import BROKEN_PARQUET, ParquetContainer, ParquetRows, picture_columns
-from .tar import TarContainer, is_packed_tar, is_tar, packed_by, read_head, split_parts, unpack
+from .tar import TarContainer, is_packed_tar, is_tar, packed_by, path_of, read_head, split_parts, unpack
 from .zip import ZipContainer
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,12 @@ class ImageStore:
                 found="none of these exists: " + ", ".join(str(root) for root in roots),
                 fix="name the folder or the archives that hold the pictures",
             )
+        if odd := [root for root in present if not (root.is_dir() or root.is_file())]:
+            raise DataError(  # opening a pipe would wait for ever
+                f"'{odd[0]}' cannot hold pictures",
+                found="neither a folder nor a regular file",
+                fix="give the folder or the archives that hold the pictures",
+            )
         folders = [root for root in present if root.is_dir()]
         archives = [root for root in present if not root.is_dir()]
         for path in archives:
@@ -152,11 +159,36 @@ class ImageStore:
         return pd.DataFrame({"image": names, "ref": refs})
 
     def read(self, ref: int, max_bytes: int = MAX_MEMBER_BYTES) -> bytes | Failure:
-        """The bytes of the picture at a position from `find`; -1 is the failure `missing`."""
+        """The bytes of the picture at a position from `find`; -1 is the failure `missing`.
+
+        Only what its bytes say makes a picture a failure. PassingTroubleError where it cannot be read now: a
+        folder that was renamed for a moment must not become a result.
+        """
         if ref < 0:
             return Failure("missing")
         container, row = self._at(ref)
-        return container.read(row, max_bytes)
+        try:
+            return container.read(row, max_bytes)
+        except (OSError, MemoryError) as error:
+            raise unreadable_now(self.where(ref), error) from error
+
+    def fingerprint(self, names: pd.Series[str], refs: NDArray[np.int64]) -> str:
+        """What tells these pictures from others that go by the same ids, whatever their order.
+
+        Nothing is read: a picture is the size and the time of change of its file, in a zip its size and
+        checksum. From here on `read` refuses a picture that is not the one that went into it.
+        """
+        there = np.flatnonzero(refs >= 0)
+        numbers = np.searchsorted(self._starts, refs[there], side="right") - 1
+        stamps = np.zeros((len(there), 3), np.int64)
+        for number in np.unique(numbers).tolist():
+            mine = np.flatnonzero(numbers == number)
+            container = self._containers[number]
+            try:
+                stamps[mine] = container.stamps(refs[there[mine]] - self._starts[number])
+            except OSError as error:
+                raise unreadable_now(container.label, error) from error
+        return ids.rows_sha256(names.iloc[there], *stamps.T)
 
     def size(self, ref: int) -> int:
         """How many bytes the picture at a position has, told without reading it; -1 if unknown."""
@@ -262,6 +294,8 @@ class ImageStore:
         try:
             container = self._container(paths, label)
         except BROKEN_PARQUET as error:
+            if is_passing(error):
+                raise unreadable_now(label, error) from error
             self._notes.add(label, f"archive cannot be read: {error}")
             return
         if container is not None:
@@ -277,7 +311,8 @@ class ImageStore:
         packing = packed_by(first)
         if packing and is_packed_tar(first, packing):
             unpacked = self._resources.enter_context(unpack(first, packing, self._notes, label))
-            return TarContainer(Parts([Path(unpacked.name)]), self._notes, label, self._choice)
+            stamp = Parts([first]).stamp
+            return TarContainer(Parts([path_of(unpacked)]), self._notes, label, self._choice, stamp)
         if head.startswith(b"PAR1"):
             columns = picture_columns(first, self._name_column)
             if columns is None:
@@ -286,6 +321,20 @@ class ImageStore:
         if zipfile.is_zipfile(first) or head.startswith(b"PK"):
             return ZipContainer(first, self._notes, label, self._choice)
         raise ValueError(next((what for mark, what in _UNREAD.items() if head.startswith(mark)), _NEITHER))
+
+
+class PassingTroubleError(DataError):
+    """Pictures that were there, and cannot be read for a reason that may pass: never a result."""
+
+
+def unreadable_now(name: str, error: OSError | MemoryError) -> PassingTroubleError:
+    """The refusal of pictures by name, and what the system says."""
+    return PassingTroubleError(
+        f"pictures cannot be read any more: {name}",
+        found=getattr(error, "strerror", None) or str(error) or type(error).__name__,
+        fix="see to it and give the same command again; what a command has finished is kept. What is away "
+        "when a command starts counts as missing",
+    )
 
 
 def find_any(store: ImageStore, images: pd.Series[str], whose: str) -> NDArray[np.int64]:

@@ -33,6 +33,7 @@ from .common import (
     NameColumn,
     Notes,
     Parts,
+    is_passing,
     last_of_each,
     pictures_only,
     tidy,
@@ -57,6 +58,7 @@ PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
 
 _SPLIT_NAME = re.compile(r"(?P<stem>.*[^0-9])(?P<number>[0-9]+)")
 _CHUNK_BYTES = 2**20
+_OPEN_FILES = Path("/proc/self/fd")
 
 
 class TarContainer:
@@ -64,12 +66,21 @@ class TarContainer:
 
     Links to members are those members; devices and sparse members are left out, and a tar that
     breaks off or goes bad gives the members before the break; each of these is noted. Of members
-    of one name the last counts, as when a tar is unpacked.
+    of one name the last counts, as when a tar is unpacked. `stamp` is that of the file the tar was
+    unpacked from, where it was.
     """
 
-    def __init__(self, parts: Parts, notes: Notes, label: str, choice: Choice = pictures_only) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        notes: Notes,
+        label: str,
+        choice: Choice = pictures_only,
+        stamp: int | None = None,
+    ) -> None:
         self.label = label
         self._parts = parts
+        self._stamp = parts.stamp if stamp is None else stamp
         names, offsets, sizes = NameColumn(), [], []
         links: dict[int, tuple[str, bool]] = {}
         with closing(parts.open(MAX_HEADER_BYTES)) as file:
@@ -138,11 +149,15 @@ class TarContainer:
             return Failure("unreadable", f"tar member has {size} bytes, allowed {allowed}")
         try:
             return self._parts.read_at(int(self._offsets[row]), size)
-        except OSError as error:
+        except (EOFError, ValueError) as error:
             return Failure("unreadable", f"tar member: {error}")
 
     def size(self, row: int) -> int:
         return int(self._sizes[row])
+
+    def stamps(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A tar keeps no checksums of contents: sizes and places in a tar of one size and time of change."""
+        return np.stack([np.full(len(rows), self._stamp), self._sizes[rows], self._offsets[rows]], axis=1)
 
 
 def is_tar(head: bytes) -> bool:
@@ -180,13 +195,15 @@ def packed_by(path: Path) -> str:
 
 def unpack(path: Path, kind: str, notes: Notes, label: str) -> IO[bytes]:
     """A temporary file with the tar inside a `.tar.gz` or the like, as far as limits and damage allow."""
-    unpacked = tempfile.NamedTemporaryFile(prefix="pinpoint-", suffix=".tar")  # noqa: SIM115  (the store's)
+    unpacked = _temporary_file()
     with path.open("rb") as packed:
         chunks = _unpacked(packed, kind)
         while True:
             try:
                 chunk = next(chunks, b"")
             except BROKEN_ARCHIVE as error:
+                if is_passing(error):
+                    raise
                 notes.add(label, f"{kind} breaks off, only what lies before is read: {error}")
                 break
             if not chunk:
@@ -200,7 +217,20 @@ def unpack(path: Path, kind: str, notes: Notes, label: str) -> IO[bytes]:
                 break
             _write(unpacked, chunk, path)
     unpacked.flush()
-    return cast("IO[bytes]", unpacked)
+    return unpacked
+
+
+def _temporary_file() -> IO[bytes]:
+    """Gone whenever its process ends, by whatever signal, where the system opens files again by number."""
+    if _OPEN_FILES.is_dir():
+        return tempfile.TemporaryFile()  # it has no name
+    return cast("IO[bytes]", tempfile.NamedTemporaryFile(prefix="pinpoint-", suffix=".tar"))
+
+
+def path_of(unpacked: IO[bytes]) -> Path:
+    """Where a temporary file is opened again."""
+    by_number = _OPEN_FILES / str(unpacked.fileno())
+    return by_number if by_number.exists() else Path(unpacked.name)
 
 
 def _unpacked(packed: IO[bytes], kind: str) -> Iterator[bytes]:
@@ -268,6 +298,8 @@ def _members(file: JoinedFile, notes: Notes, label: str) -> Iterator[tarfile.Tar
                 yield member
             start = _next_tar(file, archive.offset, count, notes, label)
     except BROKEN_ARCHIVE as error:
+        if is_passing(error):
+            raise
         notes.add(label, f"tar breaks off, only the members before are read: {error}")
 
 
@@ -337,7 +369,9 @@ def is_packed_tar(path: Path, kind: str) -> bool:
                 if len(head) >= tarfile.BLOCKSIZE:
                     break
             return is_tar(head[: tarfile.BLOCKSIZE])
-    except BROKEN_ARCHIVE:
+    except BROKEN_ARCHIVE as error:
+        if is_passing(error):
+            raise
         return False
 
 

@@ -1,0 +1,96 @@
+"""Whether files are as they were written: by the checksums in a manifest, and in the log of shards."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import ArtifactError
+from .files import append_line, file_sha256, read_json
+
+MANIFEST = "manifest.json"
+SMALL_BYTES = 1 << 20
+"""Files up to this size are hashed whenever they are opened."""
+
+_LOG = "written.jsonl"
+
+
+def damaged_files(folder: Path) -> dict[str, str]:
+    """The files of a finished artifact that are not as its manifest says: `missing` or `changed`.
+
+    Reads them all.
+    """
+    return _damaged(folder, None, whole=True)
+
+
+def check_files(folder: Path, names: Collection[str] | None = None) -> None:
+    """ArtifactError unless the files of a finished artifact, or the named ones, are as they were written.
+
+    Small ones are hashed; a large one only if it was changed after the manifest, which is written last.
+    `pinpoint results verify` and `store verify` hash all.
+    """
+    damaged = _damaged(folder, names, whole=False)
+    if damaged:
+        raise ArtifactError(
+            f"'{folder}' is damaged",
+            found=", ".join(f"{name} is {what}" for name, what in damaged.items()),
+            fix=f"give the command that made it with --fresh, or remove '{folder}' and give it again",
+        )
+
+
+def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dict[str, str]:
+    manifest = folder / MANIFEST
+    try:
+        files = {str(name): dict(written) for name, written in read_json(manifest)["files"].items()}
+        finished_ns = manifest.stat().st_mtime_ns
+    except (ArtifactError, OSError, AttributeError, KeyError, TypeError, ValueError):
+        return {MANIFEST: "changed"}
+    damaged, are_newer = {}, False
+    for name, written in files.items():
+        if names is not None and name not in names:
+            continue
+        path = folder / name
+        if not path.is_file():
+            damaged[name] = "missing"
+            continue
+        state = path.stat()
+        is_newer = state.st_mtime_ns > finished_ns
+        are_newer = are_newer or is_newer
+        is_read = whole or is_newer or state.st_size <= SMALL_BYTES
+        if state.st_size != written.get("bytes") or (is_read and not is_as_written(path, written)):
+            damaged[name] = "changed"
+    if names is None and are_newer and not damaged:
+        with contextlib.suppress(OSError):  # a copy, found to be whole: not read again the next time
+            os.utime(manifest)
+    return damaged
+
+
+def is_as_written(path: Path, written: Mapping[str, Any]) -> bool:
+    """Whether a file has the size and the sha256 that `write_atomic` told of."""
+    try:
+        return bool(path.stat().st_size == written["bytes"] and file_sha256(path) == written["sha256"])
+    except (OSError, KeyError):
+        return False
+
+
+def log_written(folder: Path, name: str, written: Mapping[str, Any]) -> None:
+    """Note what was written under a name in a folder of shards."""
+    append_line(folder / _LOG, json.dumps({"name": name, **written}))
+
+
+def written_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """What the log of a folder of shards says of each name; a torn line says nothing."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        lines = (folder / _LOG).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return found
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            entry = json.loads(line)
+            found[entry["name"]] = entry
+    return found

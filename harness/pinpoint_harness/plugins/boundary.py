@@ -1,0 +1,33 @@
+"""The boundary around a plugin's code: whatever it raises is the plugin's, and names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ..errors import HarnessError, PluginError, TerminatedError, UnfinishedError
+
+
+@contextmanager
+def plugin_code(problem: str, fix: str | None = None) -> Iterator[None]:
+    """Run what a plugin brings: PluginError for whatever it raises, `sys.exit` among it.
+
+    What the harness itself raises through it passes, and so does an interrupt.
+    """
+    try:
+        yield
+    except (HarnessError, UnfinishedError, KeyboardInterrupt, TerminatedError):
+        raise
+    except BaseException as error:
+        raise PluginError(problem, found=what_was_raised(error), fix=fix) from error
+
+
+def what_was_raised(error: BaseException) -> str:
+    """The kind and the words of an error, also of one that cannot say what it is."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - the plugin's own code
+        words = "(it cannot be shown)"
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({error.code!r})"
+    return f"{type(error).__name__}: {words}"
