@@ -32,6 +32,7 @@ from pinpoint_harness.images.loose import PhotoDataset
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
 from pinpoint_harness.plugins import Registry, load_registry
 from pinpoint_harness.reports.answer_map import _around, draw_answers
+from pinpoint_harness.reports.maps import LAND_COLOUR, SEA_COLOUR
 from pinpoint_harness.running import SingleInput, candidates_of
 from pinpoint_harness.running.predictions import within_of
 
@@ -576,7 +577,7 @@ def test_a_map_is_drawn_of_one_photo_and_of_many(world: World, tmp_path: Path) -
             sizes.append(picture.size)
             colours = picture.convert("RGB").getcolors(1 << 20)
         assert colours is not None
-        assert {(230, 227, 217), (245, 250, 255)} <= {colour for _, colour in colours}  # land and sea
+        assert {LAND_COLOUR, SEA_COLOUR} <= {f"#{r:02x}{g:02x}{b:02x}" for _, (r, g, b) in colours}
     assert sizes[0] == sizes[1]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1.png", f"{COUNT}.png"]
 

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
 
 from pinpoint_datasets.mini_earth.geography import load_geography
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.images import Failure
 from pinpoint_harness.images.decode import decode
-from pinpoint_harness.reports.build_land import land_cells
+from pinpoint_harness.reports.build_outlines import cut, outlines
 from pinpoint_harness.reports.maps import (
     LAND_COLOUR,
     SEA_COLOUR,
     Extent,
-    land,
     latitude_label,
     longitude_label,
     longitude_on,
@@ -25,6 +28,7 @@ from pinpoint_harness.reports.maps import (
     printable,
     world_axes,
 )
+from pinpoint_harness.reports.outlines import border_lines, coast_lines, land_rings, pack, unpack
 
 PLACES = {
     "Paris": (48.86, 2.35, True),
@@ -36,6 +40,21 @@ PLACES = {
     "the Tasman Sea": (-38.0, 160.0, False),
     "east of Fiji": (-18.0, -178.0, False),
 }
+
+
+@functools.cache
+def land() -> np.ndarray:
+    """Cells of 0.1 degree, `(1800, 3600)`, from the north-west corner: the rings as Pillow fills them."""
+    picture = Image.new("1", (3600, 1800))
+    for ring in sorted(land_rings(), key=signed_area):  # land, which runs clockwise, before the seas in it
+        corners = [((x + 180) * 10 - 0.5, (90 - y) * 10 - 0.5) for x, y in ring.tolist()]
+        ImageDraw.Draw(picture).polygon(corners, fill=int(signed_area(ring) < 0))
+    return np.asarray(picture)
+
+
+def signed_area(ring: np.ndarray) -> float:
+    x, y = ring.astype(np.float64).T
+    return float(x[:-1] @ y[1:] - x[1:] @ y[:-1]) / 2
 
 
 def is_land(latitude: np.ndarray, longitude: np.ndarray) -> np.ndarray:
@@ -62,9 +81,54 @@ def test_the_worlds_cities_stand_on_land() -> None:
     assert is_land(cities.latitude_e7 / 1e7, cities.longitude_e7 / 1e7).mean() > 0.9
 
 
-def test_a_cell_is_land_where_half_its_samples_are() -> None:
-    sea = np.array([[0, 0, 1, 1, 0, 1], [0, 0, 1, 0, 0, 1]], dtype=bool)
-    assert land_cells(sea, points=2).tolist() == [[True, False, True]]
+def test_rings_are_closed_and_no_line_leaps_over_the_map() -> None:
+    for ring in land_rings():
+        assert ring.dtype == np.float32
+        assert ring[0].tolist() == ring[-1].tolist()
+        assert signed_area(ring) != 0
+    for line in [*coast_lines(), *border_lines()]:
+        assert len(line) >= 2
+        assert np.abs(np.diff(line[:, 0])).max() < 30
+        assert not ((line[:, 1] == -90) | (np.abs(line[:, 0]) == 180)).all()
+
+
+def test_a_border_runs_where_two_countries_meet() -> None:
+    points = np.concatenate(border_lines())
+    for longitude, latitude in ((8.23, 48.97), (-117.12, 32.53), (25.0, 22.0)):  # Rhine, Tijuana, Sudan
+        assert np.hypot(*(points - [longitude, latitude]).T).min() < 0.3
+    assert not ((points[:, 1] < -60).any())
+
+
+def test_what_two_countries_share_is_a_border_and_land_is_its_rings() -> None:
+    arcs = [np.array(arc, np.float32) for arc in ([[4, 0], [4, 4]], [[4, 4], [0, 4], [0, 0], [4, 0]])]
+    countries = [{"type": "Polygon", "arcs": [[0, 1]]}, {"type": "MultiPolygon", "arcs": [[[~0]]]}]
+    topology = {
+        "objects": {
+            "countries": {"type": "GeometryCollection", "geometries": countries},
+            "land": {"type": "GeometryCollection", "geometries": [{"type": "Polygon", "arcs": [[0, 1]]}]},
+        }
+    }
+    rings, borders = outlines(topology, arcs)
+    assert [ring.tolist() for ring in rings] == [[[4, 0], [4, 4], [0, 4], [0, 0], [4, 0]]]
+    assert [line.tolist() for line in borders] == [[[4, 0], [4, 4]]]
+
+
+def test_land_across_the_antimeridian_is_cut_there() -> None:
+    pytest.importorskip("shapely", reason="a dependency of the script alone, which is run once")
+    ring = np.array([[174, 0], [174, 4], [-170, 4], [-170, 0], [174, 0]], np.float32)
+    west, east = cut(ring)
+    assert (signed_area(west), signed_area(east)) == (-40.0, -24.0)
+    assert (west[:, 0].min(), west[:, 0].max()) == (-180, -170)
+    assert (east[:, 0].min(), east[:, 0].max()) == (174, 180)
+
+
+def test_lines_come_back_from_the_file_as_they_went_in() -> None:
+    lines = [
+        np.array([[-180, -90], [180, 90], [0, 0]], np.float32),
+        np.array([[179.5, -89], [-179.5, 89]], np.float32),
+    ]
+    back = unpack(*pack(lines))
+    assert [line.tolist() for line in back] == [line.tolist() for line in lines]
 
 
 def drawn(extent: Extent | None, places: np.ndarray) -> np.ndarray:
@@ -96,9 +160,12 @@ def test_the_drawing_shows_land_where_land_is(extent: Extent | None) -> None:
     inland, offshore = np.all(around, axis=0), ~np.any(around, axis=0)
     assert inland.sum() + offshore.sum() > 500
     colours = drawn(extent, places)
-    for chosen, colour in ((inland, LAND_COLOUR), (offshore, SEA_COLOUR)):
-        other = np.abs(colours[chosen].astype(int) - colour).max(axis=1) > 8
-        assert other.sum() <= 0.01 * chosen.sum()  # islets between the nine points
+    to_land, to_sea = (
+        np.abs(colours - 255 * np.array(to_rgb(colour))).max(axis=1) for colour in (LAND_COLOUR, SEA_COLOUR)
+    )
+    looks_dry = to_land < to_sea  # borders, too
+    assert (~looks_dry[inland]).sum() <= 0.01 * inland.sum()
+    assert looks_dry[offshore].sum() <= 0.01 * offshore.sum()  # islets between the nine points
 
 
 def test_an_extent_becomes_the_limits_true_to_scale_in_its_middle() -> None:

@@ -1,40 +1,38 @@
-"""World maps to draw on, offline: an equirectangular matplotlib Axes with the land behind.
+"""World maps to draw on, offline: an equirectangular matplotlib Axes with land and borders behind.
 
-The land is `land.png`, cells of 0.1 degree from NOAA's GLOBE elevation model (public domain), made
-by `build_land.py`. It has no borders and no lakes. Figures are drawn without pyplot, so nothing
-needs a screen and nothing stays open.
+Figures are drawn without pyplot, so nothing needs a screen and nothing stays open.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.resources
 import io
 import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError, UsageError
-from ..images import Failure
-from ..images.decode import decode
+from ..errors import UsageError
+from .outlines import border_lines, coast_lines, land_rings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, FigureBase
-    from numpy.typing import NDArray
+    from matplotlib.transforms import Bbox
 
     from ..types import Floats
+    from .outlines import Lines
 
 Extent = tuple[float, float, float, float]
 """`(west, south, east, north)` in degrees; west of 170 and east of -170 cross the antimeridian."""
 
 WORLD: Extent = (-180.0, -90.0, 180.0, 90.0)
-LAND_COLOUR, SEA_COLOUR = (230, 227, 217), (245, 250, 255)
+LAND_COLOUR, SEA_COLOUR = "#ecebe4", "#f7fafd"
+COAST_COLOUR, BORDER_COLOUR = "#8d8f88", "#b9b7ad"
 
-_CELLS_A_DEGREE = 10
-_MOST_COLUMNS = 1800
 _LEAST_ASPECT = 0.1
+_MARGIN_DEG = 1.0
+"""Outlines are drawn so far beyond a map's frame, which hides their cut ends."""
 
 
 def world_axes(figure: FigureBase, *, extent: Extent | None = None, title: str = "") -> Axes:
@@ -54,16 +52,11 @@ def world_axes(figure: FigureBase, *, extent: Extent | None = None, title: str =
 def draw_land(axes: Axes, extent: Extent) -> None:
     """Make a map of axes that are there already, as `world_axes` does."""
     west, south, east, north = _unwrapped(extent)
-    shares, edges = _shares_within(west, south, east, north)
-    sea, coast = np.array(SEA_COLOUR), np.array(LAND_COLOUR) - np.array(SEA_COLOUR)
-    aspect = 1.0 if extent == WORLD else 1 / max(_LEAST_ASPECT, math.cos(math.radians((south + north) / 2)))
-    axes.imshow(
-        (sea + shares[..., None] * coast).astype(np.uint8),
-        extent=edges,
-        interpolation="bilinear",
-        interpolation_stage="data",
-        aspect=aspect,
-        zorder=0,
+    axes.set_facecolor(SEA_COLOUR)
+    for turn in (0.0, 360.0) if east > 180 else (0.0,):
+        _draw_outlines(axes, (west - turn, south, east - turn, north), turn)
+    axes.set_aspect(
+        1.0 if extent == WORLD else 1 / max(_LEAST_ASPECT, math.cos(math.radians((south + north) / 2)))
     )
     axes.set(xlim=(west, east), ylim=(south, north))
     axes.xaxis.set_major_formatter(lambda value, _: longitude_label(value))
@@ -81,17 +74,6 @@ def longitude_on(axes: Axes, longitude: Floats) -> Floats:
         return given
     turned: Floats = (given - west) % 360 + west
     return turned
-
-
-@functools.cache
-def land() -> NDArray[np.bool_]:
-    """Cells of 0.1 degree, `(1800, 3600)`, from the north-west corner."""
-    picture = decode((importlib.resources.files(__package__) / "land.png").read_bytes())
-    if isinstance(picture, Failure):
-        raise DataError("the map of land cannot be read", found=picture.reason, fix="reinstall pinpoint-geo")
-    cells: NDArray[np.bool_] = picture[..., 0] > 0
-    cells.setflags(write=False)
-    return cells
 
 
 def png(figure: Figure) -> bytes:
@@ -143,20 +125,31 @@ def _unwrapped(extent: Extent) -> Extent:
     return west, south, east if east > west else east + 360, north
 
 
-def _shares_within(
-    west: float, south: float, east: float, north: float
-) -> tuple[NDArray[np.float64], tuple[float, float, float, float]]:
-    """Shares of land over a box and a little more, and its `(left, right, bottom, top)` in degrees.
+def _draw_outlines(axes: Axes, extent: Extent, turn: float) -> None:
+    """Land, coasts and borders within an extent, moved east by `turn` degrees."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.transforms import Affine2D, Bbox
 
-    Cells are put together where the box has more of them than a figure has dots.
-    """
-    cells = land()
-    step = max(1, round((east - west) * _CELLS_A_DEGREE / _MOST_COLUMNS))
-    left, bottom = (math.floor(edge * _CELLS_A_DEGREE / step) - 1 for edge in (west, south))
-    right, top = (math.ceil(edge * _CELLS_A_DEGREE / step) + 1 for edge in (east, north))
-    columns = np.arange(left * step, right * step) + 180 * _CELLS_A_DEGREE
-    rows = 90 * _CELLS_A_DEGREE - 1 - np.arange(bottom * step, top * step)[::-1]
-    chosen = cells[np.clip(rows, 0, len(cells) - 1)][:, columns % cells.shape[1]]
-    shares = chosen.reshape(top - bottom, step, right - left, step).mean((1, 3))
-    a_degree = _CELLS_A_DEGREE / step
-    return shares, (left / a_degree, right / a_degree, bottom / a_degree, top / a_degree)
+    west, south, east, north = extent
+    frame = Bbox.from_extents(
+        west - _MARGIN_DEG, south - _MARGIN_DEG, east + _MARGIN_DEG, north + _MARGIN_DEG
+    )
+    moved = Affine2D().translate(turn, 0)
+    rings = [Path(ring, closed=True) for ring in _within(land_rings(), frame)]
+    if rings:
+        land = Path.make_compound_path(*rings).clip_to_bbox(frame).transformed(moved)
+        # The edge covers the hairline between the halves of land that is cut at 180 degrees.
+        axes.add_patch(PathPatch(land, facecolor=LAND_COLOUR, edgecolor=LAND_COLOUR, linewidth=0.4, zorder=0))
+    for lines, colour, width in ((border_lines(), BORDER_COLOUR, 0.5), (coast_lines(), COAST_COLOUR, 0.4)):
+        if shown := [Path(line) for line in _within(lines, frame)]:
+            drawn = Path.make_compound_path(*shown).transformed(moved)
+            axes.add_patch(PathPatch(drawn, fill=False, edgecolor=colour, linewidth=width, zorder=0.5))
+
+
+def _within(lines: Lines, frame: Bbox) -> Lines:
+    """The lines whose box meets the frame."""
+    low = np.array([line.min(axis=0) for line in lines])
+    high = np.array([line.max(axis=0) for line in lines])
+    meets = np.logical_and(high >= frame.min, low <= frame.max).all(axis=1)
+    return [lines[number] for number in np.flatnonzero(meets).tolist()]
