@@ -40,6 +40,19 @@ def render(
     """
     if format not in get_args(Format):
         raise UsageError(f"no table format '{format}'", fix=f"one of: {', '.join(get_args(Format))}")
+    columns = shown_metrics(rows, metrics, title)
+    if not mix_protocols:
+        _refuse_mixture(rows)
+    if format == "csv":
+        groups = _groups(_with_total(rows), columns)
+        return csv_form.write(
+            [row for group in groups for row in group.rows], [item.name for item in columns]
+        )
+    return _BACK_ENDS[format](build_grid(rows, columns, title=title, intervals=intervals, notes=notes))
+
+
+def shown_metrics(rows: Sequence[Row], metrics: Sequence[str], title: str) -> list[Metric]:
+    """Those of the metrics that a row has; UsageError where none has any."""
     wanted = [find_metric(name) for name in dict.fromkeys(metrics)]
     columns = [metric for metric in wanted if any(row.value(metric.name) is not None for row in rows)]
     if not columns:
@@ -48,14 +61,19 @@ def render(
             f"no row of '{title}' has any of: {', '.join(metrics) or 'no metrics'}",
             found=f"{len(rows)} rows with {', '.join(available) or 'no metrics'}",
         )
-    if not mix_protocols:
-        _refuse_mixture(rows)
-    groups = _groups(_with_total(rows), columns)
-    if format == "csv":
-        return csv_form.write(
-            [row for group in groups for row in group.rows], [item.name for item in columns]
-        )
-    return _BACK_ENDS[format](_grid(groups, columns, title, intervals, notes))
+    return columns
+
+
+def build_grid(
+    rows: Sequence[Row],
+    columns: Sequence[Metric],
+    *,
+    title: str = "",
+    intervals: bool = True,
+    notes: Sequence[str] = (),
+) -> Grid:
+    """The table before any format, a block for each protocol and truth, for oracles and published rows."""
+    return _grid(_groups(_with_total(rows), columns), columns, title, intervals, notes)
 
 
 @dataclass(frozen=True)
