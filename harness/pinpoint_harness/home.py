@@ -5,6 +5,7 @@ PINPOINT_HOME                            default: results/ in the current folder
     stores/<dataset>/<backbone>/<key>/   features
     models/<kind>/<key>/                 trained stages
     audits/*.parquet                     what queries and galleries share
+    reports/*.html                       pages about runs
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ class Home:
     models: Path
     audits: Path
     set_by: str
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports"
 
 
 def find_home(
