@@ -79,6 +79,26 @@ def test_filters_leave_the_photos_that_the_runs_say(world: ReportWorld, seen: tu
     assert sentence(page).startswith("40 of 40")
 
 
+def test_the_curves_of_a_selection_are_those_of_its_photos(
+    world: ReportWorld, seen: tuple[Any, Watch]
+) -> None:
+    page, _ = seen
+    choose(page, "a", "even <b>rows</b>")
+    choose(page, "continent", "East")
+    curve = page.evaluate(
+        """() => {
+          const plots = Bokeh.documents[0].roots().filter((root) => root.type === "Figure");
+          const legends = plots.flatMap((plot) => plot.center).filter((one) => one.type === "Legend");
+          const item = legends.flatMap((one) => one.items).find((one) => one.label.value === "A, selection");
+          const data = item.renderers[0].data_source.data;
+          return data.km.map((km, at) => [km, data.share[at]]);
+        }"""
+    )
+    error_km = world.a.predictions()["error_km"].to_numpy()[20:]
+    for km, share in curve:
+        assert share == pytest.approx(100 * np.mean(error_km <= km)), km
+
+
 def test_the_map_shows_the_selection_and_says_how_many(seen: tuple[Any, Watch]) -> None:
     page, _ = seen
     assert page.inner_text("#s0-map-note").startswith("40 photos in view: each mark is a photo")

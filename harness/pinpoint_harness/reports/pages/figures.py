@@ -179,6 +179,7 @@ def draw_curves(found: Figures, c: Controls, measures: Measures) -> None:
             curve_b=selected["B"],
             grid_km=CURVE_KM,
             grid_code=error_codes(CURVE_KM),
+            steps=c.scale["steps"],
         ),
     )
     found.add(f"{c.element}-curves", plot)

@@ -15,7 +15,9 @@ const scoreOf = {
   loss: (row) => gainOf(B, A, row),
 }[order.value];
 const lead = []; // [score, row], best first
-for (const row of passing.data.row) {
+const chosen = passing.data.row;
+for (let i = 0; i < chosen.length; i++) {
+  const row = chosen[i];
   const score = scoreOf(row);
   if (score < 0 || (lead.length === SHOWN && score <= lead[SHOWN - 1][0])) continue;
   let place = lead.length;

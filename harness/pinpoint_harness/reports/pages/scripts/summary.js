@@ -4,7 +4,7 @@ const name = (choice) => choice.options.find(([value]) => value === choice.value
 const percent = (count, of) => of ? `${(100 * count / of).toFixed(1)} %` : "–";
 const counts = [a, b].map((choice) => {
   const found = new Array(8).fill(0), band = data[`band${choice.value}`];
-  for (const row of passing.data.row) found[band[row]]++;
+  passing.data.row.forEach((row) => found[band[row]]++);
   return found;
 });
 const asked = counts.map((one) => one.slice(0, 7).reduce((sum, count) => sum + count, 0));
