@@ -65,7 +65,7 @@ def test_every_location_is_named_with_its_size_and_what_sets_it(
     assert f"stores: {home / 'elsewhere'}, not there yet ($PINPOINT_STORES)" in lines
     assert f"worlds of mini-Earth: {home / 'worlds'}, not there yet ($PINPOINT_MINI_EARTH, " in "".join(lines)
     assert f"data: {home / 'data'}, more than 1.00kB ($PINPOINT_DATA)" in lines
-    first_words = "home runs stores models audits worlds checksums weights data"
+    first_words = "home runs stores models audits reports worlds checksums weights data"
     assert [line.partition(":")[0].split()[0] for line in lines] == first_words.split()
 
 

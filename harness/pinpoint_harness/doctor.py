@@ -190,7 +190,7 @@ def _places(home: Home) -> Iterator[tuple[str, Path | None, str]]:
 
     default = home.set_by == "default"
     yield "home", home.folder, "default; --home or $PINPOINT_HOME" if default else home.set_by
-    for name in ("runs", "stores", "models", "audits"):
+    for name in ("runs", "stores", "models", "audits", "reports"):
         folder = getattr(home, name)
         yield name, folder, "in home" if folder == home.folder / name else f"${OLD_VARIABLES[name]}"
     yield "worlds of mini-Earth", worlds_root(), f"${WORLDS_VARIABLE}, else $XDG_CACHE_HOME"

@@ -5,6 +5,7 @@ PINPOINT_HOME                            default: results/ in the current folder
     stores/<dataset>/<backbone>/<key>/   features
     models/<kind>/<key>/                 trained stages
     audits/*.parquet                     what queries and galleries share
+    reports/*.html                       pages about runs
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Home:
         if self.made is None or not self.made.exists():
             return frozenset()
         return frozenset(map(Path, self.made.read_text(encoding="utf-8").splitlines()))
+
+    @property
+    def reports(self) -> Path:
+        return self.folder / "reports"
 
 
 def find_home(

@@ -352,6 +352,8 @@ def test_a_recipe_runs_its_steps_and_prints_a_table() -> None:
     text = pinpoint("reproduce", "capitals").stdout
     for row in ("random-prior", "always-london", "always-khartoum"):
         assert row in text
+    (report,) = [line for line in text.splitlines() if line.endswith(".html")]
+    assert "always-london" in Path(report).read_text(encoding="utf-8")
 
 
 def test_doctor_reports_and_fails_only_for_problems(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import UsageError
 from ..types import DataLocation
 from .options import (
     gallery_data_option,
@@ -119,20 +118,12 @@ def _gallery(ctx: click.Context, run: Run, gallery: str | None, data: Path | Non
     """The points of the gallery that was named, else of those that the run's method opened."""
     import numpy as np
 
-    from ..features import FeatureStore
+    from ..evaluation.slices import opened_points
     from ..readers import open_gallery
 
     if gallery is not None:
         return open_gallery(registry_of(ctx), gallery, data)
-    if not run.galleries:
-        raise UsageError("density is that of which gallery?", fix="add --gallery NAME|FILE")
-    registry, points = registry_of(ctx), []
-    for one in run.galleries:
-        if (Path(one.name) / "manifest.json").is_file():
-            points.append(FeatureStore.open(Path(one.name)).coordinates())
-        else:
-            points.append(open_gallery(registry, one.name, data or one.location.path))
-    return np.concatenate(points)
+    return np.concatenate(list(opened_points(run, registry_of(ctx), data).values()))
 
 
 def _print_breakdown(run: Run, found: Breakdown, count: int) -> None:

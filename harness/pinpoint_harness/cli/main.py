@@ -46,6 +46,7 @@ COMMANDS = {
     "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
     "results": Command("results:results", "List, show, draw and remove runs; worst answers, calibration."),
     "table": Command("table:table", "Print a table of runs and published rows, for a terminal or a paper."),
+    "report": Command("report:report", "Write one HTML file about runs: table, map, curves, photos."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
     "train": Command("train:train", "Make the stages of a method that is trained."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,16 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, UsageError, did_you_mean
+from ..features import FeatureStore
 from ..geo import chord_from_km, unit_xyz
+from ..readers import open_gallery
 from .admin import nearest_cities
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ..plugins import Registry
+    from ..running import Run
     from ..types import Floats
 
 UNKNOWN = "(unknown)"
@@ -81,6 +86,22 @@ def slice_by(
     if by == "continent":
         return by_continent(frame, truth())
     return by_column(frame, truth(), by, bins)
+
+
+def opened_points(run: Run, registry: Registry, data: Path | None = None) -> dict[str, Floats]:
+    """The points `(m, 2)` of each gallery that a run's method opened, by its dataset or folder.
+
+    `data` is where a dataset's truth lies. UsageError where the method opened none.
+    """
+    if not run.galleries:
+        raise UsageError("density is that of which gallery?", fix="add --gallery NAME|FILE")
+    points = {}
+    for one in run.galleries:
+        if (Path(one.name) / "manifest.json").is_file():
+            points[one.dataset or one.name] = FeatureStore.open(Path(one.name)).coordinates()
+        else:
+            points[one.name] = open_gallery(registry, one.name, data or one.location.path)
+    return points
 
 
 def by_author(frame: pd.DataFrame) -> Slicing:

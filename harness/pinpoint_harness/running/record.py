@@ -83,8 +83,10 @@ def given_parameters(params: Any) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
-def remake_command(record: Mapping[str, Any], root: Path) -> str:
-    """The command that makes a run below `root` again, as far as its record goes, which holds no `--data`.
+def remake_command(record: Mapping[str, Any], root: Path | None = None) -> str:
+    """The command that makes a run again, as far as its record goes, which holds no `--data`.
+
+    With `root`, the runs it lies among, it holds the `--home` that leads there, if one is needed.
 
     A record from before `parameters` was kept has only those of the title, paths without their folders.
     """

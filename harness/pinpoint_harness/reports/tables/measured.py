@@ -9,7 +9,16 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import UsageError
-from ...evaluation import ADMIN_PRESETS, PROTOCOLS, Estimate, Part, Scores, compare, score_run
+from ...evaluation import (
+    ADMIN_PRESETS,
+    PROTOCOLS,
+    Comparison,
+    Estimate,
+    Part,
+    Scores,
+    compare,
+    score_run,
+)
 from ...home import command
 from ...plugins import Registry
 from ...running import Run, iter_runs, repeats, value_of
@@ -73,6 +82,32 @@ def dataset_info(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
         return registry.dataset(dataset).info
     info = registry.dataset(run.registered_dataset).info
     return replace(info, title=f"{dataset}: {info.title}")
+
+
+def compared_rows(
+    runs: Sequence[Run], protocols: Sequence[str], *, all_scored: bool = True
+) -> tuple[list[Row], dict[str, Comparison]]:
+    """A row for each run and protocol, with letters, and the comparison of the full runs by protocol.
+
+    With `all_scored` a run has rows for the other protocols it has been scored by as well. Medians are
+    not tested.
+    """
+    rows: list[Row] = []
+    found: dict[str, Comparison] = {}
+    named = {name: list(runs) for name in protocols}
+    for name in PROTOCOLS:
+        if all_scored and name not in named and (scored := [run for run in runs if name in scored_by(run)]):
+            named[name] = scored
+    for name, mine in named.items():
+        lines = [_row(run, score_run(run, name), None) for run in mine]
+        ranked = [at for at, row in enumerate(lines) if row.kind == "measured" and row.complete]
+        if len(ranked) > 1:
+            found[name] = compare([mine[at] for at in ranked], protocol=name, test_medians=False)
+            for at, title in zip(ranked, found[name].names, strict=True):
+                letters = {metric: by_name[title] for metric, by_name in found[name].letters.items()}
+                lines[at] = replace(lines[at], letters=letters)
+        rows += lines
+    return rows, found
 
 
 def _title_order(run: Run) -> tuple[str, list[tuple[str, str]], str]:

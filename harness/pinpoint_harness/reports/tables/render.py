@@ -54,19 +54,13 @@ def render(
     """
     if format not in get_args(Format):
         raise UsageError(f"no table format '{format}'", fix=f"one of: {', '.join(get_args(Format))}")
-    wanted = [find_metric(name) for name in dict.fromkeys(metrics)]
+    hidden = frozenset([*hide, *([] if intervals else ["intervals"])])
     rows = [
         row
         for row in rows
         if not ("oracles" in hide and row.kind == "oracle") and not ("partial" in hide and not row.complete)
     ]
-    columns = [metric for metric in wanted if any(row.value(metric.name) is not None for row in rows)]
-    if not columns:
-        available = dict.fromkeys(name for row in rows for name in row.cells)
-        raise UsageError(
-            f"no row of '{title}' has any of: {', '.join(metrics) or 'no metrics'}",
-            found=f"{len(rows)} rows with {', '.join(available) or 'no metrics'}",
-        )
+    columns = shown_metrics(rows, metrics, title)
     if not mix_protocols:
         _refuse_mixture(rows)
     groups = [
@@ -76,7 +70,6 @@ def render(
         return csv_form.write(
             [row for group in groups for row in group.rows], [item.name for item in columns]
         )
-    hidden = frozenset([*hide, *([] if intervals else ["intervals"])])
     if format != "text":
         return _BACK_ENDS[format](_grid(groups, _Shape(columns, compact, True, hidden), title, notes))
     shape = _Shape(columns, compact=True, emphasised=styled, hide=hidden)
@@ -86,6 +79,25 @@ def render(
         shape = replace(shape, hide=hidden | {"intervals"})
         grid = _grid(groups, shape, title, [*notes, note])
     return as_text(grid, width, styled)
+
+
+def shown_metrics(rows: Sequence[Row], metrics: Sequence[str], title: str) -> list[Metric]:
+    """Those of the metrics that a row has; UsageError where none has any."""
+    wanted = [find_metric(name) for name in dict.fromkeys(metrics)]
+    columns = [metric for metric in wanted if any(row.value(metric.name) is not None for row in rows)]
+    if not columns:
+        available = dict.fromkeys(name for row in rows for name in row.cells)
+        raise UsageError(
+            f"no row of '{title}' has any of: {', '.join(metrics) or 'no metrics'}",
+            found=f"{len(rows)} rows with {', '.join(available) or 'no metrics'}",
+        )
+    return columns
+
+
+def build_grid(rows: Sequence[Row], columns: Sequence[Metric], *, notes: Sequence[str] = ()) -> Grid:
+    """The table before any format, a block for each protocol and truth, for oracles and published rows."""
+    shape = _Shape(columns, compact=False, emphasised=True, hide=frozenset())
+    return _grid(_groups(_with_total(rows), columns), shape, "", notes)
 
 
 def sorted_rows(rows: Sequence[Row], sort: str) -> Sequence[Row]:

@@ -1,0 +1,91 @@
+"""`pinpoint report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import ArtifactError
+from ..types import DataLocation
+from .options import home_options, location_options, protocol_option, registry_of
+
+if TYPE_CHECKING:
+    from ..home import Home
+    from ..running import Run
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file to write [default: reports/DATASET.html in the home folder].",
+)
+@protocol_option
+@click.option("--all-protocols", is_flag=True, help="Measure every run by every protocol for the table.")
+@click.option("--published/--no-published", default=True, show_default=True, help="Rows of the literature.")
+@click.option(
+    "--pictures",
+    type=click.IntRange(min=0),
+    default=900,
+    show_default=True,
+    help="At most so many small pictures of photos and candidates.",
+)
+@click.option("--no-pictures", is_flag=True, help="No pictures: photos belong to those who took them.")
+@location_options(images=True)
+@home_options()
+@click.pass_context
+def report(
+    ctx: click.Context,
+    runs: Sequence[str],
+    out: Path | None,
+    protocol: str | None,
+    all_protocols: bool,
+    published: bool,
+    pictures: int,
+    no_pictures: bool,
+    location: DataLocation,
+    home: Home,
+) -> None:
+    """Write one HTML file of RUNs, of one dataset or several, that opens anywhere and needs no network.
+
+    Table, map, error curves, paired differences, breakdowns, calibration, photos with candidates, and
+    how each run was made; a selection in one view filters the others. Prints the path of the file.
+
+    \b
+    Examples:
+      pinpoint report nearest-photo@yfcc4k my-model@yfcc4k -o report.html
+      pinpoint report my-model@osv5m --no-pictures
+    """
+    from ..api import read_run
+    from ..reports.pages import ReportOptions, write_report
+
+    found = [read_run(run, home=home) for run in runs]
+    path = out or home.reports / f"{_stem(found)}.html"
+    options = ReportOptions(
+        protocol=protocol,
+        every_protocol=all_protocols,
+        published=published,
+        pictures=0 if no_pictures else pictures,
+        location=location,
+        audits=home.audits,
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot make '{path.parent}'", found=str(error), fix="choose another --out"
+        ) from error
+    write_report(found, registry_of(ctx), path, options)
+    click.echo(path)
+
+
+def _stem(runs: Sequence[Run]) -> str:
+    from ..artifacts import safe_name
+
+    names = [safe_name(name) for name in dict.fromkeys(run.dataset for run in runs)]
+    return names[0] if len(names) == 1 else f"{names[0]}-and-{len(names) - 1}-more"

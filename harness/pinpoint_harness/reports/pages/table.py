@@ -1,0 +1,118 @@
+"""The table of a section as HTML that sorts: blocks of rivals sort, all others keep their order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from ...evaluation import PROTOCOLS
+from ..tables.formats import Block, Cell
+from ..tables.render import build_grid, shown_metrics
+from ..tables.row import UNSTATED, Metric, Row, leading_integer
+from .text import escaped
+
+HIDDEN_AT_FIRST = ("mean_km",)
+_RUN_COLUMN = "method"
+
+
+def table_html(
+    name: str, rows: Sequence[Row], metrics: Sequence[str], title: str, notes: Sequence[str] = ()
+) -> str:
+    """The rows with a chooser of columns and protocols, and the footnotes below; `name` is its id.
+
+    Only complete measured rows of one protocol and truth can be put in order, and published rows that
+    state one protocol and were scored on the whole dataset.
+    """
+    rows = [_short_named(row) for row in rows]
+    columns = shown_metrics(rows, metrics, title)
+    whole = build_grid(rows, columns, notes=notes)
+    head = [*whole.headers[: whole.text_columns], *(metric.label for metric in columns)]
+    blocks = [_block_html(*block, len(head)) for block in _blocks(rows, columns)]
+    lines = [
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table of results">',
+        f'<table class="results" id="{name}"><thead><tr>{_header(head)}</tr></thead>',
+        *blocks,
+        "</table></div>",
+        _chooser(name, head, columns, rows),
+        f'<ul class="notes">{"".join(f"<li>{escaped(note, 2000)}</li>" for note in whole.notes)}</ul>',
+    ]
+    return "\n".join(lines)
+
+
+def _short_named(row: Row) -> Row:
+    return row if len(row.method) <= 200 else replace(row, method=f"{row.method[:200]}…")
+
+
+def _blocks(rows: Sequence[Row], columns: Sequence[Metric]) -> Iterator[tuple[Block, bool, str]]:
+    """Each block with whether its rows are rivals, and its protocol where it has one."""
+    sourced = any(row.source for row in rows)
+    for kind, rivals, protocol in dict.fromkeys(map(_place, rows)):
+        mine = [row for row in rows if _place(row) == (kind, rivals, protocol)]
+        for block in build_grid(mine, columns).blocks:
+            lines = block.rows
+            if sourced and not any(row.source for row in mine):
+                lines = [[line[0], Cell(), *line[1:]] for line in lines]
+            heading = block.heading
+            if kind == "published":
+                heading = (
+                    f"published ({protocol if protocol != UNSTATED else 'protocol not stated'}), not tested"
+                )
+            if not rivals and "not ranked" not in heading:
+                heading += ", not ranked"
+            yield replace(block, heading=heading, rows=lines), rivals, protocol
+
+
+def _place(row: Row) -> tuple[str, bool, str]:
+    """The block of a row: its kind, whether it has rivals there, and its protocol."""
+    if row.kind == "published":
+        of_all = row.total is None or leading_integer(row.n) == row.total
+        return row.kind, row.protocol in PROTOCOLS and of_all, row.protocol
+    return row.kind, row.kind == "measured" and row.complete, row.protocol
+
+
+def _header(head: Sequence[str]) -> str:
+    return "".join(
+        f'<th scope="col"><button type="button" class="sort">{escaped(label)}</button></th>' for label in head
+    )
+
+
+def _block_html(block: Block, rivals: bool, protocol: str, width: int) -> str:
+    sortable = " data-sortable" if rivals else ""
+    lines = "\n".join(f"<tr>{''.join(map(_cell, range(width), row))}</tr>" for row in block.rows)
+    heading = f'<tr class="heading"><th scope="rowgroup" colspan="{width}">{escaped(block.heading)}</th></tr>'
+    return f'<tbody data-protocol="{escaped(protocol)}"{sortable}>{heading}\n{lines}</tbody>'
+
+
+def _cell(at: int, cell: Cell) -> str:
+    text = escaped(cell.text, 200)
+    if cell.emphasis:
+        text = f"<b>{text}</b>" if cell.emphasis == "best" else f"<u>{text}</u>"
+    interval = f" <small>{escaped(cell.interval)}</small>" if cell.interval else ""
+    marks = f" <sup>{escaped(cell.marks)}</sup>" if cell.marks else ""
+    if at == 0:
+        return f'<th scope="row"><bdi>{text}</bdi>{marks}</th>'
+    figure = " class=figure" if re.match(r"[\d–]", cell.text) else ""
+    return f"<td{figure}>{text}{interval}{marks}</td>"
+
+
+def _chooser(name: str, head: Sequence[str], columns: Sequence[Metric], rows: Sequence[Row]) -> str:
+    hidden = {metric.label for metric in columns if metric.name in HIDDEN_AT_FIRST}
+    boxes = "".join(
+        f'<label><input type="checkbox" data-table="{name}" data-column="{at}"'
+        f"{'' if label in hidden else ' checked'}> {escaped(label)}</label> "
+        for at, label in enumerate(head)
+        if label != _RUN_COLUMN
+    )
+    protocols = dict.fromkeys(row.protocol for row in rows)
+    options = "".join(
+        f"<option>{escaped(protocol)}</option>" for protocol in protocols if protocol != UNSTATED
+    )
+    choice = (
+        f'<label>Protocol <select data-table="{name}"><option value="">all, a block each</option>{options}'
+        "</select></label>"
+    )
+    return (
+        f'<div class="chooser">{choice if len(protocols) > 1 else ""}'
+        f"<details><summary>Columns</summary>{boxes}</details></div>"
+    )
