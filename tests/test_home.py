@@ -69,9 +69,9 @@ def test_the_option_stands_before_the_command_or_after_it(tmp_path: Path) -> Non
     second = pinpoint("run", "constant", "capitals", *SETTINGS, "--home", tmp_path / "b")
     assert Path(first.strip()).parents[2] == tmp_path / "a" / "runs"
     assert Path(second.strip()).parents[2] == tmp_path / "b" / "runs"
-    (row,) = json.loads(pinpoint("--home", tmp_path / "a", "results", "list", "--json"))
+    (row,) = json.loads(pinpoint("--home", tmp_path / "a", "runs", "list", "--json"))
     assert row["method"].startswith("constant")
-    both = pinpoint("--home", tmp_path / "none", "results", "list", "--home", tmp_path / "a", "--json")
+    both = pinpoint("--home", tmp_path / "none", "runs", "list", "--home", tmp_path / "a", "--json")
     assert json.loads(both) == [row]
 
 

@@ -95,7 +95,9 @@ def test_a_run_has_its_scores_and_stands_in_the_table(toy: World) -> None:
     assert table.to_frame()["method"].tolist() == [run.title]
     text = pinpoint(toy, "table", "toy/asked", "--home", str(home["home"])).stdout
     assert text == str(table) + "\n" * (not str(table).endswith("\n"))
-    with pytest.raises(UsageError, match=r'evaluate\("METHOD", "toy/single"\), or add published=True'):
+    with pytest.raises(
+        UsageError, match=r'evaluate\("METHOD", "toy/single", home=.*\); or add published=True'
+    ):
         api.table("toy/single", **home)
 
 

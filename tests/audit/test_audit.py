@@ -547,7 +547,7 @@ def test_a_run_with_a_gallery_in_another_folder_is_audited_broken_down_and_plott
     where = ["--data", queries, "--home", world]
     pinpoint("audit", "nearest-photo", "table", *where, "--file", file)
     assert read_audit(file).table.equals(read_audit(world / "audit.parquet").table)
-    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--home", world]
+    words = ["runs", "breakdown", "nearest-photo@table", "--by", "density", "--home", world]
     told = pinpoint(*words, "--gallery", world / "gallery" / "truth.csv", "--json").stdout
     assert pinpoint(*words, "--json").stdout == told
     run = find_run("nearest-photo@table", world / "runs")
@@ -572,7 +572,7 @@ def test_the_gallery_of_a_run_may_be_the_folder_of_a_store(world: Path, tmp_path
     more = ["--gallery-data", world / "gallery" / "truth.csv", "--file", tmp_path / "audit.parquet"]
     pinpoint("audit", "nearest-photo", "table", *where, *more)
     assert those(rows_of(tmp_path), "identical_bytes") == {"502"}
-    words = ["results", "breakdown", "nearest-photo@table", "--by", "density", "--home", tmp_path]
+    words = ["runs", "breakdown", "nearest-photo@table", "--by", "density", "--home", tmp_path]
     assert "of 12" in pinpoint(*words).stdout
 
 

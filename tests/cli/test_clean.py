@@ -1,4 +1,4 @@
-"""`pinpoint clean`, `results rm`, `store rm`: what is shown, what goes, what stays."""
+"""`pinpoint clean`, `runs rm`, `stores rm`: what is shown, what goes, what stays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def run(label: str = "constant", latitude: int = 0) -> Path:
 def store(home: Path) -> Path:
     ids = load_dataset("capitals")["id"].tolist()
     np.savez(file := home / "x.npz", ids=np.array(ids), features=np.ones((len(ids), 3)))
-    words = ["store", "import", "capitals", file, "--backbone", "o/none", "--normalisation", "none"]
+    words = ["stores", "import", "capitals", file, "--backbone", "o/none", "--normalisation", "none"]
     made = Path(json.loads(pinpoint(*words, "--json").stdout)["folder"])
     file.unlink()
     return made
@@ -78,15 +78,15 @@ def test_cleaning_leaves_a_clone_as_it_was_and_working(clone: Path) -> None:
 def test_only_what_is_named_goes_and_nothing_before_a_yes(home: Path) -> None:
     kept, gone, trained = run(), store(home), stage(home)
     (home / "stores" / "notes.txt").write_text("mine")
-    assert "would remove 2 of 2" in pinpoint("clean", "--stores", "--models", "--dry-run").stdout
-    pinpoint("clean", "--stores", answer="n\n", code=1)
+    assert "would remove 2 of 2" in pinpoint("clean", "stores", "models", "--dry-run").stdout
+    pinpoint("clean", "stores", answer="n\n", code=1)
     assert gone.exists()
-    pinpoint("clean", "--stores", "--models", "--yes")
+    pinpoint("clean", "stores", "models", "--yes")
     assert kept.exists()
     assert not gone.exists()
     assert not trained.exists()
     assert [path.name for path in (home / "stores").iterdir()] == ["notes.txt"]
-    assert "nothing of ours" in pinpoint("clean", "--stores", "--yes").stdout
+    assert "nothing of ours" in pinpoint("clean", "stores", "--yes").stdout
 
 
 def test_audits_are_told_from_other_tables(home: Path) -> None:
@@ -111,7 +111,7 @@ def test_caches_are_kept_unless_they_are_meant(home: Path, monkeypatch: pytest.M
     (home / "cache" / "pinpoint").mkdir(parents=True)
     (home / "cache" / "pinpoint" / "sha256.json").write_text("{}")
     kept = run()
-    pinpoint("clean", "--caches", "--yes")
+    pinpoint("clean", "caches", "--yes")
     assert kept.exists()
     assert not worlds.exists()
     assert not (home / "cache" / "pinpoint").exists()
@@ -119,29 +119,29 @@ def test_caches_are_kept_unless_they_are_meant(home: Path, monkeypatch: pytest.M
 
 def test_runs_and_stores_are_removed_by_every_name_they_have(home: Path) -> None:
     first, second, third, kept = (run(label, at) for at, label in enumerate("abcd"))
-    pinpoint("results", "rm", "a@capitals", second.name[:10], third, "--yes")
+    pinpoint("runs", "rm", "a@capitals", second.name[:10], third, "--yes")
     assert [path.exists() for path in (first, second, third, kept)] == [False, False, False, True]
     made = store(home)
-    assert "would remove 1 of 1" in pinpoint("store", "rm", made.name[:8], "--dry-run").stdout
-    pinpoint("store", "rm", made, "--yes")
+    assert "would remove 1 of 1" in pinpoint("stores", "rm", made.name[:8], "--dry-run").stdout
+    pinpoint("stores", "rm", made, "--yes")
     assert not made.exists()
-    assert "no run" in pinpoint("results", "rm", "a@capitals", "--yes", code=2).stderr
+    assert "no run" in pinpoint("runs", "rm", "a@capitals", "--yes", code=2).stderr
 
 
 def test_an_unfinished_run_is_removed_by_its_key(home: Path) -> None:
     (home / "runs" / "capitals" / "x").mkdir(parents=True)
     artifact = Artifact.begin(home / "runs" / "capitals" / "x", "run", {"seed": 0})
     with artifact.work():
-        assert "in use" in pinpoint("results", "rm", artifact.folder, "--yes", code=2).stderr
+        assert "in use" in pinpoint("runs", "rm", artifact.folder, "--yes", code=2).stderr
         busy = pinpoint("clean", "--yes", code=1)
         assert "in use by a running process stays" in busy.stderr
         assert artifact.folder.exists()
-    pinpoint("results", "rm", artifact.folder.name[:6], "--yes")
+    pinpoint("runs", "rm", artifact.folder.name[:6], "--yes")
     assert not (home / "runs").exists()
 
 
 def test_what_is_no_run_is_not_removed_as_one(home: Path) -> None:
     made = store(home)
-    assert "a 'features'" in pinpoint("results", "rm", made, "--yes", code=2).stderr
-    assert "no artifact of ours" in pinpoint("results", "rm", home, "--yes", code=2).stderr
+    assert "a 'features'" in pinpoint("runs", "rm", made, "--yes", code=2).stderr
+    assert "no artifact of ours" in pinpoint("runs", "rm", home, "--yes", code=2).stderr
     assert made.exists()

@@ -86,11 +86,11 @@ def test_an_error_is_one_message_on_stderr_and_exit_code_2() -> None:
         (["run", "constant", "yfcc4k", *LONDON], "PINPOINT_DATA"),
         (["run", "constant", "yfcc5k", *LONDON], "yfcc4k"),
         (["score", "nothing@capitals"], "names no run"),
-        (["results", "show", "0123"], "no finished run at all"),
+        (["runs", "show", "0123"], "no finished run at all"),
         (["table", "capitals"], "nothing to put in a table"),
         (["ceiling", "capitals", "--gallery", "nowhere"], "there is no dataset 'nowhere'"),
         (["--plugin", "nowhere.py", "methods", "list"], "nowhere.py"),
-        (["run", "constant", "capitals", *LONDON, "--column", "height=h"], "ROLE=NAME"),
+        (["run", "constant", "capitals", *LONDON, "--column", "height=h"], "there is no role 'height'"),
     ],
 )
 def test_a_mistake_is_answered_with_what_would_be_right(words: list[str], expected: str) -> None:
@@ -122,9 +122,10 @@ def test_quiet_prints_only_the_folder() -> None:
 
 def test_json_of_a_run_and_of_its_show_agree() -> None:
     ran = as_json("run", "constant", "capitals", *LONDON)
-    assert as_json("results", "show", "constant@capitals") == ran
-    assert as_json("results", "show", ran["key"][:6]) == ran
-    assert as_json("results", "show", ran["run"]) == ran
+    for name in ("constant@capitals", ran["key"][:6], ran["run"]):
+        shown = as_json("runs", "show", name)
+        assert shown.pop("asked")["command"].startswith("pinpoint run constant capitals --set")
+        assert shown == ran
 
 
 def test_all_protocols_measure_one_run() -> None:
@@ -137,7 +138,7 @@ def test_other_radii_do_not_disturb_the_fields_five() -> None:
     pinpoint("run", "constant", "capitals", *LONDON)
     scored = as_json("score", "constant@capitals", "--radii", "100,1000")["scores"][0]
     assert {"acc_100km", "acc_1000km"} < set(scored["estimates"])
-    assert "acc_25km" in as_json("results", "show", "constant@capitals")["scores"][0]["estimates"]
+    assert "acc_25km" in as_json("runs", "show", "constant@capitals")["scores"][0]["estimates"]
     assert "100 km" in pinpoint("table", "capitals", "--radii", "100,1000").stdout
 
 
@@ -157,7 +158,7 @@ def test_a_file_without_its_dataset_is_a_question(answers: Path) -> None:
 
 def test_worst_lists_photos_without_answer_first_then_the_farthest(answers: Path) -> None:
     pinpoint("score", str(answers), "--dataset", "capitals", "--name", "mine")
-    rows = as_json("results", "worst", "mine@capitals", "-n", "400")
+    rows = as_json("runs", "worst", "mine@capitals", "-n", "400")
     assert rows[0]["status"] == "missing"
     assert rows[0]["error_km"] is None
     assert [row["id"] for row in rows[-2:]] in (["DE", "FR"], ["FR", "DE"])
@@ -170,7 +171,7 @@ def test_partial_and_oracle_rows_are_marked_and_not_ranked(tmp_path: Path) -> No
     pinpoint("run", "random-prior", "capitals", "--limit", "5")
     pinpoint("run", "random-prior", "capitals", "--ids", str(ids))
     pinpoint("ceiling", "capitals", "--gallery", "capitals")
-    listing = {row["kind"] for row in as_json("results", "list")}
+    listing = {row["kind"] for row in as_json("runs", "list")}
     assert listing == {"full", "partial", "oracle"}
     text = pinpoint("table", "capitals").stdout
     assert "first 5 of" in text
@@ -290,7 +291,7 @@ def test_a_table_of_ones_own_is_listed_under_the_name_given_to_it(tmp_path: Path
     assert as_json("run", "constant", "table", *LONDON, *named)["dataset"] == "my-set"
     (tmp_path / "answers.csv").write_text("id,latitude,longitude\na,51.5,-0.1\nb,10,20\n")
     pinpoint("score", str(tmp_path / "answers.csv"), "--dataset", "table", *named)
-    assert [row["dataset"] for row in as_json("results", "list")] == ["my-set", "my-set"]
+    assert [row["dataset"] for row in as_json("runs", "list")] == ["my-set", "my-set"]
     assert as_json("score", "constant@my-set")["dataset"] == "my-set"
     text = pinpoint("table", "my-set").stdout
     assert text.startswith("my-set: Any table")
@@ -342,10 +343,10 @@ def test_beside_a_published_row_nothing_is_tested(tmp_path: Path) -> None:
     rows = [f"{n}.jpg,{n / 10},{n / 10}" for n in range(1, 99)]
     file.write_text("\n".join(["IMG_ID,LAT,LON", *rows]))
     pinpoint("run", "constant", "yfcc4k", *LONDON, "--data", str(file))
-    text = pinpoint("compare", "constant@yfcc4k", "--published", "GeoRanker").stdout
+    text = pinpoint("compare", "constant@yfcc4k", "--beside", "GeoRanker").stdout
     assert "43.5" in text
     assert "unpaired, not tested" in text
-    assert "GeoRanker" in pinpoint("compare", "constant@yfcc4k", "--published", "Ranker", code=2).stderr
+    assert "GeoRanker" in pinpoint("compare", "constant@yfcc4k", "--beside", "Ranker", code=2).stderr
 
 
 def test_a_recipe_runs_its_steps_and_prints_a_table() -> None:
@@ -383,24 +384,24 @@ def test_an_interrupted_pipe_and_an_unknown_command_do_not_end_in_a_traceback() 
 
 def test_a_damaged_run_is_found_by_its_key_and_among_all(tmp_path: Path) -> None:
     run = as_json("run", "constant", "capitals", *LONDON)["run"]
-    assert pinpoint("results", "verify", run).stdout == "1 checked, 0 damaged files\n"
+    assert pinpoint("runs", "verify", run).stdout == "1 checked, 0 damaged files\n"
     (file,) = (tmp_path / "runs").rglob("predictions.parquet")
     with file.open("r+b") as stream:
         stream.seek(100)
         stream.write(b"?")
-    assert json.loads(pinpoint("results", "verify", "--all", "--json", code=1).stdout) == {
+    assert json.loads(pinpoint("runs", "verify", "--all", "--json", code=1).stdout) == {
         "checked": 1,
         "damaged": [{"file": str(file), "is": "changed"}],
     }
     file.unlink()
-    damaged = pinpoint("results", "verify", run, code=1)
+    damaged = pinpoint("runs", "verify", run, code=1)
     assert damaged.stdout == f"missing: {file}\n1 checked, 1 damaged files\n"
-    assert "pinpoint results rm" in damaged.stderr
+    assert "pinpoint runs rm" in damaged.stderr
     (file.parent / "manifest.json").write_text("{")
-    damaged = pinpoint("results", "verify", "--all", code=1)
+    damaged = pinpoint("runs", "verify", "--all", code=1)
     assert damaged.stdout.startswith(f"changed: {file.parent / 'manifest.json'}")
 
 
 @pytest.mark.parametrize("words", [[], ["constant@capitals", "--all"]])
 def test_verify_takes_one_run_or_all(words: list[str]) -> None:
-    assert "give one run or --all" in pinpoint("results", "verify", *words, code=2).stderr
+    assert "give one run or --all" in pinpoint("runs", "verify", *words, code=2).stderr

@@ -59,17 +59,17 @@ def test_a_damaged_run_is_removed_as_its_message_says(home: list[str]) -> None:
     run = find_run("random-prior@capitals", Path(home[1]) / "runs")
     (run.folder / "predictions.parquet").write_bytes(b"?")
     words = printed(pinpoint("score", run.key, *home, code=2))
-    assert words[:2] == ["results", "rm"]
+    assert words[:2] == ["runs", "rm"]
     pinpoint(*words, answer="y\n")
     assert not run.folder.exists()
 
 
 def test_stages_and_stores_are_made_where_the_method_looks_for_them(home: list[str]) -> None:
-    checked = pinpoint("methods", "check", "pinpoint", "--set", "config=mini", *home, code=1)
-    assert printed(checked) == ["train", "pinpoint", *home]
+    untrained = pinpoint("run", "cells", "capitals", *home, code=2)
+    assert printed(untrained)[-2:] == home
     settings = ["--set", "gallery=capitals", "--set", "backbone=mini"]
-    checked = pinpoint("methods", "check", "nearest-photo", *settings, *home, code=1)
-    assert printed(checked) == ["embed", "capitals", "--backbone", "mini", *home]
+    unembedded = pinpoint("run", "nearest-photo", "capitals", *settings, *home, code=2)
+    assert printed(unembedded)[-2:] == home
 
 
 @pytest.mark.parametrize("place", ["runs", "stores", "models"])

@@ -331,7 +331,7 @@ def run() -> str:
 
 def test_continents_of_the_capitals_add_up_and_europe_stands_out(run: str, tmp_path: Path) -> None:
     file = tmp_path / "continents.csv"
-    words = ("results", "breakdown", run, "--by", "continent")
+    words = ("runs", "breakdown", run, "--by", "continent")
     found = json.loads(pinpoint(*words, "--json", "--csv", str(file)).stdout)
     assert sum(one["n"] for one in found["slices"]) == found["whole"]["n"]
     europe = next(one for one in found["slices"] if one["name"] == "Europe")
@@ -350,7 +350,7 @@ def test_continents_of_the_capitals_add_up_and_europe_stands_out(run: str, tmp_p
 
 def test_from_python_slices_are_those_of_the_command(run: str) -> None:
     stored, truth = read_run(run), load_dataset("capitals")
-    told = json.loads(pinpoint("results", "breakdown", run, "--by", "continent", "--json").stdout)
+    told = json.loads(pinpoint("runs", "breakdown", run, "--by", "continent", "--json").stdout)
     assert (
         json.loads(json.dumps(break_down(stored, "continent", truth).to_dict()))["slices"] == told["slices"]
     )
@@ -364,7 +364,7 @@ def test_from_python_slices_are_those_of_the_command(run: str) -> None:
 def test_small_slices_are_marked_in_text_and_json() -> None:
     part = ("--set", "latitude=47", "--set", "longitude=10", "--limit", "60")
     folder = pinpoint("run", "constant", "capitals", *part, "--quiet").stdout.strip()
-    words = ("results", "breakdown", folder, "--by", "continent")
+    words = ("runs", "breakdown", folder, "--by", "continent")
     few = {one["name"] for one in json.loads(pinpoint(*words, "--json").stdout)["slices"] if one["few"]}
     assert few
     for name in few:
@@ -373,7 +373,7 @@ def test_small_slices_are_marked_in_text_and_json() -> None:
 
 
 def test_density_needs_a_gallery_and_takes_a_table_or_a_dataset(run: str, tmp_path: Path) -> None:
-    words = ("results", "breakdown", run, "--by", "density")
+    words = ("runs", "breakdown", run, "--by", "density")
     assert "--gallery" in pinpoint(*words, code=2).stderr
     file = tmp_path / "points.csv"
     file.write_text("lat,lon\n48.8566,2.3522\n52.52,13.405\n")
@@ -383,6 +383,6 @@ def test_density_needs_a_gallery_and_takes_a_table_or_a_dataset(run: str, tmp_pa
 
 def test_a_long_list_is_cut_and_says_so(run: str) -> None:
     pytest.importorskip("reverse_geocoder")
-    words = ("results", "breakdown", run, "--by", "continent", "-n", "2")
+    words = ("runs", "breakdown", run, "--by", "continent", "-n", "2")
     assert "more slices" in pinpoint(*words).stdout
-    assert "no column 'climate'" in pinpoint("results", "breakdown", run, "--by", "climate", code=2).stderr
+    assert "no column 'climate'" in pinpoint("runs", "breakdown", run, "--by", "climate", code=2).stderr

@@ -427,7 +427,7 @@ def pinpoint(*words: str, code: int = 0) -> Result:
 def calibration_of(*parameters: str) -> Any:
     settings_ = [word for one in parameters for word in ("--set", one)]
     folder = pinpoint("run", "guess", "origin", *settings_, "--quiet").stdout.strip()
-    return json.loads(pinpoint("results", "calibration", folder, "--radii", "25,750", "--json").stdout)
+    return json.loads(pinpoint("runs", "calibration", folder, "--radii", "25,750", "--json").stdout)
 
 
 def test_a_calibrated_method_comes_out_as_calibrated() -> None:
@@ -481,7 +481,7 @@ def test_failures_stand_in_the_denominator() -> None:
 def test_a_run_without_probabilities_has_its_risk_and_is_told_why_that_is_all(tmp_path: Path) -> None:
     pinpoint("run", "guess", "origin", "--set", "candidates=false", "--quiet")
     plot = tmp_path / "plot.png"
-    text = pinpoint("results", "calibration", "guess@origin", "--plot", str(plot)).stdout
+    text = pinpoint("runs", "calibration", "guess@origin", "--plot", str(plot)).stdout
     assert "no candidates with probabilities: reliability cannot be measured" in text
     assert "AURC" in text
     assert "ECE" not in text
@@ -492,7 +492,7 @@ def test_a_run_without_probabilities_has_its_risk_and_is_told_why_that_is_all(tm
 def test_the_text_holds_every_radius_and_the_plot_is_a_picture(tmp_path: Path) -> None:
     pinpoint("run", "guess", "origin", "--quiet")
     plot = tmp_path / "plot.png"
-    text = pinpoint("results", "calibration", "guess@origin", "--plot", str(plot), "--bins", "4").stdout
+    text = pinpoint("runs", "calibration", "guess@origin", "--plot", str(plot), "--bins", "4").stdout
     for words in (
         "within 1 km",
         "within 2500 km",
@@ -508,6 +508,6 @@ def test_the_text_holds_every_radius_and_the_plot_is_a_picture(tmp_path: Path) -
 
 def test_a_method_without_confidence_is_an_error_that_says_what_to_return() -> None:
     pinpoint("run", "constant", "origin", "--set", "latitude=1", "--set", "longitude=2", "--quiet")
-    error = pinpoint("results", "calibration", "constant@origin", code=2).stderr
+    error = pinpoint("runs", "calibration", "constant@origin", code=2).stderr
     assert "neither a confidence nor probabilities" in error
     assert "`confidence`" in error

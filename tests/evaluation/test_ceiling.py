@@ -108,7 +108,7 @@ def test_a_ceiling_keeps_its_gallery_as_given_and_is_broken_down_by_it(tmp_path:
     run = find_run("ceiling@capitals", tmp_path / "runs")
     assert run.record["parameters"] == {"gallery": str(file), "gallery_data": None}
     assert run.title == "ceiling (gallery=points.csv)"
-    words = ["results", "breakdown", run.key, "--by", "density", "--home", str(tmp_path)]
+    words = ["runs", "breakdown", run.key, "--by", "density", "--home", str(tmp_path)]
     assert "of 2" in CliRunner().invoke(cli, words).stdout
 
 

@@ -458,7 +458,7 @@ def test_a_store_of_a_million_rows_opens_in_under_20_ms(tmp_path: Path) -> None:
 
 
 def test_what_is_no_complete_store_is_refused(photos: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"not a feature store[\s\S]*store list"):
+    with pytest.raises(ArtifactError, match=r"not a feature store[\s\S]*stores list"):
         FeatureStore.open(tmp_path)
     with pytest.raises(UnfinishedError):
         complete(request(photos, tmp_path / "out", share=WorkerShare(0, 2)))
@@ -783,7 +783,7 @@ def test_an_imported_store_is_found_by_the_name_of_its_backbone(
 ) -> None:
     features = np.full((COUNT, 3), 40.0)
     np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
-    command = ["--plugin", str(tmp_path / "plugin.py"), "store", "import", "table", str(tmp_path / "x.npz")]
+    command = ["--plugin", str(tmp_path / "plugin.py"), "stores", "import", "table", str(tmp_path / "x.npz")]
     command += ["--backbone", "colours", "--normalisation", "none", "--data", str(table)]
     done = CliRunner().invoke(cli, [*command, "--home", str(tmp_path)])
     assert done.exit_code == 0, done.output
@@ -830,13 +830,13 @@ def test_an_unknown_ending_is_refused(photos: Path, tmp_path: Path) -> None:
 def test_stores_are_listed_with_what_they_hold(photos: Path, tmp_path: Path) -> None:
     complete(request(photos, tmp_path / "stores"))
     complete(request(photos, tmp_path / "stores", subset=Subset(limit=2)))
-    listed = CliRunner().invoke(cli, ["store", "list", "--home", str(tmp_path), "--json"])
+    listed = CliRunner().invoke(cli, ["stores", "list", "--home", str(tmp_path), "--json"])
     rows = json.loads(listed.stdout)
     assert sorted((row["rows"], row["part"]) for row in rows) == [(2, "2 photos"), (11, "all")]
-    checked = CliRunner().invoke(cli, ["store", "verify", "--all", "--home", str(tmp_path)])
+    checked = CliRunner().invoke(cli, ["stores", "verify", "--all", "--home", str(tmp_path)])
     assert checked.stdout == "2 checked, 0 damaged files\n"
     exported = CliRunner().invoke(
-        cli, ["store", "export", rows[0]["key"], str(tmp_path / "x.npy"), "--home", str(tmp_path)]
+        cli, ["stores", "export", rows[0]["key"], str(tmp_path / "x.npy"), "--home", str(tmp_path)]
     )
     assert exported.stdout.split() == [str(tmp_path / "x.npy"), str(tmp_path / "x.npy.ids.parquet")]
 
@@ -862,7 +862,7 @@ def test_features_made_elsewhere_are_used_under_a_name_of_ones_own(
     features = np.random.default_rng(0).normal(size=(COUNT, 5))
     np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=features)
     own = ("--backbone", "my-own", "--normalisation", "none", "--data", str(table))
-    done = invoke(tmp_path, "store", "import", "table", str(tmp_path / "x.npz"), *own)
+    done = invoke(tmp_path, "stores", "import", "table", str(tmp_path / "x.npz"), *own)
     assert done.exit_code == 0, done.output
     run = ("run", "nearest-photo", "table", "--data", str(table), "--set", "gallery=table")
     found = invoke(tmp_path, *run, "--set", "backbone=my-own")
@@ -875,16 +875,16 @@ def test_features_made_elsewhere_are_used_under_a_name_of_ones_own(
     elsewhere = invoke(tmp_path, "run", "nearest-photo", "capitals", *run[5:], "--set", "backbone=my-own")
     assert elsewhere.exit_code == 2
     assert "there are no features of 'capitals' by 'my-own'" in elsewhere.stderr
-    assert "pinpoint store import capitals FILE --backbone my-own" in elsewhere.stderr
+    assert "pinpoint stores import capitals FILE --backbone my-own" in elsewhere.stderr
 
 
 def test_a_name_of_ones_own_has_no_weights_to_compare_with_and_is_no_slip_of_the_pen(
     table: Path, photos: Path, registry: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     np.savez(tmp_path / "x.npz", ids=np.array([f"p{n}" for n in range(COUNT)]), features=np.ones((COUNT, 5)))
-    command = ("store", "import", "table", str(tmp_path / "x.npz"), "--normalisation", "none")
+    command = ("stores", "import", "table", str(tmp_path / "x.npz"), "--normalisation", "none")
     command += ("--data", str(table), "--backbone")
-    assert "a name of your own" in invoke(tmp_path, *command, "mine", "--compare").stderr
+    assert "a name of your own" in invoke(tmp_path, *command, "mine", "--check").stderr
     assert "leave --weights out" in invoke(tmp_path, *command, "mine", "--weights", "owner/x").stderr
     near = invoke(tmp_path, *command, "colour")
     assert near.exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -405,9 +406,11 @@ def test_the_weights_kept_are_those_of_the_best_pass(toy: Toy) -> None:
 
 def test_a_training_that_was_killed_ends_with_the_same_bytes(toy: Toy) -> None:
     given: dict[str, Any] = {"epochs": 4, "seed": 3, "learning_rate": 0.02}
-    expected = files_of(toy.make(**given)[1])
+    made = toy.make(**given)[1]
+    expected = files_of(made)
+    shutil.rmtree(made.folder)
     with killed_after(2):
-        toy.make(fresh=True, **given)
+        toy.make(**given)
     assert files_of(toy.make(**given)[1]) == expected
     assert set(expected) == FILES
 

@@ -171,7 +171,7 @@ def test_a_run_with_models_in_another_folder_is_audited_broken_down_and_plotted(
     text = pinpoint("audit", "pinpoint-top1-raw", "toy/asked", "--file", file)
     assert "hits by whose gallery photo" in text
     assert set(read_audit(file).asked["galleries"]) == {"toy/photos", "toy/streetview"}
-    words = ["results", "breakdown", "pinpoint-top1-raw@toy/asked", "--by", "density"]
+    words = ["runs", "breakdown", "pinpoint-top1-raw@toy/asked", "--by", "density"]
     assert "of 354" in pinpoint(*words)  # all rows of both galleries
     candidates = candidates_of(run.table())
     assert candidates is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -163,8 +164,9 @@ def test_a_training_that_was_killed_ends_with_the_same_bytes(toy: Toy) -> None:
     given: dict[str, Any] = {"epochs": 4, "dropout": 0.3, "depth": 2}
     folder = toy.train(**given).folder
     expected = {path.name: path.read_bytes() for path in folder.iterdir() if path.name in _FILES}
+    shutil.rmtree(folder)
     with killed_after(3):
-        toy.train(fresh=True, **given)
+        toy.train(**given)
     toy.train(**given)
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.name in _FILES} == expected
     assert set(expected) == _FILES

@@ -457,7 +457,7 @@ def test_a_declared_cluster_column_is_what_intervals_are_by(tmp_path: Path) -> N
 
     info = replace(INFO, cluster_column="sequence")
     rows = "".join(f"{row}.jpg,{row},1,ann,s{row // 2}\n" for row in range(1, 9))
-    for header, words in (("sequence", "5 clusters by sequence"), ("other", "1 clusters by author")):
+    for header, words in (("sequence", "5 clusters by sequence"), ("other", "1 cluster by author")):
         path = tmp_path / f"{header}.csv"
         path.write_text(f"id,lat,lon,author,{header}\n{rows}")
         run = run_of(replace(VERBATIM, info=info), path, tmp_path / "runs")

@@ -113,7 +113,7 @@ def test_a_photo_without_an_answer_still_has_its_candidates(home: Path) -> None:
 
 
 def test_the_command_prints_the_story_and_draws_the_sheet(home: Path, tmp_path: Path) -> None:
-    words = ["results", "explain", "unsorted@table"]
+    words = ["runs", "explain", "unsorted@table"]
     name = next(name for name in TRUTH if tell(run_of(home, "unsorted"), name).answer)
     shown = pinpoint(home, *words, name, "-n", "2", "--sheet", str(tmp_path / "sheet.pdf"))
     assert "shelf b" in shown
@@ -125,34 +125,34 @@ def test_the_command_prints_the_story_and_draws_the_sheet(home: Path, tmp_path: 
     assert told["candidates"][0]["probability"] == 0.5
     assert told["within"]["25"] == 0.2
     assert "no photo 'q7'" in pinpoint(home, *words, "q7", code=2)
-    assert "stored no candidates" in pinpoint(home, "results", "explain", "constant@table", "q0")
+    assert "stored no candidates" in pinpoint(home, "runs", "explain", "constant@table", "q0")
 
 
 def test_the_worst_answers_are_numbers_in_json_and_words_in_text(home: Path) -> None:
-    rows = json.loads(pinpoint(home, "results", "worst", "unsorted@table", "--json"))
+    rows = json.loads(pinpoint(home, "runs", "worst", "unsorted@table", "--json"))
     assert [type(value) for value in rows[-1].values()] == [str, float, float, float, float, float, str]
     assert rows[0]["predicted_latitude"] is None
     assert rows[1]["error_km"] > rows[2]["error_km"]
-    assert "10.0000, 20.0000" in pinpoint(home, "results", "worst", "unsorted@table")
+    assert "10.0000, 20.0000" in pinpoint(home, "runs", "worst", "unsorted@table")
 
 
 def test_what_a_run_was_asked_is_shown(home: Path) -> None:
-    shown = pinpoint(home, "results", "show", "constant@table")
+    shown = pinpoint(home, "runs", "show", "constant@table")
     for words in ("latitude=1.0, longitude=1.0", "all 3", "pinpoint run constant table", "cpu"):
         assert words in shown
-    asked = json.loads(pinpoint(home, "results", "show", "constant@table", "--json"))["asked"]
+    asked = json.loads(pinpoint(home, "runs", "show", "constant@table", "--json"))["asked"]
     assert asked["parameters"] == {"latitude": 1, "longitude": 1}
 
 
 def test_runs_are_listed_with_their_scores_in_the_order_asked_for(home: Path) -> None:
     pinpoint(home, "score", "constant@table")
     pinpoint(home, "score", "unsorted@table")
-    rows = json.loads(pinpoint(home, "results", "list", "--sort", "geoscore", "--json"))
+    rows = json.loads(pinpoint(home, "runs", "list", "--sort", "geoscore", "--json"))
     assert {row["method"] for row in rows} == {"unsorted", "constant (latitude=1.0, longitude=1.0)"}
     assert rows[0]["geoscore"] > rows[1]["geoscore"] > 0
-    newest = json.loads(pinpoint(home, "results", "list", "--sort", "finished", "--json"))
+    newest = json.loads(pinpoint(home, "runs", "list", "--sort", "finished", "--json"))
     assert [row["finished"] for row in newest] == sorted((row["finished"] for row in rows), reverse=True)
-    text = pinpoint(home, "results", "list")
+    text = pinpoint(home, "runs", "list")
     assert "latitude" not in text  # one row of its label needs no parameters
     assert f"{rows[0]['geoscore']:.0f}" in text
 

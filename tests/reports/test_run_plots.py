@@ -390,7 +390,7 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
     run = world.run()
     where = ["--data", str(world.location.path), "--images", str(world.queries / "images")]
     out = tmp_path / "pictures" / "deep"
-    words = ["results", "plot", run.key[:8], "--out", str(out), "--worst", "--rows", "2", *where]
+    words = ["plot", run.key[:8], "--out", str(out), "--worst", "--rows", "2", *where]
     result = world.pinpoint(*words)
     names = [f"table-{name}.png" for name in ("cdf", f"rows-{run.key[:8]}-map", f"rows-{run.key[:8]}-sheet")]
     assert result.stdout.split() == [str(out / name) for name in names]
@@ -404,7 +404,7 @@ def test_the_command_writes_what_it_says(world: World, tmp_path: Path) -> None:
 def test_several_runs_share_one_picture_of_curves(world: World, tmp_path: Path) -> None:
     world.run()
     world.run("constant", latitude=10, longitude=20)
-    words = ["results", "plot", "rows@table", "constant@table", "--kind", "cdf", "--out", str(tmp_path)]
+    words = ["plot", "rows@table", "constant@table", "--kind", "cdf", "--out", str(tmp_path)]
     assert world.pinpoint(*words).stdout.split() == [str(tmp_path / "table-cdf.png")]
     words[-1] = str(tmp_path / "table-cdf.png" / "below")
     assert "choose another --out" in world.pinpoint(*words, code=2).stderr
@@ -412,7 +412,7 @@ def test_several_runs_share_one_picture_of_curves(world: World, tmp_path: Path) 
 
 def test_a_picture_is_what_its_name_says_as_large_as_asked(world: World, tmp_path: Path) -> None:
     world.run()
-    words = ["results", "plot", "rows@table", "--kind", "cdf", "--out"]
+    words = ["plot", "rows@table", "--kind", "cdf", "--out"]
     pdf, png = tmp_path / "new" / "a.pdf", tmp_path / "b.PNG"
     assert world.pinpoint(*words, str(pdf)).stdout.split() == [str(pdf)]
     assert pdf.read_bytes().startswith(b"%PDF")
@@ -423,14 +423,14 @@ def test_a_picture_is_what_its_name_says_as_large_as_asked(world: World, tmp_pat
     assert listed == [str(tmp_path / "folder" / "table-cdf.svg")]
     assert "is not the name of a picture" in world.pinpoint(*words, str(tmp_path / "a.jpg"), code=2).stderr
     assert "is no size" in world.pinpoint(*words, str(png), "--size", "4", code=2).stderr
-    several = ["results", "plot", "rows@table", "--out", str(tmp_path / "c.pdf")]
+    several = ["plot", "rows@table", "--out", str(tmp_path / "c.pdf")]
     assert "one file for several pictures" in world.pinpoint(*several, code=2).stderr
 
 
 def test_another_picture_is_replaced_only_when_asked(world: World, tmp_path: Path) -> None:
     world.run()
     out = tmp_path / "a.png"
-    words = ["results", "plot", "rows@table", "--kind", "cdf", "--out", str(out)]
+    words = ["plot", "rows@table", "--kind", "cdf", "--out", str(out)]
     world.pinpoint(*words)
     world.pinpoint(*words)  # the same
     out.write_bytes(b"mine")
@@ -442,7 +442,7 @@ def test_another_picture_is_replaced_only_when_asked(world: World, tmp_path: Pat
 
 def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, tmp_path: Path) -> None:
     run = world.run()
-    sheet = ["results", "plot", str(run.folder), "--kind", "sheet", "--out", str(tmp_path / "o")]
+    sheet = ["plot", str(run.folder), "--kind", "sheet", "--out", str(tmp_path / "o")]
     missing = world.pinpoint(*sheet, "--data", str(tmp_path / "nowhere.csv"), code=2)
     assert "nowhere.csv" in missing.stderr
     assert world.pinpoint(*sheet).stdout.endswith("sheet.png\n")
@@ -455,7 +455,7 @@ def test_data_that_is_named_must_be_there_and_else_maps_are_drawn(world: World, 
 def test_runs_of_two_datasets_are_refused_before_anything_is_written(world: World, tmp_path: Path) -> None:
     world.run()
     evaluate("constant", "capitals", parameters={"latitude": 1, "longitude": 1})
-    words = ["results", "plot", "rows@table", "constant@capitals", "--out", str(tmp_path / "o")]
+    words = ["plot", "rows@table", "constant@capitals", "--out", str(tmp_path / "o")]
     assert "do not share one dataset" in world.pinpoint(*words, code=2).stderr
     assert not (tmp_path / "o").exists()
 

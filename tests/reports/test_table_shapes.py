@@ -255,7 +255,7 @@ def test_a_terminal_gets_style_unless_no_color_says_no(monkeypatch: pytest.Monke
 
 
 def test_a_dataset_stands_for_its_runs_and_seeds_for_one_row_in_a_comparison(home: Path) -> None:
-    words = ["compare", "capitals", "--flips", "100", "--mean-over", "seed", "--hide", "intervals"]
+    words = ["compare", "capitals", "--flips", "500", "--mean-over", "seed", "--hide", "intervals"]
     shown = pinpoint(home, *words, "--columns", "2500km", "--rename", "constant=Guess")
     assert re.search(r"^Guess +\d", shown, re.M)
     assert re.search(r"^random-prior \(mean of 3\) +\d", shown, re.M)
@@ -269,10 +269,10 @@ def test_a_dataset_stands_for_its_runs_and_seeds_for_one_row_in_a_comparison(hom
 def test_repeats_are_compared_by_their_mean(home: Path) -> None:
     drawn = [run for run in runs_of(home) if run.label == "random-prior"]
     (constant,) = [run for run in runs_of(home) if run.label == "constant"]
-    together = compare([constant, *drawn], mean_over="seed", flips=100, resamples=100)
-    alone = [compare([constant, run], flips=100, resamples=100) for run in drawn]
+    together = compare([constant, *drawn], mean_over="seed", flips=500, resamples=100)
+    alone = [compare([constant, run], flips=500, resamples=100) for run in drawn]
     (difference,) = [one for one in together.differences if one.metric == "geoscore"]
     each = [one.difference for item in alone for one in item.differences if one.metric == "geoscore"]
     assert difference.difference == pytest.approx(sum(filter(None, each)) / 3)
-    same = compare([constant, drawn[0]], mean_over="seed", flips=100, resamples=100)
+    same = compare([constant, drawn[0]], mean_over="seed", flips=500, resamples=100)
     assert same.to_dict() == alone[0].to_dict()

@@ -138,6 +138,10 @@ class Artifact:
         log_written(self._shards, path.name, write_atomic(path, data))
         self._verified.add(path.name)
 
+    def write_draft(self, name: str, data: bytes) -> None:
+        """Put a final file in place as it is so far; `finish` replaces it."""
+        write_atomic(self._build / name, data)
+
     def finished_shards(self, suffix: str) -> set[int]:
         """Numbers of the shards that stand on disk as they were written.
 

@@ -31,7 +31,7 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
     """ArtifactError unless the files of a finished artifact, or the named ones, are as they were written.
 
     Small ones are hashed; a large one only if it was changed after the manifest, which is written last.
-    `pinpoint results verify` and `store verify` hash all.
+    `pinpoint runs verify` and `stores verify` hash all.
     """
     damaged = _damaged(folder, names, whole=False)
     if damaged:

@@ -1,4 +1,4 @@
-"""`pinpoint results breakdown`: where a run is good."""
+"""`pinpoint runs breakdown`: where a run is good."""
 
 from __future__ import annotations
 
@@ -87,8 +87,8 @@ def breakdown(
 
     \b
     Examples:
-      pinpoint results breakdown my-model@osv5m --by country --csv countries.csv
-      pinpoint results breakdown my-model@yfcc4k --by density --gallery coordinates.csv
+      pinpoint runs breakdown my-model@osv5m --by country --csv countries.csv
+      pinpoint runs breakdown my-model@yfcc4k --by density --gallery coordinates.csv
     """
     from ..api import read_run
     from ..artifacts import write_new

@@ -1,4 +1,4 @@
-"""`pinpoint results calibration` and `breakdown`: how far a run's confidence goes, where it is good."""
+"""`pinpoint runs calibration` and `breakdown`: how far a run's confidence goes, where it is good."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def calibration(
 
     \b
     Example:
-      pinpoint results calibration my-model@yfcc4k --plot calibration.png
+      pinpoint runs calibration my-model@yfcc4k --plot calibration.png
     """
     from ..api import read_run
     from ..evaluation.calibration import calibrate

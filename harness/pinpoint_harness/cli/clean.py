@@ -1,4 +1,4 @@
-"""`pinpoint clean`, and how `results rm` and `store rm` remove things."""
+"""`pinpoint clean`, and how `runs rm` and `stores rm` remove things."""
 
 from __future__ import annotations
 
@@ -25,26 +25,24 @@ def removal_options(function: Command) -> Command:
 
 
 @click.command()
-@click.option("--runs", is_flag=True, help="Remove runs.")
-@click.option("--stores", is_flag=True, help="Remove feature stores.")
-@click.option("--models", is_flag=True, help="Remove trained stages.")
-@click.option("--audits", is_flag=True, help="Remove audits.")
-@click.option("--caches", is_flag=True, help="Remove the worlds of mini-Earth and the checksums of weights.")
+@click.argument("what", nargs=-1, type=click.Choice([*FOLDERS, "caches"]))
 @removal_options
 @home_options()
-def clean(home: Home, yes: bool, dry_run: bool, caches: bool, **chosen: bool) -> None:
-    """Remove what pinpoint has made below --home [default: runs, stores, models and audits].
+def clean(what: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
+    """Remove what pinpoint has made below --home: WHAT of it, or runs, stores, models and audits.
 
-    What and how much is shown first, and you are asked. Only what is recognised as pinpoint's own is
-    removed, finished or not: any other file below these folders stays. Weights that the Hugging Face
-    client has cached belong to other programs, too, and stay.
+    The caches are the worlds of mini-Earth and the checksums of weights. What and how much is shown first,
+    and you are asked. Only what is recognised as pinpoint's own is removed, finished or not: any other file
+    below these folders stays. Weights that the Hugging Face client has cached belong to other programs, too,
+    and stay.
 
     \b
     Examples:
       pinpoint clean --dry-run
-      pinpoint clean --runs --audits --yes
+      pinpoint clean runs audits --yes
     """
-    wanted = [name for name in FOLDERS if chosen[name]] or ([] if caches else FOLDERS)
+    wanted = [name for name in FOLDERS if name in what or not what]
+    caches = "caches" in what
     found = [(item, getattr(home, name)) for name in wanted for item in _below(home, name)]
     if caches:
         found += _caches()

@@ -33,7 +33,8 @@ HIDDEN = ("oracles", "partial", "notes", "intervals", "pairs")
 @radii_option
 @choice_options(hide=HIDDEN)
 @click.option(
-    "--published",
+    "--beside",
+    "published",
     metavar="METHOD",
     help="Set one run beside a published row of its dataset; nothing is tested.",
 )
@@ -66,12 +67,12 @@ def compare(
     Examples:
       pinpoint compare constant@yfcc4k random-prior@yfcc4k
       pinpoint compare yfcc4k --mean-over seed --columns 1km,25km --hide oracles,partial
-      pinpoint compare my-model@yfcc4k --published GeoRanker
+      pinpoint compare my-model@yfcc4k --beside GeoRanker
     """
     from ..evaluation import compare as compare_runs
 
     if published is not None and exclude is not None:
-        raise UsageError("a published row is over all photos", fix="leave --exclude or --published away")
+        raise UsageError("a published row is over all photos", fix="leave --exclude or --beside away")
     found = _chosen(runs, choice, home)
     if published is not None:
         _beside(found, published, radii_km, as_json)

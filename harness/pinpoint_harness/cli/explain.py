@@ -1,4 +1,4 @@
-"""`pinpoint results explain`: one photo's story."""
+"""`pinpoint runs explain`: one photo's story."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def explain(
 
     \b
     Example:
-      pinpoint results explain nearest-photo@yfcc4k 3141592 --sheet photo.png
+      pinpoint runs explain nearest-photo@yfcc4k 3141592 --sheet photo.png
     """
     from ..api import read_run
     from ..reports.photo_lookup import PhotoLookup

@@ -6,7 +6,6 @@ import importlib
 import logging
 import shlex
 import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -15,10 +14,9 @@ from typing import IO, Any, NamedTuple
 import click
 
 from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
-from ..progress import log as progress_log
-from ..progress import speaks as progress_speaks
 from ..version import __version__
-from .options import home_option
+from .everywhere import accept, options, set_up
+from .old_spellings import renewed
 
 log = logging.getLogger(__name__)
 
@@ -33,29 +31,36 @@ class Command(NamedTuple):
     help: str
 
 
-COMMANDS = {
+JOBS = {
     "demo": Command("reproduce:demo", "Draw mini-Earth, train Pinpoint, run it and baselines, print tables."),
-    "datasets": Command("datasets:datasets", "List, describe, look at, verify and begin datasets."),
-    "methods": Command("methods:methods", "List, describe, check and begin methods."),
-    "backbones": Command("backbones:backbones", "List backbones."),
-    "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
-    "store": Command("store:store", "List feature stores, import, export and remove them."),
     "run": Command("run:run", "Run a method over a dataset and score it."),
-    "locate": Command("locate:locate", "Say where photos were taken."),
     "score": Command("score:score", "Score a file of answers, or score a run again."),
-    "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
-    "results": Command("results:results", "List, show, draw and remove runs; worst answers, calibration."),
     "table": Command("table:table", "Print a table of runs and published rows, for a terminal or a paper."),
-    "report": Command("report:report", "Write one HTML file about runs: table, map, curves, photos."),
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
-    "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
+    "plot": Command("plot:plot", "Draw error curves, a map of errors, queries with their candidates."),
+    "report": Command("report:report", "Write one HTML file about runs: table, map, curves, photos."),
     "train": Command("train:train", "Make the stages of a method that is trained."),
+    "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
+    "locate": Command("locate:locate", "Say where photos were taken."),
+    "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
+    "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
     "reproduce": Command(
         "reproduce:reproduce", "Run a recipe and compare its scores with the expected ones."
     ),
+}
+WHAT_THERE_IS = {
+    "datasets": Command("datasets:datasets", "List, describe, look at, verify and begin datasets."),
+    "methods": Command("methods:methods", "List, describe, check and begin methods."),
+    "backbones": Command("backbones:backbones", "List backbones."),
+    "stores": Command("stores:stores", "List feature stores, import, export, verify and remove them."),
+    "runs": Command("runs:runs", "List, show, explain, verify and remove runs; calibration and breakdowns."),
+}
+UPKEEP = {
     "doctor": Command("doctor:doctor", "Say what works on this machine, and where things lie."),
     "clean": Command("clean:clean", "Remove runs, feature stores, trained stages, audits or caches."),
 }
+SECTIONS = {"Jobs": JOBS, "What there is": WHAT_THERE_IS, "Upkeep": UPKEEP}
+COMMANDS = JOBS | WHAT_THERE_IS | UPKEEP
 
 
 class Failure(click.ClickException):
@@ -88,6 +93,7 @@ class LazyGroup(click.Group):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         given = tuple(args)
+        args = renewed(args)
         context = super().make_context(info_name, args, parent, **extra)
         context.meta[_ARGUMENTS] = given
         return context
@@ -99,8 +105,7 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module_name, _, attribute = COMMANDS[cmd_name].target.partition(":")
-        command: click.Command = getattr(importlib.import_module(f".{module_name}", __package__), attribute)
-        return command
+        return accept(getattr(importlib.import_module(f".{module_name}", __package__), attribute))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -111,8 +116,9 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in COMMANDS.items()])
+        for title, commands in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, command.help) for name, command in commands.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
         token = command_line.set(True)
@@ -141,39 +147,25 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    params=options(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="pinpoint")
-@click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    metavar="FILE|MODULE",
-    help="Load a plugin for this command; may be given again. Also $PINPOINT_PLUGINS.",
-)
-@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, where a command has it.")
 @click.option("--made", type=click.Path(path_type=Path), hidden=True, help="For the steps of a recipe.")
-@click.option("-v", "--verbose", is_flag=True, help="Say more about what happens, on stderr.")
 @click.pass_context
-def cli(
-    ctx: click.Context, plugins: Sequence[str], home: Path | None, made: Path | None, verbose: bool
-) -> None:
+def cli(ctx: click.Context, /, plugins: Sequence[str], **on_the_whole: Any) -> None:
     """Measure and do worldwide image geolocation.
+
+    The options below may stand before a command or after it.
 
     \b
     Example:
       pinpoint run constant capitals --set latitude=51.5 --set longitude=-0.1
     """
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(levelname)s: %(message)s",
-        force=True,
-    )
-    progress_log.setLevel(logging.INFO if progress_speaks() else logging.WARNING)
-    for level in (logging.INFO, logging.WARNING, logging.ERROR):
-        logging.addLevelName(level, logging.getLevelName(level).lower())
     ctx.obj = tuple(plugins)
+    set_up(ctx)
 
 
 def _end(number: int, frame: FrameType | None) -> None:

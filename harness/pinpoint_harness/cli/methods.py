@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -55,17 +55,20 @@ def list_methods(ctx: click.Context, as_json: bool) -> None:
 def show_method(ctx: click.Context, name: str, settings: Sequence[str], as_json: bool) -> None:
     """Show a method's paper, licence, needs and parameters.
 
-    Defaults are those of the method's preset; with --set, those that the settings leave.
+    Defaults are those of the method's preset; with --set, the values in effect under these settings.
 
     \b
     Example:
       pinpoint methods show pinpoint-plus --set config=full
     """
-    from ..params import parse_settings
+    from ..params import convert, parse_settings
     from ..running import param_specs
 
     entry = registry_of(ctx).method(name)
-    listed = param_specs(entry, parse_settings(settings))
+    given = parse_settings(settings)
+    listed = param_specs(entry, given)
+    values = convert({item.name: item for item in listed}, given, f"method '{name}'")
+    listed = [replace(item, default=values.get(item.name, item.default)) for item in listed]
     facts = {"name": entry.name, **asdict(entry.info), "registered by": entry.origin.name}
     facts["preset"] = {name: str(value) for name, value in entry.preset.items()}
     if as_json:

@@ -14,6 +14,7 @@ import click
 from ..errors import DataError, UsageError, unknown_name
 from ..home import find_home
 from ..types import RADII_KM, DataLocation
+from .everywhere import json_before
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -24,7 +25,13 @@ Command = Callable[..., Any]
 
 ROLES = ("id", "latitude", "longitude", "author", "source", "image")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=lambda ctx, parameter, value: json_before(value),
+    help="Print JSON.",
+)
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a parameter; may be given again."
 )
@@ -54,30 +61,21 @@ protocol_option = click.option(
 )
 
 
-home_option = click.option(
-    "--home",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of runs, stores, models and audits [default: $PINPOINT_HOME, else results].",
-)
-
-
 def home_options(**old: str) -> Callable[[Command], Command]:
-    """`--home`, here or before the command, as one `home`.
+    """The `--home` that stands before or after every command, as one `home`.
 
     `old` are the hidden options of before that still move one folder each: `runs="--out"`.
     """
     folder = click.Path(path_type=Path, file_okay=False)
-    options = [home_option]
-    options += [click.option(flag, f"old_{name}", type=folder, hidden=True) for name, flag in old.items()]
+    options = [click.option(flag, f"old_{name}", type=folder, hidden=True) for name, flag in old.items()]
 
     def gather(
-        home: Path | None,
         old_runs: Path | None = None,
         old_stores: Path | None = None,
         old_models: Path | None = None,
     ) -> dict[str, Any]:
         above = click.get_current_context().find_root().params
-        found = find_home(home or above.get("home"), runs=old_runs, stores=old_stores, models=old_models)
+        found = find_home(above.get("home"), runs=old_runs, stores=old_stores, models=old_models)
         return {"home": replace(found, made=above.get("made"))}
 
     return gathered(options, gather)

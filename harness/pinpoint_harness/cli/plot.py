@@ -1,4 +1,4 @@
-"""`pinpoint results plot`."""
+"""`pinpoint plot`."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def plot(
 
     \b
     Examples:
-      pinpoint results plot nearest-photo@yfcc4k random-prior@yfcc4k --kind cdf --out errors.pdf --size 7x4
-      pinpoint results plot nearest-photo@yfcc4k --kind sheet --worst --out pictures
+      pinpoint plot nearest-photo@yfcc4k random-prior@yfcc4k --kind cdf --out errors.pdf --size 7x4
+      pinpoint plot nearest-photo@yfcc4k --kind sheet --worst --out pictures
     """
     from ..api import read_run
     from ..artifacts import safe_name

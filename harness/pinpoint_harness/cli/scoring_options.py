@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .everywhere import quiet_before
 from .options import Command, gathered, json_option, print_json, radii_option
 from .print_scores import print_report, report_facts
 
@@ -93,7 +94,6 @@ def measure_options() -> Callable[[Command], Command]:
         click.option("--all-protocols", is_flag=True, help="Measure by every distance protocol."),
         radii_option,
         json_option,
-        click.option("-q", "--quiet", is_flag=True, help="Print only the folder of the run."),
     ]
 
     def gather(
@@ -101,13 +101,12 @@ def measure_options() -> Callable[[Command], Command]:
         all_protocols: bool,
         radii_km: Sequence[float],
         as_json: bool,
-        quiet: bool,
     ) -> dict[str, Any]:
         from ..evaluation import ADMIN_PRESETS, get_protocol
 
         for name in protocols:  # now, and not after a run of hours
             if name not in ADMIN_PRESETS:
                 get_protocol(name)
-        return {"measure": Measure(protocols, all_protocols, radii_km, as_json, quiet)}
+        return {"measure": Measure(protocols, all_protocols, radii_km, as_json, quiet_before())}
 
     return gathered(options, gather)

@@ -1,4 +1,4 @@
-"""What `pinpoint results verify` and `pinpoint store verify` share."""
+"""What `pinpoint runs verify` and `pinpoint stores verify` share."""
 
 from __future__ import annotations
 
@@ -39,6 +39,6 @@ def print_damage(folders: Iterable[Path], as_json: bool) -> None:
         click.echo(f"{checked} checked, {len(damaged)} damaged files")
     if damaged:
         click.echo(
-            "fix: remove it (pinpoint results rm, store rm) and give the command that made it again", err=True
+            "fix: remove it (pinpoint runs rm, stores rm) and give the command that made it again", err=True
         )
         raise click.exceptions.Exit(1)

@@ -135,7 +135,7 @@ class StoreLookup:
             raise UsageError(
                 f"there are no features of '{name}' by '{source.name}'",
                 found=f"'{source.name}' is no backbone, but a name that features were imported under",
-                fix=f"pinpoint store import {name} FILE --backbone {source.name} --normalisation none",
+                fix=f"pinpoint stores import {name} FILE --backbone {source.name} --normalisation none",
             )
         context = embedding_context(self.device)
         return EmbedRequest(name, dataset, source, self.root, context, subset, self.share)

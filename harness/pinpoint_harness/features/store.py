@@ -78,7 +78,7 @@ class FeatureStore:
                 found="one that is not finished" if begun else "no manifest.json",
                 fix="give the same command again to resume it"
                 if begun
-                else "`pinpoint store list` shows the stores there are",
+                else "`pinpoint stores list` shows the stores there are",
             )
         manifest = read_json(folder / "manifest.json")
         if manifest.get("kind") != "features":
@@ -95,7 +95,7 @@ class FeatureStore:
 
     def _remake_command(self) -> str:
         if self.imported:
-            return f"pinpoint store import {self.dataset} --backbone {self.backbone} ..."
+            return f"pinpoint stores import {self.dataset} --backbone {self.backbone} ..."
         return shlex.join(["pinpoint", "embed", self.dataset, "--backbone", self.backbone])
 
     @cached_property
@@ -205,7 +205,7 @@ def find_store(text: str, root: Path) -> FeatureStore:
     raise UsageError(
         f"'{text}' names {len(named) or 'no'} store{'s' * (len(named) != 1)} under '{root}'",
         found=known or "no store at all",
-        fix=f"{near} give a folder or a longer part of the key; `pinpoint store list` shows them".lstrip(),
+        fix=f"{near} give a folder or a longer part of the key; `pinpoint stores list` shows them".lstrip(),
     )
 
 

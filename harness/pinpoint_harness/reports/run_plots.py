@@ -71,7 +71,7 @@ def check_one_dataset(runs: Sequence[Run]) -> None:
         raise UsageError(
             "these runs do not share one dataset, so their curves cannot stand in one picture",
             found=found,
-            fix="give the runs of one dataset at a time; `pinpoint results list --dataset NAME` shows them",
+            fix="give the runs of one dataset at a time; `pinpoint runs list --dataset NAME` shows them",
         )
 
 

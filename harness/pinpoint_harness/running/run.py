@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..artifacts import check_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
+from ..home import command
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -64,7 +65,12 @@ class Run:
     def check(self) -> None:
         """ArtifactError for a run of another version, or one whose files are not as they were written."""
         self._check_version()
-        check_files(self.folder)
+        try:
+            check_files(self.folder)
+        except ArtifactError as error:
+            removal = command(["runs", "rm", str(self.folder)], self.root)
+            fix = f"give the command that made it with --fresh, or remove it: {removal}"
+            raise ArtifactError(f"run {error.problem}", found=error.found, fix=fix) from error
 
     @property
     def root(self) -> Path:
@@ -225,7 +231,7 @@ def _runs_called(name: str, runs: list[Run]) -> list[Run]:
 def _none(text: str, runs: list[Run], root: Path) -> UsageError:
     near = did_you_mean(text, [f"{run.label}@{run.dataset}" for run in runs])
     known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in runs[:10]])
-    fix = "give a path, the beginning of a key, or METHOD@DATASET; `pinpoint results list` shows them"
+    fix = "give a path, the beginning of a key, or METHOD@DATASET; `pinpoint runs list` shows them"
     return UsageError(
         f"'{text}' names no run under '{root}'",
         found=known or "no finished run at all",

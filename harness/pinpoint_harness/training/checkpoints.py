@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import write_atomic
 from ..errors import ArtifactError
 from .stages import StageContext
 
@@ -50,7 +49,7 @@ class Checkpoints:
     def show(self, name: str, data: bytes) -> None:
         """Put a file of the stage in place as it is so far; the finished one takes its place in the end."""
         if self._writes:
-            write_atomic(self._artifact.folder / name, data)
+            self._artifact.write_draft(name, data)
 
     def path(self, step: int) -> Path:
         return self._artifact.shard_path(step, self._SUFFIX)

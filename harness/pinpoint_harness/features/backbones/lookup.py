@@ -38,7 +38,7 @@ class BackboneSource:
         if self.elsewhere:
             raise UsageError(
                 f"features by '{self.name}' are made elsewhere: there is no such backbone to compute them",
-                fix=f"pinpoint store import DATASET FILE --backbone {self.name} --normalisation none",
+                fix=f"pinpoint stores import DATASET FILE --backbone {self.name} --normalisation none",
             )
         folder = None
         if self.weights:
@@ -82,7 +82,7 @@ def find_backbone(
         if weights:
             raise UsageError(f"'{name}' is a name of your own, without weights", fix="leave --weights out")
         return BackboneSource(name, _entry(name, ""), "", elsewhere=True)
-    fix = "give one of these, a Hugging Face id, a folder, or a name that was given to `store import`"
+    fix = "give one of these, a Hugging Face id, a folder, or a name that was given to `stores import`"
     raise unknown_name(f"there is no backbone '{name}'", name, registry.backbones, fix)
 
 

@@ -77,7 +77,7 @@ def write_report(runs: Sequence[Run], registry: Registry, path: Path, options: R
 def _grouped(runs: Sequence[Run], options: ReportOptions) -> list[list[Run]]:
     """The runs by dataset and truth, in the order given."""
     if not runs:
-        raise UsageError("a report needs a run", fix="pinpoint results list shows them")
+        raise UsageError("a report needs a run", fix="pinpoint runs list shows them")
     folders = Counter(run.folder.resolve() for run in runs)
     if again := [folder for folder, times in folders.items() if times > 1]:
         raise UsageError(f"the run '{again[0]}' is named twice", fix="name each run once")

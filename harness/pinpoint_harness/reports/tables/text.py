@@ -16,9 +16,14 @@ _PLAIN_AGAIN = "\x1b[0m"
 
 
 def needed_width(grid: Grid) -> int:
-    """Signs of a line that leave room for legible names."""
-    names, *figures = map(_column_width, _columns(grid))
-    return _room(figures) + min(_LEAST_NAME, names)
+    """Signs of a line that leave room for names that are legible and tell rows apart."""
+    columns = _columns(grid)
+    names, *figures = map(_column_width, columns)
+    rows = {cell.words + cell.after for cell in columns[0]}
+    for room in range(min(_LEAST_NAME, names), names):
+        if len({_fitted(row, room) for row in rows}) == len(rows):
+            return _room(figures) + room
+    return _room(figures) + names
 
 
 def text(grid: Grid, width: int, styled: bool) -> str:

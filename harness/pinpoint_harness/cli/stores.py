@@ -37,11 +37,11 @@ log = logging.getLogger(__name__)
 
 
 @click.group()
-def store() -> None:
+def stores() -> None:
     """List, check and remove feature stores, and exchange them with other programs."""
 
 
-@store.command("list")
+@stores.command("list")
 @home_options(stores="--out")
 @json_option
 def list_stores(home: Home, as_json: bool) -> None:
@@ -49,7 +49,7 @@ def list_stores(home: Home, as_json: bool) -> None:
 
     \b
     Example:
-      pinpoint store list
+      pinpoint stores list
     """
     from ..features import iter_stores
 
@@ -57,7 +57,7 @@ def list_stores(home: Home, as_json: bool) -> None:
     print_listing(rows, as_json, f"no stores under '{home.stores}'")
 
 
-@store.command("import")
+@stores.command("import")
 @click.argument("dataset")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @backbone_option
@@ -74,9 +74,9 @@ def list_stores(home: Home, as_json: bool) -> None:
 )
 @click.option("--width", type=click.IntRange(min=1), help="Numbers in a row, for a file of raw fp16.")
 @location_options(images=True)
-@click.option("--compare", is_flag=True, help="Embed a sample again and print the cosine to the file's rows.")
+@click.option("--check", is_flag=True, help="Embed a sample again and print the cosine to the file's rows.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=256, show_default=True, help="Size of the sample."
+    "--sample", type=click.IntRange(min=1), default=256, show_default=True, help="Size of the sample."
 )
 @weights_option
 @device_option
@@ -94,8 +94,8 @@ def import_(
     id_table: Path | None,
     width: int | None,
     location: DataLocation,
-    compare: bool,
-    limit: int,
+    check: bool,
+    sample: int,
     weights: str | None,
     device: str,
     dtype: str | None,
@@ -106,12 +106,12 @@ def import_(
     """Make a store of DATASET from FILE, features made elsewhere: .npy, .npz, Parquet or raw fp16.
 
     Rows are joined to the dataset by id. You declare which backbone made them, by its name or by any name
-    of your own, under which methods then find them; --compare puts a registered backbone to the test
+    of your own, under which methods then find them; --check puts a registered backbone to the test
     where the pictures and the weights are at hand.
 
     \b
     Example:
-      pinpoint store import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
+      pinpoint stores import mp16 features.npy --id-table ids.csv --backbone dinov2-large --normalisation none
     """
     from ..api.make import embed_request
     from ..features import ImportRequest, import_store
@@ -120,9 +120,9 @@ def import_(
 
     registry = registry_of(ctx)
     source = find_backbone(registry, backbone, weights, imported=True)
-    if source.elsewhere and compare:
+    if source.elsewhere and check:
         raise UsageError(
-            f"--compare embeds photos again, and '{backbone}' is a name of your own", fix="leave it out"
+            f"--check embeds photos again, and '{backbone}' is a name of your own", fix="leave it out"
         )
     if source.elsewhere and (near := did_you_mean(backbone, registry.backbones)):
         log.warning("no backbone '%s' is registered, so this is a name of your own. %s", backbone, near)
@@ -140,7 +140,7 @@ def import_(
         )
     )
     facts = store_facts(imported)
-    if compare:
+    if check:
         request = embed_request(
             dataset,
             backbone,
@@ -151,7 +151,7 @@ def import_(
             home=home,
             registry=registry,
         )
-        agreement = compare_stores(imported, request, limit)
+        agreement = compare_stores(imported, request, sample)
         facts |= {
             "compared": agreement.photos,
             "median cosine": round(agreement.median, 6),
@@ -160,7 +160,7 @@ def import_(
     print_facts(facts, as_json)
 
 
-@store.command("export")
+@stores.command("export")
 @click.argument("store")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @home_options(stores="--out")
@@ -169,7 +169,7 @@ def export(store: str, file: Path, home: Home) -> None:
 
     \b
     Example:
-      pinpoint store export 1d9fb86c features.npz
+      pinpoint stores export 1d9fb86c features.npz
     """
     from ..features import export_store, find_store
 
@@ -177,7 +177,7 @@ def export(store: str, file: Path, home: Home) -> None:
         click.echo(written)
 
 
-@store.command("rm")
+@stores.command("rm")
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...")
 @removal_options
 @home_options()
@@ -186,7 +186,7 @@ def remove_stores(stores: Sequence[str], home: Home, yes: bool, dry_run: bool) -
 
     \b
     Example:
-      pinpoint store rm 1d9fb86c --dry-run
+      pinpoint stores rm 1d9fb86c --dry-run
     """
     from ..features import find_store
 
@@ -200,7 +200,7 @@ def remove_stores(stores: Sequence[str], home: Home, yes: bool, dry_run: bool) -
     )
 
 
-@store.command("verify")
+@stores.command("verify")
 @click.argument("store", required=False)
 @click.option("--all", "every", is_flag=True, help="Check every store.")
 @home_options()
@@ -212,7 +212,7 @@ def verify_stores(store: str | None, every: bool, home: Home, as_json: bool) -> 
 
     \b
     Example:
-      pinpoint store verify --all
+      pinpoint stores verify --all
     """
     from ..features import find_store
 

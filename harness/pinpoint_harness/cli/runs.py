@@ -1,4 +1,4 @@
-"""`pinpoint results`: reading what runs have stored."""
+"""`pinpoint runs`: reading what runs have stored."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from .calibration import calibration
 from .clean import removal_options, remove_named
 from .explain import explain
 from .options import home_options, json_option, print_listing
-from .plot import plot
 from .print_scores import print_report
 from .verify import finished_folders, one_or_all, print_damage
 
@@ -23,17 +22,16 @@ if TYPE_CHECKING:
 
 
 @click.group()
-def results() -> None:
+def runs() -> None:
     """List runs, check, show and remove them; worst answers, pictures, calibration and breakdowns."""
 
 
-results.add_command(plot)
-results.add_command(calibration)
-results.add_command(breakdown)
-results.add_command(explain)
+runs.add_command(calibration)
+runs.add_command(breakdown)
+runs.add_command(explain)
 
 
-@results.command("list")
+@runs.command("list")
 @click.option("--dataset", help="Only the runs of this dataset.")
 @click.option(
     "--sort",
@@ -50,7 +48,7 @@ def list_runs(dataset: str | None, order: str, home: Home, as_json: bool) -> Non
 
     \b
     Example:
-      pinpoint results list --dataset yfcc4k --sort geoscore
+      pinpoint runs list --dataset yfcc4k --sort geoscore
     """
     from ..running import iter_runs
 
@@ -109,7 +107,7 @@ def _short_names(runs: Sequence[Run]) -> list[str]:
     return [names[run] for run in runs]
 
 
-@results.command("show")
+@runs.command("show")
 @click.argument("run")
 @home_options(runs="--out")
 @json_option
@@ -118,7 +116,7 @@ def show_run(run: str, home: Home, as_json: bool) -> None:
 
     \b
     Example:
-      pinpoint results show constant@yfcc4k
+      pinpoint runs show constant@yfcc4k
     """
     from ..api import read_run
     from ..evaluation import ADMIN_PRESETS, PROTOCOLS, score_run
@@ -148,7 +146,7 @@ def _asked(run: Run) -> dict[str, Any]:
     }
 
 
-@results.command("worst")
+@runs.command("worst")
 @click.argument("run")
 @click.option("-n", "count", type=click.IntRange(min=1), default=20, show_default=True, help="How many.")
 @home_options(runs="--out")
@@ -158,7 +156,7 @@ def worst_answers(run: str, count: int, home: Home, as_json: bool) -> None:
 
     \b
     Example:
-      pinpoint results worst constant@yfcc4k -n 20
+      pinpoint runs worst constant@yfcc4k -n 20
     """
     from ..api import read_run
 
@@ -191,7 +189,7 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-@results.command("rm")
+@runs.command("rm")
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @removal_options
 @home_options()
@@ -200,7 +198,7 @@ def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> No
 
     \b
     Example:
-      pinpoint results rm constant@yfcc4k --dry-run
+      pinpoint runs rm constant@yfcc4k --dry-run
     """
     from ..running import find_run
 
@@ -209,7 +207,7 @@ def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> No
     )
 
 
-@results.command("verify")
+@runs.command("verify")
 @click.argument("run", required=False)
 @click.option("--all", "every", is_flag=True, help="Check every finished run.")
 @home_options()
@@ -221,7 +219,7 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
 
     \b
     Example:
-      pinpoint results verify --all
+      pinpoint runs verify --all
     """
     from ..api import read_run
 
