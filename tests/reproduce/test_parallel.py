@@ -135,7 +135,7 @@ def test_a_step_is_in_the_lane_whose_name_it_holds() -> None:
 
 @pytest.mark.parametrize("lanes", ['"planet"', '""', '["world"]', "3"])
 def test_lanes_that_are_no_name_of_each_are_refused(lanes: str) -> None:
-    with pytest.raises(DataError, match="incomplete"):
+    with pytest.raises(DataError, match="lanes"):
         parse_recipe(f'{HEAD}lanes = {lanes}\nsteps = [["table", "{{world}}"]]\n{EACH}', "own")
 
 

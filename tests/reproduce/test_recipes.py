@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pinpoint_harness.cli.main import COMMANDS, cli
-from pinpoint_harness.errors import DataError, UsageError
+from pinpoint_harness.errors import HarnessError, UsageError
 from pinpoint_harness.reproduce import Cell, load_recipe, recipe_names
+from pinpoint_harness.reproduce.recipe_fields import FIELDS, PARTS
 from pinpoint_harness.reproduce.recipes import parse_recipe
 
 OWN = """
@@ -126,16 +128,20 @@ def test_the_capitals_keep_their_expectations() -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (("title =", "titel ="), "titel"),
+        (("title =", "titel ="), "line 2: there is no field 'titel'"),
+        (("title =", "more ="), "line 2: more is lists of words"),
+        (('status = "expected"', ""), "line 1: the field 'status' is missing"),
         (('status = "expected"', 'status = "perhaps"'), "perhaps"),
         (("steps = [[", "steps = [[1, "), "lists of words"),
-        (("tolerance = 0.1", ""), "tolerance"),
-        (('dataset = "capitals"', 'planet = "Mars"'), "a need names"),
+        (("tolerance = 0.1", ""), r"line \d\d?: the field 'tolerance' is missing"),
+        (("tolerance = 0.1", "tolerance = true"), r"line \d\d?: tolerance is a number"),
+        (("tolerance = 0.1", "tolerances = 0.1"), r"line \d\d?: there is no field 'tolerances'"),
+        (('dataset = "capitals"', 'gigabytes = 1'), "a need names"),
         (("[[needs]]", "[[needs"), "not TOML"),
     ],
 )
 def test_a_recipe_that_is_not_whole_is_refused(change: tuple[str, str], problem: str) -> None:
-    with pytest.raises(DataError, match=problem):
+    with pytest.raises(HarnessError, match=problem):
         parse_recipe(OWN.replace("EXPECTED", "1").replace(*change, 1), "own")
 
 
@@ -220,3 +226,12 @@ def test_a_recipe_ends_with_what_to_do_next(tmp_path: Path) -> None:
     following = 'next = [["table", "capitals", "--sort", "25km"]]\n'
     file.write_text(OWN.replace("EXPECTED", "0.0").replace("\n[[needs]]", f"{following}\n[[needs]]", 1))
     assert reproduce(str(file), code=1).stdout.endswith("next:\n  pinpoint table capitals --sort 25km\n")
+
+
+def test_the_page_tells_every_field_of_a_recipe_by_an_example_that_holds() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reproduce.md").read_text()
+    section = page.partition("## Recipes of your own")[2]
+    recipe = parse_recipe(section.partition("```toml\n")[2].partition("```")[0], "my")
+    assert recipe.lanes == ("seed=0", "seed=1")
+    table = set(re.findall(r"`(\w+)`", section.partition("| field |")[2]))
+    assert {*FIELDS, *(field for part in PARTS.values() for field in part)} <= table

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError, HarnessError, unknown_name
+from .recipe_fields import check_fields
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -163,31 +164,30 @@ def parse_recipe(text: str, name: str) -> Recipe:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"recipe '{name}' is not TOML", found=str(error)) from error
-    try:
-        each = content.pop("each", {})
-        lanes = content.pop("lanes", None)
-        if lanes is not None and lanes not in each:
-            raise ValueError(f"lanes = {lanes!r} is not a name of [each]: {', '.join(each) or 'none'}")
-        recipe = Recipe(
-            name=name,
-            steps=_steps(content.pop("steps"), each, lanes),
-            more=_steps(content.pop("more", []), each, lanes),
-            next=_steps(content.pop("next", []), each, None),
-            needs=tuple(map(_need, content.pop("needs", []))),
-            expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
-            **content,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"recipe '{name}' is incomplete", found=f"{type(error).__name__}: {error}") from error
+    check_fields(content, text, name)
+    each = content.pop("each", {})
+    lanes = content.pop("lanes", None)
+    if lanes is not None and lanes not in each:
+        found = ", ".join(each) or "none"
+        raise DataError(f"recipe '{name}': lanes = {lanes!r} is not a name of [each]", found=found)
+    recipe = Recipe(
+        name=name,
+        steps=_steps(content.pop("steps"), each, lanes),
+        more=_steps(content.pop("more", []), each, lanes),
+        next=_steps(content.pop("next", []), each, None),
+        needs=tuple(_need(item, name) for item in content.pop("needs", [])),
+        expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
+        **content,
+    )
     if recipe.status not in ("expected", "unverified"):
         raise DataError(f"recipe '{name}' has the status '{recipe.status}'", fix="expected or unverified")
     return recipe
 
 
-def _steps(lists: Any, each: Mapping[str, Sequence[str]], lanes: str | None) -> tuple[Step, ...]:
+def _steps(
+    lists: Sequence[Sequence[str]], each: Mapping[str, Sequence[str]], lanes: str | None
+) -> tuple[Step, ...]:
     """Command lines as they are run, those with names in braces once for every combination of values."""
-    if not all(isinstance(word, str) for step in lists for word in step) or not all(lists):
-        raise TypeError("steps must be lists of words")
     steps: list[Step] = []
     for step in lists:
         names = [name for name in each if any(f"{{{name}}}" in word for word in step)]
@@ -227,10 +227,12 @@ def look_for(recipe: Recipe, registry: Registry) -> list[Finding]:
     return [looks[need.kind](need, registry) for need in recipe.needs]
 
 
-def _need(item: Mapping[str, Any]) -> Need:
+def _need(item: Mapping[str, Any], recipe: str) -> Need:
     kinds = {"dataset", "weights", "method"} & set(item)
     if len(kinds) != 1:
-        raise ValueError(f"a need names a dataset, weights or a method: {dict(item)}")
+        raise DataError(
+            f"recipe '{recipe}': a need names a dataset, weights or a method", found=repr(dict(item))
+        )
     (kind,) = kinds
     rest = {key: value for key, value in item.items() if key != kind}
     return Need(kind=kind, name=item[kind], **rest)  # type: ignore[arg-type]
