@@ -76,6 +76,7 @@ def test_the_option_stands_before_the_command_or_after_it(tmp_path: Path) -> Non
 
 
 def test_old_options_still_move_one_folder_with_a_warning(tmp_path: Path) -> None:
+    home.warn_old.cache_clear()  # it says each thing once a process
     command = ["run", "constant", "capitals", *SETTINGS, "--out", str(tmp_path / "mine")]
     result = CliRunner().invoke(cli, command)
     assert Path(result.stdout.strip()).parents[2] == tmp_path / "mine"

@@ -295,3 +295,20 @@ def test_the_examples_in_the_docstrings_run(module: str, home: Path) -> None:
 def test_every_function_of_runs_has_an_example() -> None:
     for name in ("load_dataset", "evaluate", "score", "break_down", "read_run", "table", "plot", "train"):
         assert ">>> " in (inspect.getdoc(getattr(api, name)) or ""), name
+
+
+@pytest.mark.parametrize(
+    ("call", "problem"),
+    [
+        (lambda: api.score("answers.csv", pd.DataFrame()), "answers are a Run or a DataFrame"),
+        (lambda: api.score(pd.DataFrame(), "truth.csv"), "the truth is a DataFrame"),
+        (lambda: pinpoint_harness.compare("capitals"), "what is compared are runs"),
+        (
+            lambda: api.table("capitals", columns="25km"),
+            r"list of texts[\s\S]*columns=\['25km'\]",
+        ),
+    ],
+)
+def test_what_is_of_another_type_is_refused_in_words(call: Any, problem: str) -> None:
+    with pytest.raises(UsageError, match=problem):
+        call()

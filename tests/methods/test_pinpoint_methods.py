@@ -235,12 +235,23 @@ def test_an_unknown_stage_and_a_method_without_stages_are_usage_errors(world: Wo
 
 
 def test_train_on_the_command_line_names_the_stages(world: World) -> None:
-    from pinpoint_harness.cli.train import train as command
+    from pinpoint_harness.cli.main import cli
 
     pairs = [f"--set={name}={value}" for name, value in SETTINGS.items()]
-    arguments = ["pinpoint-top1-image", *pairs, "--stage", "embedder", "--device", "cpu", "--json"]
+    arguments = [
+        "--plugin",
+        str(world.folder / "toy.py"),
+        "train",
+        "pinpoint-top1-image",
+        *pairs,
+        "--stage",
+        "embedder",
+        "--device",
+        "cpu",
+        "--json",
+    ]
     arguments += ["--home", str(world.folder)]
-    result = CliRunner().invoke(command, arguments, obj=(str(world.folder / "toy.py"),))
+    result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert [row["stage"] for row in json.loads(result.output)] == ["splits", "embedder"]
     assert {row["made"] for row in json.loads(result.output)} == {"before"}

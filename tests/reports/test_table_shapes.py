@@ -276,3 +276,12 @@ def test_repeats_are_compared_by_their_mean(home: Path) -> None:
     assert difference.difference == pytest.approx(sum(filter(None, each)) / 3)
     same = compare([constant, drawn[0]], mean_over="seed", flips=500, resamples=100)
     assert same.to_dict() == alone[0].to_dict()
+
+
+def test_names_are_never_cut_so_far_that_two_rows_are_one() -> None:
+    rows = [
+        row(f"a-very-long-name-of-a-method ({n})", (n, n, n), short=f"a-very-long-name ({n})")
+        for n in (1.0, 2.0)
+    ]
+    lines = render(rows, METRICS, "text", title="Toy", width=40).splitlines()
+    assert len({line.split("  ")[0] for line in lines if line.startswith("a-very")}) == 2

@@ -136,7 +136,7 @@ def test_the_capitals_keep_their_expectations() -> None:
         (("tolerance = 0.1", ""), r"line \d\d?: the field 'tolerance' is missing"),
         (("tolerance = 0.1", "tolerance = true"), r"line \d\d?: tolerance is a number"),
         (("tolerance = 0.1", "tolerances = 0.1"), r"line \d\d?: there is no field 'tolerances'"),
-        (('dataset = "capitals"', 'gigabytes = 1'), "a need names"),
+        (('dataset = "capitals"', "gigabytes = 1"), "a need names"),
         (("[[needs]]", "[[needs"), "not TOML"),
     ],
 )

@@ -163,8 +163,20 @@ def score(
         name = protocol or answers.record["dataset"]["default_protocol"]
         given = None if truth is None else lambda: truth
         return score_run(answers, name, radii_km=radii_km, resamples=resamples, seed=seed, truth=given)
+    if not isinstance(answers, pd.DataFrame):
+        raise UsageError(
+            "answers are a Run or a DataFrame",
+            found=type(answers).__name__,
+            fix='pandas.read_csv("answers.csv"), or `pinpoint score` for a file of another form',
+        )
     if truth is None:
         raise UsageError("a table of answers needs a truth table to be scored against")
+    if not isinstance(truth, pd.DataFrame):
+        raise UsageError(
+            "the truth is a DataFrame",
+            found=type(truth).__name__,
+            fix='load_dataset("table", data="truth.csv")',
+        )
     read = answers_of_frame(
         answers, select=select, columns=columns, units=units, order=order, allow_truth=allow_truth
     )

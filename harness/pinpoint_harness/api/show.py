@@ -120,6 +120,9 @@ def table(
     from ..reports.tables.measured import dataset_info, measured_rows
     from ..reports.tables.published import read_published
 
+    for name, value in (("runs", runs), ("methods", methods), ("columns", columns), ("hide", hide)):
+        if isinstance(value, str):
+            raise UsageError(f"{name} is a list of texts", found=repr(value), fix=f"{name}=[{value!r}]")
     if unknown := [word for word in hide if word not in HIDDEN]:
         raise UsageError(f"hide: nothing is called '{unknown[0]}'", fix=f"one of: {', '.join(HIDDEN)}")
     choice = Choice(methods, columns, sort, rename or {}, frozenset(hide), mean_over)
@@ -186,6 +189,7 @@ class Picture:
 
         return encoded(self.figure, "png")
 
+    @speaks_python
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write it as PNG, PDF or SVG by its suffix, whole or not at all.
 

@@ -37,7 +37,7 @@ def options(callback: Callback | None = None, exposed: bool = True) -> list[clic
         click.Option(
             ["-q", "--quiet"],
             is_flag=True,
-            help="Print the result alone, without progress or notes.",
+            help="Print the result alone, without progress.",
             **shared,
         ),
         click.Option(
@@ -77,7 +77,7 @@ def set_up(context: click.Context) -> None:
     """What is said on stderr, and by whom, as the options of the whole ask."""
     asked = context.find_root().params
     quiet, verbose = asked.get("quiet"), asked.get("verbose")
-    level = logging.ERROR if quiet else logging.INFO if verbose else logging.WARNING
+    level = logging.INFO if verbose else logging.WARNING  # warnings are never left out
     logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s: %(message)s", force=True)
     progress_log.setLevel(logging.INFO if speaks() and not quiet else logging.WARNING)
     for one in (logging.INFO, logging.WARNING, logging.ERROR):

@@ -36,7 +36,7 @@ class Measure:
         `dataset` is opened only for administrative accuracy, whose truth is not in the run.
         """
         scores = self._scores(run, dataset)
-        if self.quiet:
+        if self.quiet and not self.as_json:
             click.echo(run.folder)
         else:
             print_report(run, scores, self.as_json)
@@ -45,12 +45,12 @@ class Measure:
         """The reports of several runs, each as soon as it is there; as JSON a list of all."""
         facts = []
         for run in runs:
-            if self.as_json and not self.quiet:
+            if self.as_json:
                 facts.append(report_facts(run, self._scores(run, dataset)))
             else:
                 self.report(run, dataset)
                 click.echo("" if self.quiet else "\n", nl=False)
-        if self.as_json and not self.quiet:
+        if self.as_json:
             print_json(facts)
 
     def _scores(self, run: Run, dataset: Callable[[], Dataset]) -> list[Scores]:

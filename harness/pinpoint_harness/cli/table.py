@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -13,7 +14,7 @@ import click
 
 from ..reports.tables import HIDDEN
 from .choice_options import choice_options, words
-from .options import home_options, radii_option, registry_of
+from .options import home_options, json_option, print_json, radii_option, registry_of
 from .scoring_options import exclude_option
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     help="What to print; text is as wide as the terminal.",
 )
 @home_options(runs="--out")
+@json_option
 @click.pass_context
 def table(
     ctx: click.Context,
@@ -69,6 +71,7 @@ def table(
     compact: bool,
     form: Format,
     home: Home,
+    as_json: bool,
 ) -> None:
     """Print a table of every stored run of DATASET, the best first.
 
@@ -105,6 +108,9 @@ def table(
         home=home,
         registry=registry_of(ctx),
     )
+    if as_json:
+        print_json(json.loads(made.to_frame().to_json(orient="records")))
+        return
     text = made.text(form, compact=compact, width=terminal_width(), styled=has_style())
     click.echo(text, nl=not text.endswith("\n"))
 

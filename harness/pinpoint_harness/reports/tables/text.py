@@ -17,24 +17,28 @@ _PLAIN_AGAIN = "\x1b[0m"
 
 def needed_width(grid: Grid) -> int:
     """Signs of a line that leave room for names that are legible and tell rows apart."""
-    columns = _columns(grid)
-    names, *figures = map(_column_width, columns)
-    rows = {cell.words + cell.after for cell in columns[0]}
-    for room in range(min(_LEAST_NAME, names), names):
-        if len({_fitted(row, room) for row in rows}) == len(rows):
-            return _room(figures) + room
-    return _room(figures) + names
+    names, *figures = _columns(grid)
+    return _room(list(map(_column_width, figures))) + max(
+        _telling_width(names), min(_LEAST_NAME, _column_width(names))
+    )
+
+
+def _telling_width(names: Sequence[_Written]) -> int:
+    """How far names can be cut without two of them becoming one."""
+    rows, longest = {cell.words + cell.after for cell in names}, _column_width(names)
+    widths = range(min(LEAST_WIDTH // 4, longest), longest)
+    return next((room for room in widths if len({_fitted(row, room) for row in rows}) == len(rows)), longest)
 
 
 def text(grid: Grid, width: int, styled: bool) -> str:
-    """The table within `width` signs, names cut where they are too long.
+    """The table within `width` signs, names cut where they are too long, but not so far that two are one.
 
     With `styled` the best figure of a column is bold and the second underlined, by the terminal's own means.
     """
     width = max(width, LEAST_WIDTH)
     columns = _columns(grid)
     names, *figures = map(_column_width, columns)
-    widths = [max(min(names, width - _room(figures)), LEAST_WIDTH // 4), *figures]
+    widths = [max(min(names, width - _room(figures)), _telling_width(columns[0])), *figures]
     rows = iter(zip(*columns, strict=True))
     lines = [*textwrap.wrap(plain(grid.title), width), ""]
     lines.append(_line(next(rows), widths, styled=False))
