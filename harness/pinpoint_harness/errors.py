@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
+from itertools import islice
 
 command_line: ContextVar[bool] = ContextVar("command_line", default=False)
 """Whether the command line is at work, in whose words errors are written."""
@@ -78,6 +79,12 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     """A question that names what is spelled most like `name`; "" where nothing is."""
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean '{near[0]}'?" if near else ""
+
+
+def name_list(names: Collection[str], most: int = 20) -> str:
+    """Names separated by commas, and of many how many more there are; long ones are cut."""
+    shown = [name if len(name) <= 60 else f"{name[:57]}..." for name in islice(names, most)]
+    return ", ".join(shown) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def in_columns(names: Collection[str], width: int = 90) -> str:

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Literal
 
-from ..errors import UsageError, did_you_mean, unknown_name
-from .cells import NULL_WORDS
+from ..errors import UsageError, did_you_mean, name_list, unknown_name
 from .place_columns import AXES, holds_places, nested_pairs
 
 ANSWER_COLUMNS = (
@@ -42,6 +41,10 @@ _ANSWER_WORD = re.compile(r"pred|answer|response|output|guess|estimat|result", r
 _TRUTH = re.compile(r"(gt|ground_?truth|truth|true|target|label|actual)(\b|_|$)", re.IGNORECASE)
 
 
+MOST_CHOICES = 5
+"""Columns a fix offers: who has more of them knows their names from the list beside it."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where answers come from, in the words of a message, and how its reader takes an option."""
@@ -61,11 +64,6 @@ class Source:
         if "answer" in named:
             return "--column " + shlex.quote(f"answer={named['answer']}")
         return " ".join(self.option(f"{role}_column", name) for role, name in named.items())
-
-
-_HEMISPHERES = ({"N", "S", "NORTH", "SOUTH"}, {"E", "W", "EAST", "WEST"})
-_NEGATIVE = {"S", "SOUTH", "W", "WEST"}
-_NOTHING = {word.upper() for word in NULL_WORDS}
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,6 @@ class Header:
                 f"{self.source.name}: half of a coordinate is named",
                 fix=f"name both: {self.source.columns(latitude='NAME', longitude='NAME')}",
             )
-        if "answer" not in column_of:
-            self._refuse_hemispheres()
         if "latitude" not in column_of and "answer" not in column_of:
             column_of |= self._answer()
         if "id" not in column_of:
@@ -145,18 +141,6 @@ class Header:
     def _pairs(self, latitudes: Sequence[str], longitudes: Sequence[str]) -> list[tuple[str, str]]:
         return list(product(self._like(latitudes), self._like(longitudes)))
 
-    def _refuse_hemispheres(self) -> None:
-        """UsageError where a column holds N and S, or E and W, alone: numbers beside it lack their sign."""
-        coordinates = {name for pair in self._pairs(*AXES) for name in pair}
-        for name in (name for name in self.names if name not in coordinates):
-            cells = {cell.strip().upper() for cell in self.sample.get(name, ())} - _NOTHING
-            if cells & _NEGATIVE and any(cells <= words for words in _HEMISPHERES):
-                raise UsageError(
-                    f"{self.source.name} has hemispheres in a column of their own, '{name}'",
-                    found=f"cells {', '.join(sorted(cells))}",
-                    fix="write a copy with signed degrees, S and W negative, and without that column",
-                )
-
     def _like(self, aliases: Sequence[str]) -> list[str]:
         return [name for alias in aliases for name in self.names if name.lower() == alias.lower()]
 
@@ -180,11 +164,16 @@ class Header:
             self.source.columns(latitude="NAME", longitude="NAME"),
             self.source.columns(answer="NAME"),
         ]
-        return " or ".join(named or anything)
+        return " or ".join(named[:MOST_CHOICES] or anything)
 
     def _unclear(self, problem: str, fix: str) -> UsageError:
-        found = f"columns {', '.join(self.names)}"
+        found = f"columns {name_list(self.names)}"
         return UsageError(f"{self.source.name} {problem}", found=found, fix=f"say which one: {fix}")
+
+
+def looks_like_answer(name: str) -> bool:
+    """Whether a column's name says that it holds an answer, as `pred` does."""
+    return bool(_ANSWER_WORD.search(name))
 
 
 def looks_like_truth(name: str) -> bool:

@@ -30,8 +30,8 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
         "img_id", "img_file", "image", "image_path", "file_name", "photo_id", "id", "key",
         "image_id", "image_file", "filename",
     ),
-    "latitude": ("lat", "latitude", "gt_lat"),
-    "longitude": ("lon", "lng", "long", "longitude", "gt_long"),
+    "latitude": ("lat", "latitude", "gt_lat", "gt_latitude"),
+    "longitude": ("lon", "lng", "long", "longitude", "gt_long", "gt_lon", "gt_lng", "gt_longitude"),
     "author": AUTHOR_NAMES,
     "source": ("source",),
 }  # fmt: skip

@@ -14,6 +14,7 @@ from .delimited import Table
 from .table_form import TableForm
 
 _EXACT_BELOW = 2.0**53
+_SAMPLE_ROWS = 50
 
 
 def table_of_frame(frame: pd.DataFrame, title: str) -> Table:
@@ -22,7 +23,17 @@ def table_of_frame(frame: pd.DataFrame, title: str) -> Table:
         str(name): pa.array([_cell(value) for value in frame[name].tolist()], pa.large_string())
         for name in frame
     }
-    return Table(TableForm(Path(title), "frame", tuple(columns)), pa.table(columns))
+    cells = pa.table(columns)
+    sample = tuple(
+        zip(*(cells.column(name).slice(0, _SAMPLE_ROWS).to_pylist() for name in columns), strict=True)
+    )
+    return Table(TableForm(Path(title), "frame", tuple(columns), sample=sample, cells=cells), cells)
+
+
+def plain_columns(frame: pd.DataFrame) -> list[str]:
+    """Columns that occur once and whose first cells are no lists, features or pictures."""
+    once = [name for name in frame.columns if (frame.columns == name).sum() == 1]
+    return [name for name in once if frame[name].iloc[:_SAMPLE_ROWS].map(np.isscalar).any()]
 
 
 def _cell(value: Any) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 from ..errors import DataError
 from .answer_columns import looks_like_truth
 from .cells import place_of
-from .json_rows import cell_text, parse_unique
-from .nested import flat, records_of
+from .json_rows import cell_text, parse_unique, read_text
+from .nested import by_photo, flat, records_of
 
 
 def json_cells(path: Path, *, as_columns: bool) -> tuple[pd.DataFrame, dict[str, str]]:
@@ -19,9 +19,10 @@ def json_cells(path: Path, *, as_columns: bool) -> tuple[pd.DataFrame, dict[str,
 
     Shapes are a list of objects or an object a line, GeoJSON, columns by name, `{image: [lat, lon]}`,
     `{image: {column: value}}` and `{image: {name: [lat, lon]}}`, which has several answers per photo:
-    `as_columns` keeps these apart as columns. Null becomes an empty string.
+    `as_columns` keeps these apart as columns. An object by image may stand under a name such as
+    `predictions`, or in parts of one image a line. Null becomes an empty string.
     """
-    value = _parse_json(path)
+    value = by_photo(_parse_json(path))
     records = records_of(value)
     roles: dict[str, str] = {}
     if records is not None:
@@ -64,7 +65,7 @@ def _by_image(path: Path, entries: dict[str, Any], as_columns: bool) -> tuple[li
 
 def _parse_json(path: Path) -> Any:
     """The value of a file of JSON, or the list of the values of its lines."""
-    text = path.read_text(encoding="utf-8-sig")
+    text = read_text(path)
     try:
         return parse_unique(text, path)
     except (ValueError, RecursionError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,14 @@ from .cells import LATITUDE_NAMES, LONGITUDE_NAMES
 
 LONGEST_LIST = 400
 """Characters of a list that may still be an answer; what is longer are features and is not read."""
+
+_WRAPPER = re.compile(
+    r"(prediction|pred|answer|response|output|guess(e)?|estimate|result|photo|image|record|item|row|annotation"
+    r"|truth|ground_?truth|gt|data|location|coordinate)s?"
+)
+"""Names under which all rows of a file of JSON stand, in lower case."""
+_ABOUT = re.compile(r"config|configuration|meta|metadata|args|params|parameters|settings|info")
+"""Names of what a file says about itself."""
 
 
 # Parquet
@@ -74,6 +83,28 @@ def records_of(value: Any) -> list[dict[str, Any]] | None:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         return None
     return [flat(_feature(item)) for item in value]
+
+
+def by_photo(value: Any) -> Any:
+    """`{image: ...}` of what holds it under a name, or in objects of one image; else the value itself."""
+    if isinstance(value, dict):
+        return _under_a_name(value) or value
+    if not isinstance(value, list) or len(value) < 2:
+        return value
+    if not all(isinstance(item, dict) and len(item) == 1 for item in value):
+        return value
+    whole = {image: entry for item in value for image, entry in item.items()}
+    return whole if len(whole) == len(value) else value
+
+
+def _under_a_name(value: dict[str, Any]) -> dict[str, Any] | None:
+    objects = {name: item for name, item in value.items() if isinstance(item, dict | list)}
+    rows = [item for name, item in objects.items() if not _ABOUT.fullmatch(name.lower())]
+    if len(rows) != 1 or not isinstance(rows[0], dict) or not rows[0]:
+        return None
+    (name,) = (name for name, item in objects.items() if item is rows[0])
+    entries = {type(entry) for entry in rows[0].values() if entry is not None}
+    return rows[0] if _WRAPPER.fullmatch(name.lower()) and entries and entries <= {dict, list} else None
 
 
 def flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

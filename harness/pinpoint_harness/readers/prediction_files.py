@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, name_list
 from ..photo_ids import match
 from ..types import Predictions
-from .answer_columns import Header, Source
+from .answer_columns import MOST_CHOICES, Header, Source
 from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge, order_tells
 from .beside_truth import better_convention, share_at_truth
 from .conventions import FEWEST, NEARLY_ALL
@@ -29,6 +29,7 @@ from .frames import table_of_frame
 from .ids import lost_digits, plain_ids
 from .json_rows import first_few, is_json
 from .json_tables import json_cells
+from .sign_columns import sign_columns
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -128,9 +129,9 @@ class Answers:
             )
 
     def _truth_itself(self, share: float) -> UsageError:
-        others = [self.source.columns(answer=name) for name in self.other_places]
+        others = [self.source.columns(answer=name) for name in self.other_places[:MOST_CHOICES]]
         fix = f"name the answer's column: {' or '.join(others)}" if others else "give the file of answers"
-        beside = f"; other columns: {', '.join(self.unexplained)}" if self.unexplained else ""
+        beside = f"; other columns: {name_list(self.unexplained)}" if self.unexplained else ""
         return UsageError(
             f"the answers in {self.source.name} are the truth itself",
             found=f"{share:.0%} of {' and '.join(self.columns)} lie within 100 m of it{beside}",
@@ -213,7 +214,10 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
     known = [name for names in ALIASES.values() for name in names]
     header = Header(source, cells.names, ALIASES["id"], known, cells.sample)
     named = bool({"latitude", "answer"} & options.columns.keys())
-    column_of = header.roles({**({} if named else cells.roles), **options.columns})
+    given = {**({} if named else cells.roles), **options.columns}
+    if "answer" not in given:
+        _refuse_signs_apart(cells)
+    column_of = header.roles(given)
     table, notes = cells.read(list(dict.fromkeys(column_of.values())))
     rows = pd.DataFrame({role: table[name] for role, name in column_of.items()})
     rows, summary = _without_summary(rows, source.name)
@@ -240,6 +244,13 @@ def _interpret(cells: _Cells, options: Options) -> Answers:
         options.allow_truth,
         "answer" not in rows or order_tells(rows["answer"]),
     )
+
+
+def _refuse_signs_apart(cells: _Cells) -> None:
+    """UsageError where a column holds the sign that the numbers beside it lack."""
+    once = [name for name in cells.names if cells.names.count(name) == 1]
+    for one in sign_columns(once, cells.sample, lambda name: cells.read([name])[0][name].tolist()):
+        raise UsageError(f"{cells.source.name} {one.problem}", found=one.found, fix=one.fix)
 
 
 def _without_summary(rows: pd.DataFrame, source: str) -> tuple[pd.DataFrame, list[str]]:
@@ -272,7 +283,7 @@ def _selected(
             f"{source.name} has one answer per photo", fix=f"leave out {source.option('select', select)}"
         )
     counts = rows["select"].value_counts(sort=False)
-    listing = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+    listing = name_list([f"{name} ({count:,})" for name, count in counts.items()])
     if select is None and len(counts) > 1:
         raise UsageError(
             f"{source.name} has several answers per photo",

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import DataError
+from ..errors import DataError, name_list
 
 _EXACT_BELOW = {"halffloat": 2.0**11, "float": 2.0**24, "double": 2.0**53}
 """Whole numbers a float type holds without gaps."""
@@ -38,10 +38,14 @@ class TableForm:
     notes: tuple[str, ...] = ()
     cells: pa.Table | None = None
 
+    def called(self) -> str:
+        """A file in quotes, a table made in Python by its title."""
+        return str(self.path) if self.kind == "frame" else f"'{self.path}'"
+
     def describe(self) -> str:
         """Its columns, in the words of an error message."""
         if self.has_header:
-            return f"the columns {', '.join(self.names)}"
+            return f"the columns {name_list(self.names)}"
         first = ", ".join(self.sample[0]) if self.sample else ""
         return f"{len(self.names)} columns without a header; the first row is {shorten(first)}"
 

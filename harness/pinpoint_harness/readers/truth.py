@@ -19,15 +19,16 @@ from typing import ClassVar, Literal
 
 import pandas as pd
 
-from ..errors import DataError, did_you_mean
+from ..errors import DataError, did_you_mean, name_list
 from ..images import ImageStore, dataset_roots, holds_pictures
 from ..types import DataLocation, DatasetInfo
 from .delimited import ALIASES, Table, pick_column, read_table
 from .forms import open_form
-from .frames import table_of_frame
+from .frames import plain_columns, table_of_frame
 from .ids import plain_ids
 from .parquet_tables import content_sha256, parquet_files
 from .place_columns import only_position
+from .rival_pairs import refuse_rivals
 from .table_form import TableForm
 from .truth_columns import TEXT, authors_of, canonical_ids, coordinates_of, text_of
 
@@ -179,6 +180,9 @@ def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
         table, columns, layout = _read_columns(spec, path, location.columns)
         _refuse_row_count(spec, table)
         frame, notes = _build_frame(spec, table, columns, layout)
+        if not {"latitude", "longitude"} <= location.columns.keys():
+            taken = (columns["latitude"], columns["longitude"])
+            refuse_rivals(table.form, taken, frame[["latitude", "longitude"]].to_numpy())
     notes = [
         *table.notes,
         *_mention_other_columns(table.form, columns, location.columns),
@@ -199,14 +203,15 @@ def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
     if lacking:
         raise DataError(
             f"the truth table has no column for: {', '.join(lacking)}",
-            found=f"the columns {', '.join(map(str, frame.columns))}",
+            found=f"the columns {name_list(list(map(str, frame.columns)))}",
             fix="rename its columns to id, latitude and longitude",
         )
     names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
-    table = table_of_frame(frame[names], "the truth table")
+    table = table_of_frame(frame[list(dict.fromkeys([*names, *plain_columns(frame)]))], "the truth table")
     spelled, spellings = plain_ids(text_of(table, "id").str.strip())
     ids = canonical_ids(table, spelled, flickr=False)
     coordinates, notes = coordinates_of(table, "latitude", "longitude", spelled, exchange="")
+    refuse_rivals(table.form, ("latitude", "longitude"), coordinates, option=False)
     author, remarks = authors_of(table, "author" if "author" in names else None, spelled, flickr=False)
     for note in (*spellings, *notes, *remarks):
         log.warning("%s", note)

@@ -22,6 +22,7 @@ from .cells import is_longitude_first, is_null, read_angles, read_place
 from .conventions import listed, look_like_radians, null_island, trouble_of
 from .delimited import Table
 from .ids import lost_digits
+from .sign_columns import lost_sign
 
 TEXT = pd.Series([""]).dtype
 """What this pandas gives to text: `str`, or `object` before version 3."""
@@ -113,7 +114,7 @@ def coordinates_of(
 
     Both columns may be the same, whose cells then hold pairs. `exchange` is the option that chooses columns,
     empty where there is none. DataError for coordinates
-    that are missing, no numbers, out of range, or seem to be radians.
+    that are missing, no numbers, out of range, seem to be radians, or lack a sign that stands beside them.
     """
     text = [pc.utf8_trim_whitespace(table.column(name)) for name in (latitude_column, longitude_column)]
     if latitude_column == longitude_column:
@@ -142,6 +143,8 @@ def coordinates_of(
     if look_like_radians(values):
         rows = np.arange(len(values))
         _refuse(table, rows, spelled, "coordinates look like radians", "write degrees in a copy", cells)
+    if sign := lost_sign(table, (latitude_column, longitude_column), values):
+        raise DataError(f"{table.form.called()} {sign.problem}", found=sign.found, fix=sign.fix)
     notes = [f"coordinates are read as {', '.join(notations)}"] if notations else []
     return values, notes + _mention_null_island(table, null_island(values), spelled)
 
@@ -205,12 +208,7 @@ def _refuse(
     places = zip(table.where(shown), shown, strict=True)
     names = [f"{place}: '{spelled.iloc[row]}'{cells(row)}" for place, row in places]
     raise DataError(
-        f"{_called(table)}: {len(rows):,} of {len(table):,} {what}",
+        f"{table.form.called()}: {len(rows):,} of {len(table):,} {what}",
         found=listed(names, len(rows)),
         fix=fix,
     )
-
-
-def _called(table: Table) -> str:
-    """A file in quotes, a table made in Python by its title."""
-    return str(table.form.path) if table.form.kind == "frame" else f"'{table.form.path}'"
