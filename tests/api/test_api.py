@@ -20,6 +20,7 @@ from tests.support.pinpoint_world import World, one_thread
 import pinpoint_harness
 from pinpoint_harness import api
 from pinpoint_harness.api.python_words import ARGUMENTS, CALLS, in_python
+from pinpoint_harness.api.show import Picture
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.features import FeatureStore
@@ -254,6 +255,7 @@ def test_options_and_commands_become_arguments_and_calls_where_there_are(text: s
 
 def test_every_argument_that_is_named_for_an_option_exists() -> None:
     functions = [getattr(api, name) for name in api.__all__ if inspect.isfunction(getattr(api, name))]
+    functions.append(Picture.save)
     known = {name for function in functions for name in inspect.signature(function).parameters}
     assert {name for name, _ in ARGUMENTS.values()} <= known
     assert {name for name, _ in CALLS.values()} <= set(api.__all__)
@@ -312,3 +314,11 @@ def test_every_function_of_runs_has_an_example() -> None:
 def test_what_is_of_another_type_is_refused_in_words(call: Any, problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
         call()
+
+
+def test_a_picture_that_is_there_is_refused_in_the_words_of_python(toy: World, tmp_path: Path) -> None:
+    run = api.evaluate("random-prior", "capitals", home=toy.folder)
+    (tmp_path / "curves.png").write_bytes(b"another")
+    with pytest.raises(UsageError, match="overwrite=True"):
+        api.plot(run).save(tmp_path / "curves.png")
+    assert api.plot(run).save(tmp_path / "curves.png", overwrite=True).read_bytes() != b"another"
