@@ -89,7 +89,8 @@ def command(words: Iterable[str], place: Path | None = None) -> str:
     """
     line = ["pinpoint", *words]
     default = find_home()
-    if place is not None and place not in (default.runs, default.stores, default.models):
+    found = {folder.absolute() for folder in (default.runs, default.stores, default.models)}
+    if place is not None and place.absolute() not in found:
         line += ["--home", str(place.parent)]
     return shlex.join(line)
 

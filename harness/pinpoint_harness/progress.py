@@ -20,7 +20,7 @@ _SCREEN_SECONDS = 1.0
 """Between two changes of the facts beside a bar."""
 
 log = logging.getLogger(__name__)
-"""The command line prints what is said here whatever else it is told to leave out."""
+"""The command line prints what is said here unless it is told to be quiet."""
 
 
 def speaks() -> bool:

@@ -114,36 +114,65 @@ def table(
     >>> print(shown.to_frame()["method"].item())
     constant (latitude=15.5, longitude=32.56)
     """
-    from ..audit.result import parse_exclusion, read_audit
     from ..reports.tables import HIDDEN
-    from ..reports.tables.choice import Choice
+    from ..reports.tables.choice import choose
+
+    choice = choose(HIDDEN, methods, columns, sort, rename or {}, hide, mean_over)
+    if isinstance(runs, str):
+        raise UsageError("runs is a list of runs", found=repr(runs), fix=f"runs=[{runs!r}]")
+    return chosen_table(
+        dataset,
+        choice,
+        published=published,
+        published_files=published_files,
+        protocol=protocol,
+        mix_protocols=mix_protocols,
+        admin=admin,
+        compare=compare,
+        exclude=exclude,
+        radii_km=radii_km,
+        runs=runs,
+        intervals=intervals,
+        home=find_home(home),
+        registry=registry or load_registry(),
+    )
+
+
+def chosen_table(
+    dataset: str,
+    choice: Choice,
+    *,
+    published: bool,
+    published_files: Sequence[str | Path],
+    protocol: str | None,
+    mix_protocols: bool,
+    admin: str | None,
+    compare: bool,
+    exclude: str | Path | None,
+    radii_km: Sequence[float],
+    runs: Sequence[Run | str],
+    intervals: bool,
+    home: Home,
+    registry: Registry,
+) -> Table:
+    """`table`, where it has been chosen which rows and columns it shows."""
+    from ..audit.result import read_part
     from ..reports.tables.measured import dataset_info, measured_rows
     from ..reports.tables.published import read_published
 
-    for name, value in (("runs", runs), ("methods", methods), ("columns", columns), ("hide", hide)):
-        if isinstance(value, str):
-            raise UsageError(f"{name} is a list of texts", found=repr(value), fix=f"{name}=[{value!r}]")
-    if unknown := [word for word in hide if word not in HIDDEN]:
-        raise UsageError(f"hide: nothing is called '{unknown[0]}'", fix=f"one of: {', '.join(HIDDEN)}")
-    choice = Choice(methods, columns, sort, rename or {}, frozenset(hide), mean_over)
-    radii_km = choice.radii_km(radii_km)  # a column that does not exist is refused before anything is read
-    root = find_home(home).runs
-    info = dataset_info(registry or load_registry(), dataset, root)
-    part = None
-    if exclude is not None:
-        path, kinds = parse_exclusion(str(exclude))
-        part = read_audit(path).view(kinds)
+    radii_km = choice.radii_km(radii_km)
+    info = dataset_info(registry, dataset, home.runs)
     rows = measured_rows(
-        root,
+        home.runs,
         dataset,
         protocol=protocol,
         mix_protocols=mix_protocols,
         admin=admin,
         letters=compare,
         radii_km=radii_km,
-        part=part,
+        part=None if exclude is None else read_part(str(exclude)),
         choose=lambda stored: choice.among(_named(stored, runs, home)),
-        mean_over=mean_over,
+        mean_over=choice.mean_over,
     )
     if published or published_files:
         extra = [Path(file) for file in published_files]
@@ -151,8 +180,8 @@ def table(
     if not rows:
         raise UsageError(
             f"there is nothing to put in a table of '{dataset}'",
-            found=f"no finished run under '{root}'",
-            fix=f"{command(['run', 'METHOD', dataset], root)}; or add --published",
+            found=f"no finished run under '{home.runs}'",
+            fix=f"{command(['run', 'METHOD', dataset], home.runs)}; or add --published",
         )
     return Table(choice.renamed(rows), info.title, info.notes, radii_km, choice, intervals, mix_protocols)
 
@@ -164,7 +193,7 @@ def _usual(radii_km: Sequence[float], compact: bool) -> list[str]:
     return [*(name for name in names if not (compact and name in distances)), *ADMIN_METRICS]
 
 
-def _named(stored: list[Run], named: Sequence[Run | str], home: Home | str | Path | None) -> list[Run]:
+def _named(stored: list[Run], named: Sequence[Run | str], home: Home) -> list[Run]:
     """Those of the stored runs that are named; UsageError for one of another dataset."""
     if not named:
         return stored

@@ -121,7 +121,7 @@ def write_first(path: Path, data: bytes) -> None:
     try:
         os.link(written, path)
     except FileExistsError:
-        pass
+        return  # another process was first, and its file stays
     except OSError:  # a file system without links, on which the last one writes it
         written.replace(path)
     finally:

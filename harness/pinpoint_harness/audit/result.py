@@ -198,3 +198,9 @@ def parse_exclusion(text: str) -> tuple[Path, tuple[str, ...]]:
     if unknown:
         raise unknown_name(f"--exclude cannot leave out '{unknown[0]}'", unknown[0], KINDS)
     return Path(file), kinds
+
+
+def read_part(exclusion: str) -> Part | None:
+    """The photos that an exclusion, as `parse_exclusion` reads it, leaves of a run."""
+    path, kinds = parse_exclusion(exclusion)
+    return read_audit(path).view(kinds)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from ..errors import UsageError
 from .options import Command, gathered
-
-if TYPE_CHECKING:
-    from ..reports.tables.choice import Choice
 
 
 def choice_options(hide: Sequence[str]) -> Callable[[Command], Command]:
@@ -50,22 +47,13 @@ def choice_options(hide: Sequence[str]) -> Callable[[Command], Command]:
         hide: str | None,
         mean_over: str | None,
     ) -> dict[str, Any]:
-        return {
-            "choice": _choice(
-                words(methods), words(columns), sort, _renamed(rename), _hidden(words(hide), known), mean_over
-            )
-        }
+        from ..reports.tables.choice import choose
+
+        named = words(methods), words(columns), sort, _renamed(rename), words(hide), mean_over
+        return {"choice": choose(known, *named)}
 
     known = tuple(hide)
     return gathered(options, gather)
-
-
-def _choice(methods: Any, columns: Any, sort: str, rename: Any, hide: Any, mean_over: str | None) -> Choice:
-    from ..reports.tables.choice import Choice
-
-    choice = Choice(methods, columns, sort, rename, hide, mean_over)
-    choice.radii_km(())  # a column that does not exist is refused before anything is read
-    return choice
 
 
 def words(text: str | None) -> tuple[str, ...]:
@@ -82,9 +70,3 @@ def _renamed(pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--rename {pair!r} is not of the form OLD=NEW")
         renamed[old] = new
     return renamed
-
-
-def _hidden(words: Sequence[str], known: Sequence[str]) -> frozenset[str]:
-    if unknown := [word for word in words if word not in known]:
-        raise UsageError(f"--hide {unknown[0]}: nothing is called that", fix=f"one of: {', '.join(known)}")
-    return frozenset(words)

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..reports.tables import find_metric
 from .choice_options import choice_options
 from .options import home_options, json_option, print_json, protocol_option, radii_option
-from .scoring_options import exclude_option, read_part
+from .scoring_options import exclude_option
 
 if TYPE_CHECKING:
     from ..evaluation import Comparison, Difference
@@ -69,6 +69,7 @@ def compare(
       pinpoint compare yfcc4k --mean-over seed --columns 1km,25km --hide oracles,partial
       pinpoint compare my-model@yfcc4k --beside GeoRanker
     """
+    from ..audit.result import read_part
     from ..evaluation import compare as compare_runs
 
     if published is not None and exclude is not None:

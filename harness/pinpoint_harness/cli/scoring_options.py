@@ -13,7 +13,7 @@ from .options import Command, gathered, json_option, print_json, radii_option
 from .print_scores import print_report, report_facts
 
 if TYPE_CHECKING:
-    from ..evaluation import Part, Scores
+    from ..evaluation import Scores
     from ..running import Run
     from ..types import Dataset
 
@@ -54,6 +54,7 @@ class Measure:
             print_json(facts)
 
     def _scores(self, run: Run, dataset: Callable[[], Dataset]) -> list[Scores]:
+        from ..audit.result import read_part
         from ..evaluation import PROTOCOLS, score_run
 
         default = (run.record["dataset"]["default_protocol"],)
@@ -71,14 +72,6 @@ exclude_option = click.option(
     help="Leave out what an audit found: same-author, near-duplicates, placeholders [default: all three]; "
     "the row is marked.",
 )
-
-
-def read_part(text: str) -> Part | None:
-    """The photos that `--exclude` leaves."""
-    from ..audit.result import parse_exclusion, read_audit
-
-    path, kinds = parse_exclusion(text)
-    return read_audit(path).view(kinds)
 
 
 def measure_options() -> Callable[[Command], Command]:

@@ -85,10 +85,11 @@ def table(
       pinpoint table yfcc4k --mean-over seed --columns 1km,25km,geoscore
       pinpoint table yfcc4k --published --format latex --compact --no-intervals
     """
-    from ..api import table as make_table
+    from ..api.show import chosen_table
 
-    made = make_table(
+    made = chosen_table(
         dataset,
+        choice,
         published=published,
         published_files=published_files,
         protocol=protocol,
@@ -98,12 +99,6 @@ def table(
         exclude=exclude,
         radii_km=radii_km,
         runs=words(runs),
-        methods=choice.methods,
-        columns=choice.columns,
-        sort=choice.sort,
-        rename=choice.rename,
-        hide=choice.hide,
-        mean_over=choice.mean_over,
         intervals=intervals,
         home=home,
         registry=registry_of(ctx),

@@ -193,7 +193,7 @@ def build_exclusion(
     if unknown:
         raise DataError(
             "author_filter needs the photographer of every query",
-            found=f"{unknown} of {len(author_token)} queries of a tile are by nobody known",
+            found=f"{unknown} of {len(author_token)} queries of a tile have no known author",
             fix="name the column of authors (--column author=NAME), or leave the filter off",
         )
     return Exclusion(own_key=key, author_token=author_token)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import io
 import logging
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ import pyarrow.parquet as pq
 from ..artifacts import Content, canonical_json, check_files, read_json, safe_name
 from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError, did_you_mean
+from ..home import command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,9 +94,9 @@ class FeatureStore:
         return store
 
     def _remake_command(self) -> str:
-        if self.imported:
-            return f"pinpoint stores import {self.dataset} --backbone {self.backbone} ..."
-        return shlex.join(["pinpoint", "embed", self.dataset, "--backbone", self.backbone])
+        backbone = ["--backbone", self.backbone]
+        made = ["stores", "import", self.dataset, "FILE"] if self.imported else ["embed", self.dataset]
+        return command([*made, *backbone], self.folder.absolute().parents[2])
 
     @cached_property
     def finished_ns(self) -> int:

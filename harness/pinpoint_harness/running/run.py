@@ -75,7 +75,7 @@ class Run:
     @property
     def root(self) -> Path:
         """The folder of runs it lies in."""
-        return self.folder.parents[2]
+        return self.folder.absolute().parents[2]
 
     @property
     def key(self) -> str:

@@ -44,7 +44,7 @@ def made_up_names(count: int) -> list[str]:
 
 
 def made_up_truth(names: Sequence[str], *, all_authors: bool = False) -> pd.DataFrame:
-    """The queries' table; every third photo is by nobody known unless `all_authors`."""
+    """The queries' table; every third photo has no known author unless `all_authors`."""
     number = np.arange(len(names))
     known = (*_AUTHORS[:2], _AUTHORS[2] if all_authors else None)
     return pd.DataFrame(

@@ -85,7 +85,7 @@ class Trial(contextlib.AbstractContextManager["Trial"]):
         self.rows = np.arange(tile)
         self.other_rows = np.arange(tile, 2 * tile)
         self.names = made_up_names(2 * tile)
-        # The author filter refuses queries by nobody known.
+        # The author filter refuses queries without a known author.
         self.all_authors = bool(getattr(self.params, "author_filter", False))
         self.truth = made_up_truth(self.names, all_authors=self.all_authors)
         self._folder = tempfile.TemporaryDirectory(prefix="pinpoint-check-")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,27 @@ class Choice:
                 )
             result[at[0]] = replace(rows[at[0]], method=new, short=new)
         return result
+
+
+def choose(
+    words_to_hide: Sequence[str],
+    methods: Sequence[str],
+    columns: Sequence[str],
+    sort: str,
+    rename: Mapping[str, str],
+    hide: Collection[str],
+    mean_over: str | None,
+) -> Choice:
+    """A choice, checked before anything is read: UsageError for a column or a word to hide that is none."""
+    for name, value in (("methods", methods), ("columns", columns), ("hide", hide)):
+        if isinstance(value, str):
+            raise UsageError(f"{name} is a list of texts", found=repr(value), fix=f"{name}=[{value!r}]")
+    if unknown := [word for word in hide if word not in words_to_hide]:
+        fix = f"one of: {', '.join(words_to_hide)}"
+        raise UsageError(f"--hide {unknown[0]}: nothing is called that", fix=fix)
+    choice = Choice(methods, columns, sort, rename, frozenset(hide), mean_over)
+    choice.radii_km(())
+    return choice
 
 
 def names_of(row: Row) -> tuple[str, ...]:
