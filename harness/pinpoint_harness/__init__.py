@@ -12,6 +12,8 @@ from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .api import break_down as break_down
+    from .api import calibrate as calibrate
+    from .api import compare as compare
     from .api import embed as embed
     from .api import evaluate as evaluate
     from .api import load_dataset as load_dataset
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from .api import table as table
     from .api import train as train
     from .errors import HarnessError as HarnessError
-    from .evaluation import compare as compare
-    from .evaluation.calibration import calibrate as calibrate
     from .features import FeatureStore as FeatureStore
     from .features import Neighbours as Neighbours
     from .features import PhotoGallery as PhotoGallery
@@ -43,6 +43,8 @@ _HOMES = {
     # `api.audit` and `api.locate` stand there alone: here their names are those of modules.
     "api": (
         "break_down",
+        "calibrate",
+        "compare",
         "embed",
         "evaluate",
         "load_dataset",
@@ -53,8 +55,6 @@ _HOMES = {
         "train",
     ),
     "errors": ("HarnessError",),
-    "evaluation": ("compare",),
-    "evaluation.calibration": ("calibrate",),
     "features": ("FeatureStore", "Neighbours", "PhotoGallery"),
     "locate": ("locate_photos",),
     "params": ("param",),

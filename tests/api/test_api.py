@@ -322,3 +322,12 @@ def test_a_picture_that_is_there_is_refused_in_the_words_of_python(toy: World, t
     with pytest.raises(UsageError, match="overwrite=True"):
         api.plot(run).save(tmp_path / "curves.png")
     assert api.plot(run).save(tmp_path / "curves.png", overwrite=True).read_bytes() != b"another"
+
+
+def test_a_comparison_over_other_photos_is_refused_in_the_words_of_python(toy: World) -> None:
+    whole = api.evaluate("random-prior", "capitals", home=toy.folder)
+    part = api.evaluate(
+        "constant", "capitals", parameters={"latitude": 1, "longitude": 2}, limit=9, home=toy.folder
+    )
+    with pytest.raises(DataError, match="add common=True to compare"):
+        api.compare([whole, part])

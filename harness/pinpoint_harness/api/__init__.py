@@ -12,11 +12,9 @@ already is not made again. Errors are `HarnessError`s whose `problem`, `found` a
 
 from __future__ import annotations
 
-from ..evaluation import compare
-from ..evaluation.calibration import calibrate
 from .ask import Audited, audit, locate
 from .make import embed, train
-from .measure import break_down, evaluate, load_dataset, read_run, score
+from .measure import break_down, calibrate, compare, evaluate, load_dataset, read_run, score
 from .show import Picture, Table, plot, table
 
 __all__ = [

@@ -12,6 +12,8 @@ import pandas as pd
 from ..artifacts import Subset
 from ..errors import UsageError
 from ..evaluation import ADMIN_PRESETS, BINS, Scores, get_protocol, score_frame, score_run
+from ..evaluation import compare as compare_runs
+from ..evaluation.calibration import calibrate as calibrate_run
 from ..evaluation.scoring import RESAMPLES
 from ..home import Home, find_home
 from ..plugins import Registry, load_registry
@@ -241,6 +243,10 @@ def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str
     """
     found = find_home(home, runs=out)
     return find_run(str(run), found.runs, found.runs_made())
+
+
+compare = speaks_python(compare_runs)
+calibrate = speaks_python(calibrate_run)
 
 
 def _joined(answers: Answers, truth: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "backbone": ("backbone", "text"),
     "column": ("columns", "pair"),
     "columns": ("columns", "list"),
+    "common": ("common", "flag"),
     "compare": ("compare", "flag"),
     "cosine": ("cosine", "text"),
     "data": ("data", "text"),

@@ -46,13 +46,13 @@ _OTHERS = (
         "longitude",
         "with the sign of the longitudes turned",
         lambda it: it * (1, -1),
-        "turn that sign in a copy",
+        _TURN,
     ),
     Convention(
         "latitude",
         "with the sign of the latitudes turned",
         lambda it: it * (-1, 1),
-        "turn that sign in a copy",
+        _TURN,
     ),
     Convention(
         "from the pole",
