@@ -102,6 +102,16 @@ def test_audits_are_told_from_other_tables(home: Path) -> None:
     assert sorted(path.name for path in (home / "audits").iterdir()) == ["mine.parquet", "torn.parquet"]
 
 
+def test_reports_are_told_from_other_pages(home: Path) -> None:
+    run()
+    report = Path(pinpoint("report", "constant@capitals", "--no-pictures").stdout.strip())
+    assert report.parent == home / "reports"
+    (home / "reports" / "mine.html").write_text("<title>my report</title>")
+    kept = pinpoint("clean", "reports", "--yes").stdout
+    assert "removed 1 of 1" in kept
+    assert [path.name for path in (home / "reports").iterdir()] == ["mine.html"]
+
+
 def test_caches_are_kept_unless_they_are_meant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     worlds = home / "worlds"

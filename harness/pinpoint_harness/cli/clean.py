@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..artifacts.removal import Removable
     from ..home import Home
 
-FOLDERS = ("runs", "stores", "models", "audits")
+FOLDERS = ("runs", "stores", "models", "audits", "reports")
 
 
 def removal_options(function: Command) -> Command:
@@ -29,7 +29,7 @@ def removal_options(function: Command) -> Command:
 @removal_options
 @home_options()
 def clean(what: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
-    """Remove what pinpoint has made below --home: WHAT of it, or runs, stores, models and audits.
+    """Remove what pinpoint has made below --home: WHAT of it, or all but the caches.
 
     The caches are the worlds of mini-Earth and the checksums of weights. What and how much is shown first,
     and you are asked. Only what is recognised as pinpoint's own is removed, finished or not: any other file
@@ -52,11 +52,14 @@ def clean(what: Sequence[str], home: Home, yes: bool, dry_run: bool) -> None:
 def _below(home: Home, name: str) -> Iterable[Removable]:
     from ..artifacts.removal import Removable, find_artifacts, size_of
 
-    if name != "audits":
-        return find_artifacts(getattr(home, name))
+    folder = getattr(home, name)
+    if name not in ("audits", "reports"):
+        return find_artifacts(folder)
     from ..audit.result import iter_audits
+    from ..reports.pages import iter_reports
 
-    return (Removable(path, "audit", "finished", size_of(path)[0]) for path in iter_audits(home.audits))
+    files = iter_audits(folder) if name == "audits" else iter_reports(folder)
+    return (Removable(path, name.removesuffix("s"), "finished", size_of(path)[0]) for path in files)
 
 
 def _caches() -> list[tuple[Removable, Path]]:

@@ -31,7 +31,7 @@ def options(callback: Callback | None = None, exposed: bool = True) -> list[clic
         click.Option(
             ["--home"],
             type=click.Path(path_type=Path, file_okay=False),
-            help="Folder of runs, stores, models and audits [default: $PINPOINT_HOME, else results].",
+            help="Folder below which all that is made lies [default: $PINPOINT_HOME, else results].",
             **shared,
         ),
         click.Option(

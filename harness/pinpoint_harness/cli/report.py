@@ -10,7 +10,7 @@ import click
 
 from ..errors import ArtifactError
 from ..types import DataLocation
-from .options import home_options, location_options, protocol_option, registry_of
+from .options import home_options, location_options, overwrite_option, protocol_option, registry_of
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--no-pictures", is_flag=True, help="No pictures: photos belong to those who took them.")
 @location_options(images=True)
+@overwrite_option
 @home_options()
 @click.pass_context
 def report(
@@ -49,12 +50,14 @@ def report(
     pictures: int,
     no_pictures: bool,
     location: DataLocation,
+    overwrite: bool,
     home: Home,
 ) -> None:
     """Write one HTML file of RUNs, of one dataset or several, that opens anywhere and needs no network.
 
     Table, map, error curves, paired differences, breakdowns, calibration, photos with candidates, and
-    how each run was made; a selection in one view filters the others. Prints the path of the file.
+    how each run was made; a selection in one view filters the others. Prints the path of the file. A report
+    in the home folder takes the place of the one before.
 
     \b
     Examples:
@@ -80,7 +83,7 @@ def report(
         raise ArtifactError(
             f"cannot make '{path.parent}'", found=str(error), fix="choose another --out"
         ) from error
-    write_report(found, registry_of(ctx), path, options)
+    write_report(found, registry_of(ctx), path, options, overwrite=overwrite or out is None)
     click.echo(path)
 
 

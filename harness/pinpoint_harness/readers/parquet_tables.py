@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..artifacts import file_sha256
 from ..errors import DataError
 from .nested import LONGEST_LIST, holds_lists, leaf, leaf_names
 from .table_form import TableForm, as_text, unreadable
@@ -24,9 +25,8 @@ def parquet_files(path: Path) -> list[Path]:
 def content_sha256(path: Path) -> str:
     """The digest of a file; of a folder of Parquet, that of the digests of its files in their order."""
     if path.is_dir():
-        return hashlib.sha256("".join(map(content_sha256, parquet_files(path))).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.sha256("".join(map(file_sha256, parquet_files(path))).encode()).hexdigest()
+    return file_sha256(path)
 
 
 def parquet_form(path: Path) -> TableForm:

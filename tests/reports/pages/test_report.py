@@ -195,3 +195,15 @@ def test_the_command_writes_below_home_and_prints_the_path(world: ReportWorld) -
     assert f"pinpoint report {world.a.key} --no-pictures" in page
     assert "Differences need two runs" in page
     assert "data:image/jpeg" not in page
+
+
+def test_another_file_of_that_name_is_kept_unless_it_may_go(world: ReportWorld, tmp_path: Path) -> None:
+    (out := tmp_path / "mine.html").write_text("mine")
+    words = ["--plugin", str(world.plugin), "report", world.a.key, "-o", str(out), "--no-pictures"]
+    words += ["--home", str(world.home)]
+    refused = CliRunner().invoke(cli, words)
+    assert refused.exit_code == 2
+    assert "add --overwrite" in refused.stderr
+    assert out.read_text() == "mine"
+    assert CliRunner().invoke(cli, [*words, "--overwrite"]).exit_code == 0
+    assert "<title>pinpoint report: toy" in out.read_text()

@@ -1,5 +1,5 @@
 """Pages for a browser: a report of runs in one file that asks nothing of any network."""
 
-from .report import PICTURES, ReportOptions, write_report
+from .report import PICTURES, ReportOptions, iter_reports, write_report
 
-__all__ = ["PICTURES", "ReportOptions", "write_report"]
+__all__ = ["PICTURES", "ReportOptions", "iter_reports", "write_report"]

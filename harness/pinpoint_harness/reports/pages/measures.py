@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...evaluation.bootstrap import cluster_rows, estimate_all
 from ...evaluation.breakdown import Breakdown, break_down_frame
 from ...evaluation.calibration import Calibration, calibrate
 from ...types import RADII_KM
-from .section import OTHERS, Column, Section, largest
+from .section import Column, Section, largest
 from .text import visible
 
 if TYPE_CHECKING:
@@ -97,8 +97,6 @@ def _own_rows(section: Section, column: Column) -> Any:
 
 
 def _own_slicing(section: Section, column: Column, by: str) -> Any:
-    from dataclasses import replace
-
     slicing = largest(section.slicings[by])
     used, codes = np.unique(slicing.codes[column.known], return_inverse=True)
     return replace(slicing, names=tuple(slicing.names[code] for code in used.tolist()), codes=codes)
@@ -194,6 +192,3 @@ def _bounded(one: Estimate) -> tuple[float, float, float]:
     """Value, low and high; where there is no interval, the value."""
     value = 0.0 if one.value is None else one.value
     return value, value if one.low is None else one.low, value if one.high is None else one.high
-
-
-__all__ = ["CURVE_KM", "OTHERS", "RESAMPLES", "Measures", "measure"]

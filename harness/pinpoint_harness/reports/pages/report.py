@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...artifacts import write_atomic
+from ...artifacts import write_new
 from ...errors import HarnessError, UsageError
 from ...evaluation import ADMIN_METRICS, PROTOCOLS, Comparison, metric_names
 from ...evaluation.slices import opened_points
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from ...running import Run
     from ...types import Floats
 
+TITLE = "pinpoint report: "
+_HEAD_BYTES = 2_000
 PICTURES = 900
 """Small pictures in a report, of all sections together."""
 
@@ -55,10 +57,23 @@ class ReportOptions:
     audits: Path = Path()
 
 
-def write_report(runs: Sequence[Run], registry: Registry, path: Path, options: ReportOptions) -> None:
+def iter_reports(folder: Path) -> Iterator[Path]:
+    """Every page of a folder that `write_report` has written, ordered by name."""
+    mark = f"<title>{TITLE}".encode()
+    for path in sorted(folder.glob("*.html")):
+        if path.is_file() and not path.is_symlink():
+            with path.open("rb") as file:
+                if mark in file.read(_HEAD_BYTES):
+                    yield path
+
+
+def write_report(
+    runs: Sequence[Run], registry: Registry, path: Path, options: ReportOptions, *, overwrite: bool = True
+) -> None:
     """Write the page of these runs, whole or not at all: equal runs give equal bytes.
 
-    UsageError where no run is given, one is given twice, or all of a dataset are oracles.
+    UsageError where no run is given, one is given twice, or all of a dataset are oracles; and where another
+    file has the name, unless that may be overwritten.
     """
     groups = _grouped(runs, options)
     found = Figures()
@@ -69,9 +84,9 @@ def write_report(runs: Sequence[Run], registry: Registry, path: Path, options: R
         for number, group in enumerate(groups)
     ]
     found.ready.append(figures.theme(found))
-    title = "pinpoint report: " + ", ".join(dict.fromkeys(run.dataset for run in runs))
+    title = TITLE + ", ".join(dict.fromkeys(run.dataset for run in runs))
     page = render_page(title, page_body(groups, bodies), found.roots, found.ready)
-    write_atomic(path, page.encode())
+    write_new(path, page.encode(), overwrite)
 
 
 def _grouped(runs: Sequence[Run], options: ReportOptions) -> list[list[Run]]:
