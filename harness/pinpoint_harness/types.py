@@ -117,13 +117,17 @@ class Candidates:
 
     `coordinates` is `(n, k, 2)`; `probability` `(n, k)` sums to at most 1 per query. A candidate that is
     a photo is named by `source`, the dataset it belongs to, and `photo_id`, its id there, both `(n, k)`;
-    "" where it is none.
+    "" where it is none. `score` `(n, k)` is the method's own, higher is better, comparable within a query
+    only, NaN for none; `found_by` `(n, k)` says in words which searches found it and at which rank, as
+    `image 1, location 3`.
     """
 
     coordinates: Floats
     probability: Floats | None = None
     source: NDArray[np.str_] | None = None
     photo_id: NDArray[np.str_] | None = None
+    score: Floats | None = field(default=None, kw_only=True)
+    found_by: NDArray[np.str_] | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

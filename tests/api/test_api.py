@@ -138,6 +138,10 @@ def test_every_combination_is_trained_and_run_and_what_they_share_is_made_once(t
     }  # fmt: skip
     assert len({row["key"] for row in rows if row["stage"] == "head"}) == 4
 
+    anew = heads(pinpoint(toy, "train", "cells", *sets(CELLS, hidden="4,8", seed="0"), "--fresh", "--json"))
+    made_again = [row["stage"] for row in anew if row["made"] == "now"]
+    assert sorted(made_again) == sorted([*dict.fromkeys(made_again), "head", "temperature"])
+
     runs = json.loads(pinpoint(toy, "run", "cells", "toy/asked", *grid, "--json").stdout)
     assert len({run["key"] for run in runs}) == 4
     again = pinpoint(toy, "run", "cells", "toy/asked", *grid, "--quiet").stdout.split()

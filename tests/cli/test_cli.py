@@ -201,6 +201,14 @@ def test_the_only_protocol_runs_share_is_taken() -> None:
     assert "haversine-6371-le" in pinpoint("table", "capitals").stdout
 
 
+def test_a_table_says_where_the_literature_has_no_rows() -> None:
+    pinpoint("run", "constant", "capitals", *LONDON)
+    told = pinpoint("table", "capitals", "--published")
+    assert "no published rows of 'capitals' are known; there are some of im2gps3k" in told.stderr
+    assert "constant" in told.stdout
+    assert "published rows" not in pinpoint("table", "yfcc4k", "--published").stderr
+
+
 @pytest.mark.parametrize("form", ["text", "md", "latex", "csv", "html"])
 def test_published_rows_stand_in_every_format(form: str) -> None:
     text = pinpoint("table", "yfcc4k", "--published", "--format", form).stdout

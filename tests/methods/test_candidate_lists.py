@@ -18,7 +18,7 @@ from tests.support.pinpoint_world import retriever_of, small, unit, write_galler
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, xyz_of
-from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, hand_features
+from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, found_by, hand_features
 from pinpoint_methods.pinpoint import retriever as module
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, quotas, slots_of
@@ -64,6 +64,26 @@ def test_the_paper_s_list_is_eight_two_and_two_of_the_own_gallery() -> None:
     assert slots.rank.tolist() == [*range(8), 0, 1, 0, 1]
     assert slots.gallery.tolist() == [0] * 12
     assert CHANNELS == ("image", "raw", "location")
+
+
+def test_a_candidate_names_every_search_that_found_it(folder: Path) -> None:
+    retriever = retriever_of(folder, small(galleries="both"), "photos")
+    lists, slots = lists_of(retriever), retriever.slots
+    everyone = torch.arange(len(slots)).flip(0).expand(QUERIES, -1)
+    words = found_by(lists, slots, everyone)
+    listed = list(zip(slots.gallery.tolist(), slots.channel.tolist(), slots.rank.tolist(), strict=True))
+    twice = 0
+    for query in range(QUERIES):
+        rows = lists.row[query].tolist()
+        for at, slot in enumerate(everyone[query].tolist()):
+            same = [
+                f"{CHANNELS[channel]} {rank + 1}"
+                for (gallery, channel, rank), row in zip(listed, rows, strict=True)
+                if row == rows[slot] >= 0 and gallery == listed[slot][0]
+            ]
+            assert words[query, at] == ", ".join(same)
+            twice += len(same) > 1
+    assert twice
 
 
 def test_the_union_halves_the_quotas_and_begins_with_the_own_gallery(folder: Path) -> None:

@@ -21,6 +21,8 @@ from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import train_command
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.reports.photo_lookup import PhotoLookup
+from pinpoint_harness.reports.photo_story import tell
+from pinpoint_harness.reports.support import Support
 from pinpoint_harness.running import build_params, candidates_of
 from pinpoint_harness.training import open_stages, train
 from pinpoint_harness.training.stages import stages_of
@@ -175,6 +177,12 @@ def test_a_run_with_models_in_another_folder_is_audited_broken_down_and_plotted(
     assert "of 354" in pinpoint(*words)  # all rows of both galleries
     candidates = candidates_of(run.table())
     assert candidates is not None
+    story = tell(run, run.table().column("id")[0].as_py(), Support.of([run], world.registry))
+    assert set(story.support) == {"toy/photos", "toy/streetview"}
+    first = story.candidates[0]
+    assert first.found_by == "raw 1"
+    assert first.score == story.confidence
+    assert sum(first.support.values()) >= 1
     named = [array[:, 0] for array in (candidates.source, candidates.photo_id, candidates.coordinates)]
     photos = PhotoLookup(run, world.registry).candidates(*named)
     assert not [photo for photo in photos if isinstance(photo, str)]

@@ -43,6 +43,8 @@ class Unsorted:
         answers = np.tile(PLACES[0], (n, 1))
         answers[queries.key.argmin()] = np.nan
         named = {"source": np.full((n, 3), "shelf"), "photo_id": np.tile(["a", "b", "c"], (n, 1))}
+        named["found_by"] = np.tile(["image 2", "", "raw 1"], (n, 1))
+        named["score"] = np.tile([7.5, -1.25, 0.0], (n, 1))
         within = np.tile([0.1, 0.2, 0.2, 0.3, 0.4], (n, 1))
         return Predictions(answers, np.full(n, 0.7), Candidates(places, probability, **named), within=within)
 
@@ -94,6 +96,9 @@ def test_a_story_has_every_candidate_by_probability_and_its_distances(home: Path
     ]  # fmt: skip
     to_truth = geodesic_km(np.array([story.truth]), np.array([(48.0, 2.0)]))[0]
     assert story.candidates[0].to_truth_km == pytest.approx(to_truth)
+    assert [(one.score, one.found_by) for one in story.candidates] == [
+        (-1.25, None), (7.5, "image 2"), (0.0, "raw 1"),
+    ]  # fmt: skip
     assert story.candidates[1].to_answer_km == pytest.approx(0)
     assert story.candidates[1].to_truth_km == pytest.approx(story.error_km)
     assert story.within == {1: 0.1, 25: 0.2, 200: 0.2, 750: 0.3, 2500: 0.4}
@@ -117,6 +122,8 @@ def test_the_command_prints_the_story_and_draws_the_sheet(home: Path, tmp_path: 
     name = next(name for name in TRUTH if tell(run_of(home, "unsorted"), name).answer)
     shown = pinpoint(home, *words, name, "-n", "2", "--sheet", str(tmp_path / "sheet.pdf"))
     assert "shelf b" in shown
+    assert "image 2" in shown
+    assert "-1.25" in shown
     assert "shelf c" not in shown
     assert "and 1 more" in shown
     assert "20% within 25 km" in shown

@@ -63,6 +63,8 @@ def answers(draw: st.DrawFn) -> Predictions:
         probability=np.where(kept, 1 / (k + 1), NAN) if draw(st.booleans()) else None,
         source=np.where(kept, "gallery", "") if named else None,
         photo_id=np.where(kept, "7.jpg", "") if named and draw(st.booleans()) else None,
+        score=np.where(kept, places[:, 1:, 0], NAN) if draw(st.booleans()) else None,
+        found_by=np.where(kept, "image 1, location 3", "") if draw(st.booleans()) else None,
     )
     return Predictions(
         coordinates=np.where(answered[:, None], places[:, 0], NAN),
@@ -94,7 +96,8 @@ def test_the_schema_is_the_documented_one() -> None:
         "confidence double",
         "status string",
         "author string",
-        f"candidates list<element: {candidate}source: string, photo_id: string> not null>",
+        f"candidates list<element: {candidate}source: string, photo_id: string, score: double, "
+        "found_by: string> not null>",
         "within list<element: double not null>",
         "cluster string",
     ]
@@ -162,7 +165,7 @@ def assert_same_candidates(given: Candidates | None, found: Candidates | None) -
     assert found is not None
     width = int((~np.isnan(given.coordinates[..., 0])).sum(axis=1).max())
     np.testing.assert_array_equal(found.coordinates, given.coordinates[:, :width])
-    for name in ("probability", "source", "photo_id"):
+    for name in ("probability", "source", "photo_id", "score", "found_by"):
         before, after = getattr(given, name), getattr(found, name)
         if before is None or width == 0:
             assert after is None
@@ -176,17 +179,19 @@ def test_candidates_are_stored_row_by_row_without_their_padding() -> None:
         probability=np.array([[0.5, 0.25], [1.0, NAN]]),
         source=np.array([["photos", ""], ["photos", ""]]),
         photo_id=np.array([["é3", ""], ["0", ""]]),
+        score=np.array([[-2.5, 7.0], [NAN, NAN]]),
     )
     predictions = Predictions(np.array([PARIS, LONDON]), candidates=candidates)
     table = stored.build(truth_of(2), predictions, ["ok", "ok"])
     paris = {"latitude": PARIS[0], "longitude": PARIS[1]}
     london = {"latitude": LONDON[0], "longitude": LONDON[1]}
+    unknown = {"found_by": None}
     assert table.column("candidates").to_pylist() == [
         [
-            {**paris, "probability": 0.5, "source": "photos", "photo_id": "é3"},
-            {**london, "probability": 0.25, "source": None, "photo_id": None},
+            {**paris, "probability": 0.5, "source": "photos", "photo_id": "é3", "score": -2.5, **unknown},
+            {**london, "probability": 0.25, "source": None, "photo_id": None, "score": 7.0, **unknown},
         ],
-        [{**london, "probability": 1.0, "source": "photos", "photo_id": "0"}],
+        [{**london, "probability": 1.0, "source": "photos", "photo_id": "0", "score": None, **unknown}],
     ]
 
 

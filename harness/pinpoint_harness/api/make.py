@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,11 +37,13 @@ def train(
     log: Sequence[str] = (),
     home: Home | str | Path | None = None,
     fresh: bool = False,
+    keep: Collection[str] = (),
     registry: Registry | None = None,
 ) -> list[StageOutput]:
     """Make the stages of a method that are missing, and say where each lies.
 
-    `stage` stops after that one, `fresh` makes it (or all of them) again. `dtype` is `float32` or
+    `stage` stops after that one, `fresh` makes it (or all of them) again, but for those whose keys are in
+    `keep`, which another training has just made. `dtype` is `float32` or
     `bfloat16` (default: bfloat16 on a GPU). `log` holds `csv`, `tensorboard` or both, and a folder if the
     figures of the training shall not lie beside the stage. Features that it learns from are computed first
     where they are missing. A training that was stopped goes on when it is called again.
@@ -70,6 +72,7 @@ def train(
         truth=truth,
         stage=stage,
         fresh=fresh,
+        keep=keep,
         log=LogRequest.parse(log),
     )
     return train_stages(request)

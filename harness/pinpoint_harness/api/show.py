@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..evaluation import ADMIN_METRICS, metric_names
 from ..home import Home, command, find_home
 from ..plugins import Registry, load_registry
+from ..progress import log
 from ..types import RADII_KM
 from .measure import data_location, read_run
 from .python_words import speaks_python
@@ -158,7 +159,7 @@ def chosen_table(
     """`table`, where it has been chosen which rows and columns it shows."""
     from ..audit.result import read_part
     from ..reports.tables.measured import dataset_info, measured_rows
-    from ..reports.tables.published import read_published
+    from ..reports.tables.published import published_datasets, read_published
 
     radii_km = choice.radii_km(radii_km)
     info = dataset_info(registry, dataset, home.runs)
@@ -176,7 +177,11 @@ def chosen_table(
     )
     if published or published_files:
         extra = [Path(file) for file in published_files]
-        rows += choice.published(read_published(dataset, extra=extra, total=info.expected_rows))
+        literature = read_published(dataset, extra=extra, total=info.expected_rows)
+        if not literature:
+            names = ", ".join(published_datasets())
+            log.warning("no published rows of '%s' are known; there are some of %s", dataset, names)
+        rows += choice.published(literature)
     if not rows:
         raise UsageError(
             f"there is nothing to put in a table of '{dataset}'",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,12 @@ def explain(
     home: Home,
     as_json: bool,
 ) -> None:
-    """Tell what RUN stored of one PHOTO, by its id: answer, probabilities, candidates and their distances.
+    """Tell what RUN stored of one PHOTO, by its id: answer, probabilities, candidates, whence they come.
 
     Candidates stand by probability where they have one, the most probable first, else as the method ranks
-    them; `given` is their rank in the method's own order.
+    them; `given` is their rank in the method's own order, `score` its own score, `found by` the searches
+    that found them and their rank in each. `near` counts the gallery photos within 25 km, as far as the
+    galleries are on this machine.
 
     \b
     Example:
@@ -61,24 +64,28 @@ def explain(
     from ..reports.photo_lookup import PhotoLookup
     from ..reports.photo_story import tell
     from ..reports.run_plots import candidate_sheet
+    from ..reports.support import Support
 
     if sheet is not None:
         picture_format(sheet)
     found = read_run(run, home=home)
-    story = tell(found, photo)
+    registry = registry_of(ctx)
+    story = tell(found, photo, Support.of([found], registry))
     if as_json:
         print_json({**run_heading(found), **story.to_dict()})
     else:
         click.echo(f"{found.title} on {found.dataset}\n")
         _print_story(story, count)
     if sheet is not None:
-        lookup = PhotoLookup(found, registry_of(ctx), location)
+        lookup = PhotoLookup(found, registry, location)
         drawing.write(candidate_sheet(lookup, np.array([story.row]), most=count), sheet)
         if not as_json:
             click.echo(f"\nsheet: {sheet}")
 
 
 def _print_story(story: PhotoStory, count: int) -> None:
+    from ..reports.support import SUPPORT_KM
+
     print_facts(
         {
             "photo": story.photo,
@@ -91,16 +98,18 @@ def _print_story(story: PhotoStory, count: int) -> None:
             "confidence": story.confidence,
             "stated": story.within
             and ", ".join(f"{share:.0%} within {radius:g} km" for radius, share in story.within.items()),
+            "gallery": ", ".join(
+                f"{count:,} of {name} within {SUPPORT_KM:g} km of the truth"
+                for name, count in story.support.items()
+            )
+            or None,
         },
         as_json=False,
     )
     if not story.candidates:
         click.echo("\nthe run stored no candidates of this photo")
         return
-    with_probability = any(one.probability is not None for one in story.candidates)
-    headers = ["rank", *(["probability", "given"] if with_probability else [])]
-    headers += ["to truth, km", "to answer, km", "latitude", "longitude", "photo"]
-    print_table(headers, [_line(one, with_probability) for one in story.candidates[:count]])
+    print_table(*_columns(story, story.candidates[:count]))
     if len(story.candidates) > count:
         click.echo(f"and {len(story.candidates) - count:,} more: -n or --json show them")
     nearest = story.nearest()
@@ -111,17 +120,28 @@ def _print_story(story: PhotoStory, count: int) -> None:
         )
 
 
-def _line(one: CandidateFacts, with_probability: bool) -> list[str]:
-    probability = "-" if one.probability is None else f"{one.probability:.3f}"
-    return [
-        str(one.rank),
-        *([probability, str(one.given_rank)] if with_probability else []),
-        f"{one.to_truth_km:,.2f}",
-        "-" if one.to_answer_km is None else f"{one.to_answer_km:,.2f}",
-        f"{one.latitude:.4f}",
-        f"{one.longitude:.4f}",
-        " ".join(word for word in (one.source, one.photo_id) if word) or "-",
-    ]
+def _columns(story: PhotoStory, shown: Sequence[CandidateFacts]) -> tuple[list[str], list[list[str]]]:
+    """Headers and lines; what no candidate of the photo has gets no column."""
+    everyone = story.candidates
+    columns = {"rank": [str(one.rank) for one in shown]}
+    if any(one.probability is not None for one in everyone):
+        columns["probability"] = [_figure(one.probability, ".3f") for one in shown]
+        columns["given"] = [str(one.given_rank) for one in shown]
+    if any(one.score is not None for one in everyone):
+        columns["score"] = [_figure(one.score, ".4g") for one in shown]
+    if any(one.found_by for one in everyone):
+        columns["found by"] = [one.found_by or "-" for one in shown]
+    columns["to truth, km"] = [_figure(one.to_truth_km, ",.2f") for one in shown]
+    columns["to answer, km"] = [_figure(one.to_answer_km, ",.2f") for one in shown]
+    if story.support:
+        columns["near"] = [f"{sum(one.support.values()):,}" for one in shown]
+    columns["place"] = [f"{one.latitude:.4f}, {one.longitude:.4f}" for one in shown]
+    columns["photo"] = [" ".join(word for word in (one.source, one.photo_id) if word) or "-" for one in shown]
+    return list(columns), [list(line) for line in zip(*columns.values(), strict=True)]
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _place(place: tuple[float, float]) -> str:

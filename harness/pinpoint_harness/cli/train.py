@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     help="Write the figures of the training as they come, beside the stage or in DIR; may be given again.",
 )
 @home_options(models="--out", stores="--stores")
-@click.option("--fresh", is_flag=True, help="Make the stage, or all of them, again.")
+@click.option(
+    "--fresh", is_flag=True, help="Make the stage, or all of them, again; a sweep makes what it shares once."
+)
 @json_option
 @click.pass_context
 def train(
@@ -75,6 +77,7 @@ def train(
     registry = registry_of(ctx)
     grid = parameter_grid(registry.method(method), settings)
     rows: list[dict[str, Any]] = []
+    made: set[str] = set()
     for title, chosen in in_turn(grid):
         finished = train_stages(
             method,
@@ -86,8 +89,10 @@ def train(
             log=log,
             home=home,
             fresh=fresh,
+            keep=made,
             registry=registry,
         )
+        made |= {done.key for done in finished}
         rows += [{**({"settings": title} if title else {}), **_row(done)} for done in finished]
     if speaks():
         print_listing(rows, as_json, "no stages")

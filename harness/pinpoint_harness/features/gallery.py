@@ -162,7 +162,8 @@ class PhotoGallery:
         """The first `count` neighbours of each query, default all, as candidates that name their photos."""
         kept = slice(None, count)
         source, photo_id = self.photos(found.row[:, kept])
-        return Candidates(found.coordinates[:, kept], source=source, photo_id=photo_id)
+        score = found.cosine[:, kept]
+        return Candidates(found.coordinates[:, kept], source=source, photo_id=photo_id, score=score)
 
     def vectors(self, row: NDArray[np.int64]) -> Any:
         """The unit vectors of some rows, `(n, width)` fp16 on the gallery's device."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +14,21 @@ from ..running.predictions import to_frame, within_of
 from ..types import RADII_KM, Candidates
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ..running import Run
+    from .support import Support
 
 Place = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class CandidateFacts:
-    """One candidate: `rank` in the list as shown, `given_rank` in the method's own order, both from 1."""
+    """One candidate: `rank` in the list as shown, `given_rank` in the method's own order, both from 1.
+
+    `score` is the method's own, and `found_by` the searches that found it, where the method says so.
+    `support` counts the photos within 25 km of it by gallery, for the galleries that are on this machine.
+    """
 
     rank: int
     given_rank: int
@@ -30,15 +37,19 @@ class CandidateFacts:
     to_truth_km: float
     to_answer_km: float | None
     probability: float | None
+    score: float | None
+    found_by: str | None
     source: str | None
     photo_id: str | None
+    support: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PhotoStory:
     """One photo of a run. `row` is its place in the run; `standing` the share of photos with less error.
 
-    `within` are the probabilities that the method stated, by radius in km. Candidates are ordered by
+    `within` are the probabilities that the method stated, by radius in km. `support` counts the photos within
+    25 km of the truth by gallery: what the method could have found. Candidates are ordered by
     probability where they have one, else as the method gave them.
     """
 
@@ -53,6 +64,7 @@ class PhotoStory:
     confidence: float | None
     within: dict[float, float] | None
     candidates: tuple[CandidateFacts, ...]
+    support: dict[str, int]
 
     def nearest(self) -> CandidateFacts | None:
         """The candidate nearest to the truth: how good the list was, whatever was chosen from it."""
@@ -63,8 +75,11 @@ class PhotoStory:
         return {**asdict(self), "within": stated}
 
 
-def tell(run: Run, photo: str) -> PhotoStory:
-    """The story of a photo by its id; UsageError where the run has no such photo."""
+def tell(run: Run, photo: str, support: Support | None = None) -> PhotoStory:
+    """The story of a photo by its id; UsageError where the run has no such photo.
+
+    With `support` the gallery photos near each candidate, and near the truth, are counted.
+    """
     table = run.table()
     ids = table.column("id").to_pylist()
     if photo not in ids:
@@ -91,11 +106,14 @@ def tell(run: Run, photo: str) -> PhotoStory:
         within=None
         if stated is None or np.isnan(stated[0]).any()
         else dict(zip(RADII_KM, stated[0].tolist(), strict=True)),
-        candidates=_candidates(candidates_of(mine), truth, answer),
+        candidates=_candidates(candidates_of(mine), truth, answer, support),
+        support={} if support is None else support.near(np.array([truth]))[0],
     )
 
 
-def _candidates(given: Candidates | None, truth: Place, answer: Place | None) -> tuple[CandidateFacts, ...]:
+def _candidates(
+    given: Candidates | None, truth: Place, answer: Place | None, support: Support | None
+) -> tuple[CandidateFacts, ...]:
     if given is None:
         return ()
     found, order = most_probable_first(given)
@@ -103,6 +121,7 @@ def _candidates(given: Candidates | None, truth: Place, answer: Place | None) ->
     count = int((~np.isnan(places[:, 0])).sum())
     to_truth = geodesic_km(np.array([truth] * count).reshape(-1, 2), places[:count])
     to_answer = geodesic_km(np.array([answer or truth] * count).reshape(-1, 2), places[:count])
+    near = [{}] * count if support is None else support.near(places[:count])
     return tuple(
         CandidateFacts(
             rank=slot + 1,
@@ -112,11 +131,18 @@ def _candidates(given: Candidates | None, truth: Place, answer: Place | None) ->
             to_truth_km=float(to_truth[slot]),
             to_answer_km=float(to_answer[slot]) if answer else None,
             probability=None if found.probability is None else _number(found.probability[0, slot]),
-            source=None if found.source is None else str(found.source[0, slot]) or None,
-            photo_id=None if found.photo_id is None else str(found.photo_id[0, slot]) or None,
+            score=None if found.score is None else _number(found.score[0, slot]),
+            found_by=_word(found.found_by, slot),
+            source=_word(found.source, slot),
+            photo_id=_word(found.photo_id, slot),
+            support=near[slot],
         )
         for slot in range(count)
     )
+
+
+def _word(words: NDArray[np.str_] | None, slot: int) -> str | None:
+    return None if words is None else str(words[0, slot]) or None
 
 
 def _number(value: Any) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,7 +17,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_flag(value: Any) -> bool:
@@ -85,6 +86,22 @@ def check_fields(content: Mapping[str, Any], text: str, name: str) -> None:
     for part, fields in PARTS.items():
         for number, item in enumerate(content.get(part, [])):
             _check(item, fields, REQUIRED[part], text, _line_of_table(text, part, number), f"recipe '{name}'")
+    for number, item in enumerate(content.get("expected", [])):
+        _check_expectation(item, text, _line_of_table(text, "expected", number), f"recipe '{name}'")
+
+
+def _check_expectation(item: Mapping[str, Any], text: str, first_line: int, recipe: str) -> None:
+    """A protocol or metric that is not there would be found out after all the steps."""
+    from ..evaluation import ADMIN_METRICS, PROTOCOLS, metric_names
+
+    metrics = (*metric_names(), *ADMIN_METRICS)
+    known = [("protocol", item["protocol"], tuple(PROTOCOLS))]
+    known += [("metric", metric, metrics) for metric in item["cells"]]
+    for kind, word, words in known:
+        if word not in words:
+            field = "protocol" if kind == "protocol" else "cells"
+            where = f"{recipe}, line {_line_of_field(text, field, first_line)}"
+            raise unknown_name(f"{where}: there is no {kind} '{word}'", word, words)
 
 
 def _check(

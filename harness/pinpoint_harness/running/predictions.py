@@ -34,6 +34,8 @@ _CANDIDATE = pa.struct(
         pa.field("probability", pa.float64()),
         pa.field("source", pa.string()),
         pa.field("photo_id", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("found_by", pa.string()),
     ]
 )
 
@@ -124,7 +126,12 @@ def encode(table: pa.Table) -> bytes:
         version="2.6",
         compression="zstd",
         compression_level=3,
-        use_dictionary=["status", "author", "candidates.list.element.source"],
+        use_dictionary=[
+            "status",
+            "author",
+            "candidates.list.element.source",
+            "candidates.list.element.found_by",
+        ],
     )
     return stream.getvalue()
 
@@ -160,7 +167,7 @@ def to_frame(table: pa.Table) -> pd.DataFrame:
 def candidates_of(table: pa.Table, *, photos: bool = True) -> Candidates | None:
     """The candidates as padded arrays, as the method gave them; None if it gave none.
 
-    Without `photos` the names of the photos are left on disk: as strings they take most of the memory.
+    Without `photos` all but places and probabilities is left on disk: strings take most of the memory.
     """
     column = table.column("candidates").combine_chunks()
     if column.null_count == len(column):
@@ -189,6 +196,8 @@ def candidates_of(table: pa.Table, *, photos: bool = True) -> Candidates | None:
         probability=spread("probability", np.nan),
         source=spread("source", "") if photos else None,
         photo_id=spread("photo_id", "") if photos else None,
+        score=spread("score", np.nan) if photos else None,
+        found_by=spread("found_by", "") if photos else None,
     )
 
 
@@ -205,7 +214,15 @@ def most_probable_first(given: Candidates) -> tuple[Candidates, NDArray[np.int64
         return None if values is None else np.take_along_axis(values, order, axis=1)
 
     places = np.take_along_axis(given.coordinates, order[..., None], axis=1)
-    return Candidates(places, taken(given.probability), taken(given.source), taken(given.photo_id)), order
+    found = Candidates(
+        places,
+        taken(given.probability),
+        taken(given.source),
+        taken(given.photo_id),
+        score=taken(given.score),
+        found_by=taken(given.found_by),
+    )
+    return found, order
 
 
 def within_of(table: pa.Table) -> Floats | None:
@@ -316,6 +333,11 @@ def _check_candidates(candidates: Candidates, n: int) -> None:
         named = np.zeros((n, k), dtype=bool) if candidates.source is None else candidates.source != ""
         rule = "candidates.photo_id must stand beside the source, the dataset that holds the photo"
         _check_rows(rule, named | (candidates.photo_id == ""))
+    if candidates.score is not None:
+        _check_array("candidates.score", candidates.score, (n, k), np.float64)
+        _check_rows("candidates.score must be finite, or NaN for none", ~np.isinf(candidates.score))
+    if candidates.found_by is not None:
+        _check_array("candidates.found_by", candidates.found_by, (n, k), np.str_)
 
 
 def _check_within(within: Floats, n: int) -> None:
@@ -348,6 +370,8 @@ def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:
             optional(candidates.probability, pa.float64(), np.nan),
             optional(candidates.source, pa.string(), ""),
             optional(candidates.photo_id, pa.string(), ""),
+            optional(candidates.score, pa.float64(), np.nan),
+            optional(candidates.found_by, pa.string(), ""),
         ],
         fields=list(_CANDIDATE),
     )

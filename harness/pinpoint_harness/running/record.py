@@ -14,7 +14,7 @@ from ..params import changed
 from ..plugins import Entry
 from ..types import STATUS, DatasetInfo, MethodInfo
 
-VERSION = 3
+VERSION = 4
 """Of what a run stores, a part of its spec: raised whenever older runs cannot be read any more."""
 
 

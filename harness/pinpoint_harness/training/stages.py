@@ -11,7 +11,7 @@ The key of a stage holds the keys of the stages it is made from, so nothing stal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +108,8 @@ class TrainRequest:
     truth: Callable[[str], pd.DataFrame]
     stage: str | None = None
     fresh: bool = False
+    keep: Collection[str] = ()
+    """Keys of stages that `fresh` does not make again: another training has just made them."""
     log: LogRequest = field(default_factory=LogRequest)
     """Where figures of a training are written as they come."""
 
@@ -125,8 +127,11 @@ def train(request: TrainRequest) -> list[StageOutput]:
         stages = _stages_of_all(request, processes)
         wanted = _up_to(stages, request.stage, request.method.name)
         for stage in wanted:
-            again = request.fresh and request.stage in (None, stage.name)
             keys = {name: done.key for name, done in finished.items()}
+            again = request.fresh and request.stage in (None, stage.name)
+            if again and request.keep:
+                spec = stage.spec_with(keys, request.context, processes.count)
+                again = spec_key(stage.kind, spec) not in request.keep
             found = None if again else _find(stage, request.root, keys, request.context, processes.count)
             processes.wait()  # before anyone begins what another still looks for
             if found is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pinpoint_harness.types import RADII_KM
@@ -95,6 +96,32 @@ def _arc_km(chord: Tensor) -> Tensor:
 def share_of_radii(km: Tensor) -> Tensor:
     """Of the five radii, the share that a distance stays within: what the field's tables count."""
     return torch.stack([km < radius for radius in RADII_KM]).float().mean(dim=0)
+
+
+def found_by(lists: CandidateBatch, slots: Slots, chosen: Tensor) -> NDArray[np.str_]:
+    """Which searches found the candidates in the slots `chosen` `(n, k)`, and at which rank, in words.
+
+    `(n, k)` of `image 1, location 3`: a row that several channels of its gallery found stands once in a list.
+    """
+    gallery, channel, rank = (t.to(chosen.device) for t in (slots.gallery, slots.channel, slots.rank))
+    row = lists.row.gather(1, chosen)  # (n, k)
+    same = (
+        (lists.row[:, None] == row[..., None])
+        & (gallery == gallery[chosen][..., None])
+        & (row >= 0)[..., None]
+    )
+    ranks = [
+        torch.where(same & (channel == number), rank + 1, 0).amax(dim=2) for number in range(len(CHANNELS))
+    ]
+    # Few combinations among many candidates: words are made once for each.
+    each = torch.stack(ranks, dim=2).reshape(-1, len(CHANNELS)).cpu().numpy()
+    kinds, at = np.unique(each, axis=0, return_inverse=True)
+    words = [
+        ", ".join(f"{name} {place}" for name, place in zip(CHANNELS, kind, strict=True) if place)
+        for kind in kinds.tolist()
+    ]
+    named: NDArray[np.str_] = np.array(words, dtype=np.str_)[at.reshape(row.shape)]
+    return named
 
 
 def feature_count(galleries: int) -> int:

@@ -16,7 +16,7 @@ from pinpoint_harness.features import Neighbours, build_exclusion
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..common.decoding import Answer, TemperatureScaling, decide
+from ..common.decoding import Answer, TemperatureScaling, decide, overall
 from ..common.head import CHECK_WITH, chosen, made_by, training_stores
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
@@ -85,10 +85,14 @@ class FeatureReranker:
         scores = self._ranker.scores(lists)
         # Every calibration on the whole tile: last digits may hang on a shape, and so on the neighbours.
         by_source = [decide(lists, scores, fitted, self.params.decoding) for fitted in self._calibrations]
-        return self._predictions(found, by_source, source)
+        return self._predictions(found, overall(scores).double().cpu().numpy(), by_source, source)
 
     def _predictions(
-        self, found: Sequence[Neighbours], by_source: Sequence[Answer], source: NDArray[np.int64]
+        self,
+        found: Sequence[Neighbours],
+        scores: NDArray[np.float64],
+        by_source: Sequence[Answer],
+        source: NDArray[np.int64],
     ) -> Predictions:
         """Of each query the answer by the calibration of its source, with its candidates best first."""
 
@@ -98,6 +102,7 @@ class FeatureReranker:
             return kept
 
         slot, valid = ordered("slot"), ordered("valid")
+        rank = self._shape.slots.rank.numpy()[slot]
         places = np.concatenate([one.coordinates for one in found], axis=1)  # (n, c, 2)
         named = [gallery.photos(one.row) for gallery, one in zip(self._galleries, found, strict=True)]
         source_of, photo_of = (np.concatenate(names, axis=1) for names in zip(*named, strict=True))
@@ -106,6 +111,8 @@ class FeatureReranker:
             probability=np.where(valid, ordered("probability"), np.nan),
             source=np.where(valid, np.take_along_axis(source_of, slot, axis=1), ""),
             photo_id=np.where(valid, np.take_along_axis(photo_of, slot, axis=1), ""),
+            score=np.where(valid, np.take_along_axis(scores, slot, axis=1), np.nan),
+            found_by=np.where(valid, np.char.add("neighbour ", (rank + 1).astype(np.str_)), ""),
         )
         return Predictions(
             candidates.coordinates[:, 0],

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import build_exclusion, take_ids
@@ -23,8 +24,8 @@ from pinpoint_harness.search import Exclusion, search, unit_rows
 from pinpoint_harness.training import Stage, open_stages, with_needs
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
-from ..common.candidates import CandidateBatch
-from ..common.decoding import Answer, TemperatureScaling, decide
+from ..common.candidates import CandidateBatch, found_by
+from ..common.decoding import Answer, TemperatureScaling, decide, overall
 from .config import CHECK_WITH, PinpointConfig, PinpointParams, Top1Params
 from .embedder import load_towers
 from .reranker_training import load_reranker, read_calibration, scores_of
@@ -70,17 +71,24 @@ class _FromStages(ABC):
         instance = self._instances(queries.source)
         count, kept = len(queries), self.params.candidates
         places, scores = np.full((count, kept, 2), np.nan), np.full(count, np.nan)
-        source_of, photo_of = np.full((2, count, kept), "", dtype=object)
-        probability, within = np.full((count, kept), np.nan), np.full((count, len(RADII_KM)), np.nan)
+        source_of, photo_of, found_by = np.full((3, count, kept), "", dtype=object)
+        probability, own = np.full((2, count, kept), np.nan)
+        within = np.full((count, len(RADII_KM)), np.nan)
         for source in sorted(set(instance)):
             mine = np.flatnonzero(instance == source)
             part = self._answer(source, queries, mine)
             places[mine], source_of[mine], photo_of[mine] = part.places, part.sources, part.photo_ids
-            scores[mine], probability[mine] = part.confidence, part.probability
-            within[mine] = part.within
+            scores[mine], probability[mine], own[mine] = part.confidence, part.probability, part.score
+            found_by[mine], within[mine] = part.found_by, part.within
         known = not np.isnan(probability).all()
-        named = {"source": source_of.astype(np.str_), "photo_id": photo_of.astype(np.str_)}
-        candidates = Candidates(places, probability=probability if known else None, **named)
+        candidates = Candidates(
+            places,
+            probability=probability if known else None,
+            source=source_of.astype(np.str_),
+            photo_id=photo_of.astype(np.str_),
+            score=own,
+            found_by=found_by.astype(np.str_),
+        )
         stated = within if known else None
         return Predictions(places[:, 0], confidence=scores, candidates=candidates, within=stated)
 
@@ -137,6 +145,8 @@ class _Part:
     places: NDArray[np.float64]
     sources: NDArray[np.str_]  # names of datasets
     photo_ids: NDArray[np.str_]
+    score: NDArray[np.float64]
+    found_by: NDArray[np.str_]  # channels and the ranks in them, from 1
     probability: NDArray[np.float64]
     confidence: NDArray[np.float64]  # (n,)
     within: NDArray[np.float64]  # (n, 5), probability of the answer within each radius
@@ -167,6 +177,8 @@ class PinpointTop1(_FromStages):
             places=np.where(valid[..., None], gallery.coordinates[rows], np.nan),
             sources=np.where(valid, self.params.dataset_of(source), ""),
             photo_ids=take_ids(gallery.table["id"], rows),
+            score=np.where(valid, found.scores.double().cpu().numpy(), np.nan),
+            found_by=np.where(valid, [f"{channel} {rank + 1}" for rank in range(kept)], ""),
             probability=np.full(rows.shape, np.nan),
             confidence=np.where(valid[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
             within=np.full((len(rows), len(RADII_KM)), np.nan),
@@ -198,7 +210,7 @@ class Pinpoint(_FromStages):
         lists = retriever.lists(found, image, raw, near)
         scores = scores_of(model, self.params, retriever, lists)
         answer = decide(lists, scores, calibration, self.params.decoding)
-        return self._part(retriever, lists, answer, len(mine))
+        return self._part(retriever, lists, overall(scores).double(), answer, len(mine))
 
     def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
         """The retriever of a source, its reranker and its calibration, opened when first asked for."""
@@ -214,7 +226,9 @@ class Pinpoint(_FromStages):
     def _open(self) -> dict[str, tuple[SourceRetriever, Any, TemperatureScaling]]:
         return {}
 
-    def _part(self, retriever: SourceRetriever, lists: CandidateBatch, answer: Answer, count: int) -> _Part:
+    def _part(
+        self, retriever: SourceRetriever, lists: CandidateBatch, scores: Tensor, answer: Answer, count: int
+    ) -> _Part:
         """The best candidates of the first `count` lists, as the runner stores them."""
         kept = self.params.candidates
         slot = answer.slot[:count, :kept]
@@ -233,6 +247,8 @@ class Pinpoint(_FromStages):
             places=places,
             sources=sources,
             photo_ids=photo_ids,
+            score=np.where(valid, scores[:count].gather(1, slot).cpu().numpy(), np.nan),
+            found_by=np.where(valid, found_by(lists.take(slice(count)), retriever.slots, slot), ""),
             probability=np.where(valid, answer.probability[:count, :kept].cpu().numpy(), np.nan),
             confidence=np.where(valid[:, 0], share, np.nan),
             within=np.where(valid[:, :1], within, np.nan),
@@ -251,5 +267,7 @@ def _widened(part: _Part, kept: int) -> _Part:
         places=np.pad(part.places, (*wider, (0, 0)), constant_values=np.nan),
         sources=np.pad(part.sources, wider, constant_values=""),
         photo_ids=np.pad(part.photo_ids, wider, constant_values=""),
+        score=np.pad(part.score, wider, constant_values=np.nan),
+        found_by=np.pad(part.found_by, wider, constant_values=""),
         probability=np.pad(part.probability, wider, constant_values=np.nan),
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import permutations, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...geo import chord_from_km, geodesic_km, unit_xyz
+from ...geo import geodesic_km
 from ...images import resize
 from ...running.predictions import candidates_of
 from ...types import RADII_KM
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ...types import Floats
     from ..photo_lookup import Photo, PhotoLookup
+    from ..support import Support
     from .section import Column, Section
 
 CASES = 300
@@ -32,7 +33,6 @@ DEPTH = 12
 
 CANDIDATES = 5
 PICTURED_CANDIDATES = 3
-SUPPORT_KM = 25.0
 SIDE = 96
 _QUALITY = 68
 _SPHERE_KM = 6371.0
@@ -104,7 +104,7 @@ def case_data(
     section: Section,
     rows: Sequence[int],
     lookups: Sequence[PhotoLookup],
-    galleries: Mapping[str, Floats],
+    support: Support,
     pictures: Pictures,
 ) -> dict[str, Any]:
     """What the page shows of each case: `{row: {picture, runs: {number: [candidate, ...]}}}`.
@@ -115,8 +115,7 @@ def case_data(
     found = [_candidates(column, section, chosen) for column in section.columns]
     if pictures.left > 0 and len(chosen):
         _add_pictures(section, chosen, found, lookups, pictures)
-    trees = _trees(galleries)
-    shown = [[_listed(line, trees, pictures) for line in one] for one in found]
+    shown = [[_listed(line, support, pictures) for line in one] for one in found]
     ids = section.frame["id"].iloc[chosen].tolist()
     return {
         str(row): {
@@ -191,13 +190,8 @@ def _add_pictures(
             pictures.add(one.source, one.photo_id, photo)
 
 
-def _listed(line: Sequence[Candidate], trees: Mapping[str, Any], pictures: Pictures) -> list[dict[str, Any]]:
-    places = np.array([one.place for one in line]).reshape(-1, 2)
-    reach = float(chord_from_km(SUPPORT_KM))
-    near = {
-        name: tree.query_ball_point(unit_xyz(places), reach, return_length=True).tolist()
-        for name, tree in (trees.items() if len(places) else ())
-    }
+def _listed(line: Sequence[Candidate], support: Support, pictures: Pictures) -> list[dict[str, Any]]:
+    near = support.near(np.array([one.place for one in line]).reshape(-1, 2))
     return [
         {
             "place": [round(float(degrees), 4) for degrees in one.place],
@@ -206,18 +200,10 @@ def _listed(line: Sequence[Candidate], trees: Mapping[str, Any], pictures: Pictu
             "source": visible(one.source),
             "id": visible(one.photo_id),
             "picture": pictures.place(one.source, one.photo_id) if one.photo_id else "a place, not a photo",
-            "support": {visible(name): counts[at] for name, counts in near.items()},
+            "support": {visible(name): count for name, count in counts.items()},
         }
-        for at, one in enumerate(line)
+        for one, counts in zip(line, near, strict=True)
     ]
-
-
-def _trees(galleries: Mapping[str, Floats]) -> dict[str, Any]:
-    from scipy.spatial import cKDTree
-
-    return {
-        name: cKDTree(unit_xyz(points[np.isfinite(points).all(axis=1)])) for name, points in galleries.items()
-    }
 
 
 def _top(score: Floats, allowed: NDArray[np.bool_], most: int = DEPTH) -> NDArray[np.int64]:

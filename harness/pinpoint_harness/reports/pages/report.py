@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...artifacts import write_new
-from ...errors import HarnessError, UsageError
+from ...errors import UsageError
 from ...evaluation import ADMIN_METRICS, PROTOCOLS, Comparison, metric_names
-from ...evaluation.slices import opened_points
 from ...types import RADII_KM, DataLocation
 from ..photo_lookup import PhotoLookup
+from ..support import Support
 from ..tables.measured import compared_rows
 from ..tables.published import read_published
 from . import figures
@@ -130,16 +130,16 @@ def _section(
     command: str,
 ) -> str:
     """The HTML of one dataset; its figures go into `found`."""
-    galleries = _galleries(runs, registry)
+    support = Support.of(runs, registry)
 
     @functools.cache
     def truth() -> Any:
         return registry.open_dataset(runs[0].registered_dataset, options.location).truth()
 
     def points() -> Floats:
-        if not galleries:
+        if not support.points:
             raise UsageError("no gallery of these runs is here")
-        return np.concatenate(list(galleries.values()))
+        return np.concatenate(list(support.points.values()))
 
     section = build_section(runs, options.protocol, truth, points)
     table, comparison = _table(element, section, registry, options)
@@ -158,7 +158,7 @@ def _section(
     found.roots.update({f"{element}-{name}": widget for name, widget in widgets.items()})
     small = Pictures(pictures)
     lookups = [PhotoLookup(column.run, registry, options.location) for column in section.columns]
-    cases = case_data(section, choose_cases(section), lookups, galleries, small)
+    cases = case_data(section, choose_cases(section), lookups, support, small)
     return section_html(
         element,
         section,
@@ -171,19 +171,6 @@ def _section(
         audits=options.audits,
         command=command,
     )
-
-
-def _galleries(runs: Sequence[Run], registry: Registry) -> dict[str, Floats]:
-    """The points of every gallery that a run opened and that is here."""
-    found: dict[str, Floats] = {}
-    for run in runs:
-        if run.oracle or not run.galleries or {one.name for one in run.galleries} <= found.keys():
-            continue
-        try:
-            found |= opened_points(run, registry)
-        except HarnessError:
-            continue  # told by the breakdown by density
-    return found
 
 
 def _table(

@@ -39,6 +39,13 @@ def read_published(dataset: str, *, extra: Iterable[Path] = (), total: int | Non
     return rows
 
 
+def published_datasets() -> list[str]:
+    """The datasets that have published rows, by the names of their files."""
+    folder = files("pinpoint_results") / "published"
+    names = [item.name.removesuffix(".csv") for item in folder.iterdir() if item.name.endswith(".csv")]
+    return sorted({name.partition("_")[0] for name in names})
+
+
 def find_published(dataset: str, method: str) -> Row:
     """The published row of a method; UsageError with the names there are."""
     rows = read_published(dataset)
