@@ -164,9 +164,9 @@ def test_matching_does_not_compare_all_pairs() -> None:
     numbers = np.random.default_rng(0).permutation(100_000)
     wanted = pd.Series([f"{number % 5:02d}/{number}.jpg" for number in numbers])
     available = pd.Series([str(number) for number in range(len(numbers))])
-    start = time.perf_counter()
+    start = time.process_time()
     found = match(wanted, available)
-    assert time.perf_counter() - start < 5  # a comparison of all pairs would take minutes
+    assert time.process_time() - start < 20  # a comparison of all pairs would take minutes
     assert np.array_equal(found, numbers)
 
 

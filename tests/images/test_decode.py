@@ -224,11 +224,11 @@ def test_a_half_jpeg_is_unreadable_even_where_a_package_has_allowed_it(
 
 
 def test_enormous_pictures_are_refused_from_their_header() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert "40000 x 4000 pixels" in reason_of(png(40_000, 4_000, 8, 2, b""))
     assert "100000 x 100000 pixels" in reason_of(png(100_000, 100_000, 8, 2, b""))
     assert "13000 x 13000 pixels" in reason_of(enormous_webp())
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def enormous_webp() -> bytes:

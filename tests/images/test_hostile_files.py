@@ -45,10 +45,10 @@ def _a_hang_ends_with_a_traceback() -> Iterator[None]:
 def test_a_damaged_picture_is_decoded_or_has_a_reason(first: int, capfd: pytest.CaptureFixture[str]) -> None:
     for number in range(first, first + GROUP):
         name, data = damaged_image(number)
-        started = time.perf_counter()
+        started = time.process_time()
         result = decode(data, max_pixels=MAX_PIXELS)
         position = position_of(data)
-        assert time.perf_counter() - started < SLOWEST_CASE_S, (number, name)
+        assert time.process_time() - started < SLOWEST_CASE_S, (number, name)
         if isinstance(result, Failure):
             assert result.kind == "unreadable", (number, name)
             assert 0 < len(result.reason) <= 160, (number, name)
@@ -76,9 +76,9 @@ def test_a_damaged_container_gives_its_pictures_or_says_why_not(first: int, tmp_
         folder.mkdir()
         for file_name, data in files.items():
             (folder / file_name).write_bytes(data)
-        started = time.perf_counter()
+        started = time.process_time()
         _read_everything(folder, f"{number} {name}")
-        assert time.perf_counter() - started < SLOWEST_CASE_S, (number, name)
+        assert time.process_time() - started < SLOWEST_CASE_S, (number, name)
 
 
 def test_most_damage_is_noticed_and_some_leaves_a_picture() -> None:

@@ -317,10 +317,10 @@ def test_links_that_multiply_do_not_take_long(tmp_path: Path) -> None:
     # Looking through all members of a name for each link to it would take minutes.
     members = [tarfile.TarInfo("1.jpg")] * 6000 + [link("1.jpg", "1.jpg"), link("2.jpg", "2.jpg")] * 6000
     (tmp_path / "a.tar").write_bytes(tar_of({}, members))
-    started = time.perf_counter()
+    started = time.process_time()
     results, skipped = read_all([tmp_path / "a.tar"], ["1.jpg", "2.jpg"])
     assert results == [b"", "missing"]
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
     assert "link to what the tar does not hold: 6000" in skipped[0]
 
 
