@@ -50,10 +50,11 @@ def train(
 
     UsageError for a method that is not trained.
 
-    >>> train("constant")
-    Traceback (most recent call last):
-    pinpoint_harness.errors.UsageError: method 'constant' has nothing to train
-      fix:   `pinpoint methods list` shows them all; those that are trained say so
+    Examples:
+        >>> train("constant")
+        Traceback (most recent call last):
+        pinpoint_harness.errors.UsageError: method 'constant' has nothing to train
+          fix:   `pinpoint methods list` shows them all; those that are trained say so
     """
     registry, home = registry or load_registry(), find_home(home)
     entry = registry.method(method)

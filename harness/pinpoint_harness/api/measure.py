@@ -47,9 +47,10 @@ def load_dataset(
     `data` is a file or folder (default `$PINPOINT_DATA/<name>`, then `$PINPOINT_DATA`); `columns`
     maps a role such as `latitude` to a column of the file.
 
-    >>> truth = load_dataset("capitals")
-    >>> truth.loc[truth["id"] == "FR", "latitude"].round(2).item()
-    48.85
+    Examples:
+        >>> truth = load_dataset("capitals")
+        >>> truth.loc[truth["id"] == "FR", "latitude"].round(2).item()
+        48.85
     """
     return (registry or load_registry()).open_dataset(name, data_location(data, columns)).truth()
 
@@ -91,11 +92,12 @@ def evaluate(
     are worth, and `table(dataset)` sets the run beside others. What is stored is the score by `protocol`,
     without it by the dataset's own.
 
-    >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
-    >>> run.title
-    'constant (latitude=15.5, longitude=32.56)'
-    >>> run.predictions()[["id", "predicted_latitude", "error_km"]].shape
-    (193, 3)
+    Examples:
+        >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+        >>> run.title
+        'constant (latitude=15.5, longitude=32.56)'
+        >>> run.predictions()[["id", "predicted_latitude", "error_km"]].shape
+        (193, 3)
     """
     registry = registry or load_registry()
     location = data_location(data, columns, images, follow_links)
@@ -156,10 +158,11 @@ def score(
     spelling, a truth row without an answer is a miss, and what is not understood is refused. A run holds
     its truth; only administrative accuracy needs the dataset's table, with its place names.
 
-    >>> truth = load_dataset("capitals")
-    >>> answers = truth[["id", "latitude", "longitude"]].head(50)
-    >>> score(answers, truth, allow_truth=True).estimates["acc_25km"].value  # 50 of 193
-    25.90...
+    Examples:
+        >>> truth = load_dataset("capitals")
+        >>> answers = truth[["id", "latitude", "longitude"]].head(50)
+        >>> score(answers, truth, allow_truth=True).estimates["acc_25km"].value  # 50 of 193
+        25.90...
     """
     if isinstance(answers, Run):
         name = protocol or answers.record["dataset"]["default_protocol"]
@@ -205,10 +208,11 @@ def break_down(
     `truth` is the dataset's table, without which only density and author can be told. `gallery` are the
     points `(m, 2)` whose density is meant.
 
-    >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
-    >>> found = break_down(run, "continent", load_dataset("capitals"))
-    >>> sorted({row["slice"] for row in found.to_frame().to_dict("records")})[:2]
-    ['Africa', 'Asia']
+    Examples:
+        >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+        >>> found = break_down(run, "continent", load_dataset("capitals"))
+        >>> sorted({row["slice"] for row in found.to_frame().to_dict("records")})[:2]
+        ['Africa', 'Asia']
     """
     from ..evaluation.breakdown import break_down_run
 
@@ -237,9 +241,10 @@ def read_run(run: str | Path, out: str | Path | None = None, *, home: Home | str
 
     `out` is the old way to name the folder of runs.
 
-    >>> made = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
-    >>> read_run("constant@capitals") == read_run(made.key[:8]) == made
-    True
+    Examples:
+        >>> made = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+        >>> read_run("constant@capitals") == read_run(made.key[:8]) == made
+        True
     """
     found = find_home(home, runs=out)
     return find_run(str(run), found.runs, found.runs_made())

@@ -109,11 +109,12 @@ def table(
     `notes`, `intervals` or `sources`, and `mean_over` takes runs that differ in that parameter alone as one.
     UsageError where there is no row.
 
-    >>> from pinpoint_harness import evaluate
-    >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
-    >>> shown = table("capitals", intervals=False)
-    >>> print(shown.to_frame()["method"].item())
-    constant (latitude=15.5, longitude=32.56)
+    Examples:
+        >>> from pinpoint_harness import evaluate
+        >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+        >>> shown = table("capitals", intervals=False)
+        >>> print(shown.to_frame()["method"].item())
+        constant (latitude=15.5, longitude=32.56)
     """
     from ..reports.tables import HIDDEN
     from ..reports.tables.choice import choose
@@ -257,10 +258,11 @@ def plot(
     with their candidates, by chance (`seed`) or the farthest answers (`worst`), which a map joins with the
     truth. Where the pictures lie is said as for `evaluate`.
 
-    >>> from pinpoint_harness import evaluate
-    >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
-    >>> plot(run, "map").figure.axes[0].get_title()
-    '...'
+    Examples:
+        >>> from pinpoint_harness import evaluate
+        >>> run = evaluate("constant", "capitals", parameters={"latitude": 15.5, "longitude": 32.56})
+        >>> plot(run, "map").figure.axes[0].get_title()
+        '...'
     """
     from ..reports.photo_lookup import PhotoLookup
     from ..reports.run_plots import candidate_sheet, check_one_dataset, choose_rows, error_cdf, error_map

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 hookspec = pluggy.HookspecMarker("pinpoint")
 hookimpl = pluggy.HookimplMarker("pinpoint")
+"""Marks the function of a plugin that registers what it adds."""
 
 
 class Register(Protocol):
