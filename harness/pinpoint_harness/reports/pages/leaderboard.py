@@ -8,12 +8,11 @@ from string import Template
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from ..tables.render import sorted_rows
 from ..tables.row import UNSTATED
 from . import prose
 from .document import render_plain, text_file
 from .report import METRICS
-from .table import table_html
+from .table import ORDER, best_first, table_html
 from .text import escaped
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 TITLE = "pinpoint site: "
 INDEX = "index.html"
-ORDER = "geoscore"
 
 _PROCEDURAL = (
     "<b>Procedural:</b> drawn by a program and not taken by a camera. Such figures show that software works, "
@@ -80,36 +78,22 @@ class Board:
         """Rows of complete runs, which are rivals, the best first."""
         return [row for row in self.rows if row.kind == "measured" and row.complete]
 
-    def counts(self) -> str:
-        """How many runs are ranked, and how many of which kind are not, in words."""
-        ranked = len(self.ranked)
-        partial = sum(row.kind == "measured" for row in self.rows) - ranked
+    def unranked(self) -> list[str]:
+        """How many runs of which kind are not ranked, in words."""
+        partial = sum(row.kind == "measured" for row in self.rows) - len(self.ranked)
         oracles = sum(row.kind == "oracle" for row in self.rows)
-        others = [
-            f"{count} {name}{'' if count == 1 else 's'}"
-            for count, name in ((partial, "partial run"), (oracles, "oracle"))
-            if count
-        ]
-        return f"{ranked or 'none'} ranked" + (f"; not ranked: {', '.join(others)}" if others else "")
+        kinds = ((partial, "partial run"), (oracles, "oracle"))
+        return [_count(number, name) for number, name in kinds if number]
 
 
-def ordered(measured: Sequence[Row], published: Sequence[Row], protocol: str) -> list[Row]:
-    """Rows as a page shows them: complete runs, the best first, partial ones, oracles, the literature.
+def board_rows(measured: Sequence[Row], published: Sequence[Row], protocol: str) -> list[Row]:
+    """Rows under short names, the best first, then the literature, that of this protocol before other."""
 
-    Published rows of this protocol come before those of others, and those that state none last.
-    """
-    blocks = [
-        [row for row in measured if row.kind == "measured" and row.complete],
-        [row for row in measured if row.kind == "measured" and not row.complete],
-        [row for row in measured if row.kind == "oracle"],
-    ]
-    names = sorted(
-        {row.protocol for row in published}, key=lambda name: (name == UNSTATED, name != protocol, name)
-    )
-    return [
-        *(replace(row, method=row.short) for block in blocks for row in sorted_rows(block, ORDER)),
-        *(row for name in names for row in published if row.protocol == name),
-    ]
+    def place(row: Row) -> tuple[bool, bool, str]:
+        return row.protocol == UNSTATED, row.protocol != protocol, row.protocol
+
+    own = [replace(row, method=row.short) for row in best_first(measured)]
+    return [*own, *sorted(published, key=place)]
 
 
 def board_page(
@@ -188,13 +172,18 @@ def _siblings(board: Board, siblings: Sequence[Board]) -> str:
 
 def _extent(board: Board) -> str:
     """What stands on the page, in a sentence."""
-    sentence = f"Complete runs, the highest GeoScore first: {board.counts()}"
+    ranked = len(board.ranked)
+    sentence = f"{_count(ranked, 'complete run')}, the highest GeoScore first"
+    if not ranked:
+        sentence = "No run is complete, and none is ranked"
+    if unranked := board.unranked():
+        sentence += f"; not ranked: {' and '.join(unranked)}"
     published = [row for row in board.rows if row.kind == "published"]
     if published:
         alike = sum(row.protocol == board.protocol.name for row in published)
         sentence += (
-            f". {len(published)} published rows stand in blocks of their own, {alike} of them stated to be "
-            "of this protocol; none is tested or ranked against a run"
+            f". Published rows, in blocks of their own, are never ranked against a run: {len(published)}, of "
+            f"which {alike} {'states' if alike == 1 else 'state'} this protocol"
         )
     return escaped(f"{sentence}.", 1000)
 
@@ -239,7 +228,9 @@ def _listing(boards: Sequence[Board], name: str) -> str:
             f'<tbody><tr class="heading"><th scope="rowgroup" colspan="{len(head)}">{heading}</th></tr>\n'
             f"{rows}</tbody>"
         )
-    header = "".join(f'<th scope="col">{label}</th>' for label in head)
+    header = "".join(
+        f'<th scope="col"{" class=figure" if label == "runs" else ""}>{label}</th>' for label in head
+    )
     table = f"<table><thead><tr>{header}</tr></thead>{''.join(groups)}</table>"
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{name}">{table}</div>'
 
@@ -248,7 +239,10 @@ def _index_row(board: Board) -> str:
     name = board.protocol.name
     own = " <small>the dataset's own</small>" if name == board.edition.default_protocol else ""
     first = f'<th scope="row"><a href="{board.address}">{escaped(name)}</a>{own}</th>'
-    return f"<tr>{first}<td>{escaped(board.counts())}</td><td>{_leader(board)}</td></tr>"
+    lines = ["not ranked:", *board.unranked()] if board.unranked() else []
+    unranked = " ".join(f"<small>{line}</small>" for line in lines)
+    runs = f"<td class=figure>{len(board.ranked)} ranked {unranked}</td>"
+    return f"<tr>{first}{runs}<td>{_leader(board)}</td></tr>"
 
 
 def _leader(board: Board) -> str:
@@ -258,4 +252,8 @@ def _leader(board: Board) -> str:
     interval = ""
     if estimate.low is not None and estimate.high is not None:
         interval = f" <small>[{estimate.low:.0f}, {estimate.high:.0f}]</small>"
-    return f"{estimate.value:.0f} <bdi>{escaped(board.ranked[0].method)}</bdi>{interval}"
+    return f"<b>{estimate.value:.0f}</b>{interval} <bdi>{escaped(board.ranked[0].method)}</bdi>"
+
+
+def _count(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"

@@ -28,7 +28,7 @@ from .figures import Figures
 from .layout import page_body, section_html
 from .measures import measure
 from .section import Section, build_section
-from .table import table_html
+from .table import best_first, table_html
 from .text import script_json
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def _table(
     main = section.protocol.name
     protocols = [main, *(name for name in PROTOCOLS if name != main)] if options.every_protocol else [main]
     rows, comparisons = compared_rows(section.runs, protocols)
+    rows = best_first(rows)
     if options.published:
         rows += published_rows(section.dataset, registry)
     table = table_html(f"{element}-table", rows, METRICS, section.title, section.notes)

@@ -15,7 +15,7 @@ from ...home import command
 from ...progress import log
 from ...running import sound_runs
 from ..tables.measured import compared_rows, scored_by
-from .leaderboard import INDEX, Board, Edition, board_page, index_page, ordered
+from .leaderboard import INDEX, Board, Edition, board_page, board_rows, index_page
 from .prose import leakage
 from .report import ReportOptions, published_rows, render_report
 
@@ -64,7 +64,7 @@ def write_site(
         editions = _editions(runs, left_out, registry)
         boards = [board for edition in editions for board in _boards(edition, registry, options)]
         for number, edition in enumerate(editions, 1):
-            log.info("%d of %d: %s, %d runs", number, len(editions), edition.dataset, len(edition.runs))
+            log.info("%d of %d: %s, runs: %d", number, len(editions), edition.dataset, len(edition.runs))
             (folder / edition.folder).mkdir()
             _write_edition(folder / edition.folder, edition, boards, registry, options, reports)
         words = ["pinpoint", "site", *options.words(), *["--no-reports"] * (not reports)]
@@ -120,7 +120,7 @@ def _boards(edition: Edition, registry: Registry, options: ReportOptions) -> lis
         Board(
             edition,
             get_protocol(name),
-            ordered([row for row in rows if row.protocol == name], published, name),
+            board_rows([row for row in rows if row.protocol == name], published, name),
         )
         for name in protocols
     ]
@@ -137,7 +137,7 @@ def _write_edition(
     """Reports first, since the pages of leaderboards lead to those that there are."""
     mine = [board for board in boards if board.edition is edition]
     shown: dict[str, Sequence[Run]] = {}
-    for number, runs in enumerate(_reported(edition, mine[0].rows) if reports else [], 1):
+    for number, runs in enumerate(report_parts(edition, mine[0].rows) if reports else [], 1):
         name = "report.html" if number == 1 else f"report-{number}.html"
         try:
             page = render_report(runs, registry, options)
@@ -152,7 +152,7 @@ def _write_edition(
         write_atomic(folder / board.page, board_page(board, siblings, shown, leaks).encode())
 
 
-def _reported(edition: Edition, rows: Sequence[Row]) -> list[list[Run]]:
+def report_parts(edition: Edition, rows: Sequence[Row]) -> list[list[Run]]:
     """The runs of each report, the best last, which a report shows first; oracles with the best."""
     place = {row.run: (not row.complete, at) for at, row in enumerate(rows) if row.run}
     methods = sorted((run for run in edition.runs if not run.oracle), key=lambda run: place[run.key])

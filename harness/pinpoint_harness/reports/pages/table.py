@@ -9,11 +9,14 @@ from types import MappingProxyType
 
 from ...evaluation import PROTOCOLS
 from ..tables.formats import Block, Cell
-from ..tables.render import build_grid, shown_metrics
+from ..tables.render import build_grid, shown_metrics, sorted_rows
 from ..tables.row import UNSTATED, Metric, Row, leading_integer
 from .text import escaped
 
 HIDDEN_AT_FIRST = ("mean_km",)
+ORDER = "geoscore"
+"""By which rows stand, the best first."""
+
 _RUN_COLUMN = "method"
 
 
@@ -44,6 +47,17 @@ def table_html(
         f'<ul class="notes">{"".join(f"<li>{escaped(note, 2000)}</li>" for note in whole.notes)}</ul>',
     ]
     return "\n".join(lines)
+
+
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """For each protocol complete runs, the best first, partial ones and oracles; then published rows."""
+    kinds = (("measured", True), ("measured", False), ("oracle", True), ("oracle", False))
+    found: list[Row] = []
+    for protocol in dict.fromkeys(row.protocol for row in rows if row.kind != "published"):
+        mine = [row for row in rows if row.protocol == protocol]
+        for kind in kinds:
+            found += sorted_rows([row for row in mine if (row.kind, row.complete) == kind], ORDER)
+    return [*found, *(row for row in rows if row.kind == "published")]
 
 
 def _short_named(row: Row) -> Row:
