@@ -10,10 +10,14 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 from ..errors import ArtifactError, UsageError, name_list
 from .files import canonical_json, file_sha256, flush_folder, read_json, temporary_name, write_atomic
+
+_SHOWN = 5
+"""Names in a message."""
 
 
 def list_name(kind: str) -> str:
@@ -86,11 +90,12 @@ def _refuse_foreign(path: Path, kind: str) -> None:
     if not path.is_dir():
         raise UsageError(f"'{path}' is not a folder", fix="choose another name")
     own = {str(file.relative_to(path)) for file in listed_files(path, kind)}
-    foreign = [name for name in _names(path) if name not in own]
+    foreign = list(islice((name for name in _names(path) if name not in own), _SHOWN + 1))
     if foreign:
+        more = " and more" * (len(foreign) > _SHOWN)
         raise UsageError(
             f"'{path}' holds files that are no part of a {kind}, which are never replaced",
-            found=name_list(foreign, most=5),
+            found=name_list(foreign[:_SHOWN]) + more,
             fix="choose another folder, or move them",
         )
 
@@ -108,14 +113,13 @@ def _listed(folder: Path, kind: str) -> Mapping[str, str] | None:
     return files if stored.get("kind") == kind and isinstance(files, dict) else None
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path) -> Iterator[str]:
     """Everything below a folder but folders, by its path in it, in order; links are not followed."""
-    found = []
     for place, folders, files in os.walk(folder):
+        folders.sort()
         here = Path(place)
         links = [name for name in folders if (here / name).is_symlink()]
-        found += [str((here / name).relative_to(folder)) for name in (*files, *links)]
-    return sorted(found)
+        yield from (str((here / name).relative_to(folder)) for name in sorted([*files, *links]))
 
 
 def _contents(folder: Path) -> dict[str, str]:
@@ -132,7 +136,7 @@ def _remove_own(folder: Path, kind: str) -> None:
     if folder.exists():
         raise ArtifactError(
             f"files that are no part of the {kind} came into it while it was replaced",
-            found=name_list(_names(folder), most=5),
+            found=name_list(list(_names(folder)), most=_SHOWN),
             fix=f"they are kept in '{folder}': move them",
         )
 

@@ -81,6 +81,7 @@ def test_complete_runs_of_one_truth_are_ranked_and_parts_stand_apart(site: Site)
         (f"measured ({OWN})", True, ["even &lt;b&gt;rows&lt;/b&gt;", "third"]),
         (f"measured ({OWN}), not ranked", False, ["part (10 of 40)"]),
     ]
+    assert '50.0</b> <i class="letters">a</i>' in site.page(site.world.a, OWN)
     assert blocks(site.page(site.elsewhere, OWN)) == [(f"measured ({OWN})", True, ["third"])]
 
 

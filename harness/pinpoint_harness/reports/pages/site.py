@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...artifacts import listed_files, new_folder, safe_name, write_atomic
+from ...artifacts import check_writable, listed_files, new_folder, safe_name, write_atomic
 from ...errors import ArtifactError, HarnessError, UsageError
 from ...evaluation import PROTOCOLS, get_protocol
 from ...home import command
@@ -65,7 +65,7 @@ def write_site(
         boards = [board for edition in editions for board in _boards(edition, registry, options)]
         for number, edition in enumerate(editions, 1):
             log.info("%d of %d: %s, runs: %d", number, len(editions), edition.dataset, len(edition.runs))
-            (folder / edition.folder).mkdir()
+            check_writable(folder / edition.folder)
             _write_edition(folder / edition.folder, edition, boards, registry, options, reports)
         words = ["pinpoint", "site", *options.words(), *["--no-reports"] * (not reports)]
         write_atomic(folder / INDEX, index_page(boards, left_out, shlex.join(words)).encode())
