@@ -112,6 +112,15 @@ def test_reports_are_told_from_other_pages(home: Path) -> None:
     assert [path.name for path in (home / "reports").iterdir()] == ["mine.html"]
 
 
+def test_a_site_goes_with_the_reports_and_files_of_others_in_it_stay(home: Path) -> None:
+    run()
+    site = Path(pinpoint("site", "--no-reports").stdout.strip()).parent
+    assert site == home / "reports" / "site"
+    (site / "CNAME").write_text("mine")
+    assert "removed 3 of 3" in pinpoint("clean", "reports", "--yes").stdout
+    assert [path.name for path in site.iterdir()] == ["CNAME"]
+
+
 def test_caches_are_kept_unless_they_are_meant(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
     worlds = home / "worlds"

@@ -50,9 +50,13 @@ class Watch:
             self.complaints.append(text)
 
 
+REPORT_READY = "document.querySelector('[id$=-sentence]').textContent !== ''"
+"""Of a report: its first sentence is there."""
+
+
 @contextmanager
-def opened(path: Path, **context: Any) -> Iterator[tuple[Any, Watch]]:
-    """A file in a browser, ready when its first sentence is there."""
+def opened(path: Path, ready: str = REPORT_READY, **context: Any) -> Iterator[tuple[Any, Watch]]:
+    """A file in a browser, once `ready`, JavaScript, is true in it."""
     from playwright.sync_api import sync_playwright
 
     executable = chromium()
@@ -62,7 +66,7 @@ def opened(path: Path, **context: Any) -> Iterator[tuple[Any, Watch]]:
             page = browser.new_context(**context).new_page()
             watch = Watch(page)
             page.goto(path.resolve().as_uri())
-            page.wait_for_function("document.querySelector('[id$=-sentence]').textContent !== ''")
+            page.wait_for_function(ready)
             yield page, watch
         finally:
             browser.close()

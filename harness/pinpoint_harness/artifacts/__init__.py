@@ -14,6 +14,7 @@ from .files import (
     write_new,
 )
 from .integrity import check_files, damaged_files
+from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
 from .session_log import Session
 
@@ -31,6 +32,8 @@ __all__ = [
     "damaged_files",
     "file_sha256",
     "library_versions",
+    "listed_files",
+    "new_folder",
     "read_json",
     "safe_name",
     "spec_key",

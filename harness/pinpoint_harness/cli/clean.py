@@ -56,10 +56,14 @@ def _below(home: Home, name: str) -> Iterable[Removable]:
     if name not in ("audits", "reports"):
         return find_artifacts(folder)
     from ..audit.result import iter_audits
-    from ..reports.pages import iter_reports
+    from ..reports.pages import iter_reports, iter_site
 
-    files = iter_audits(folder) if name == "audits" else iter_reports(folder)
-    return (Removable(path, name.removesuffix("s"), "finished", size_of(path)[0]) for path in files)
+    if name == "audits":
+        files = [("audit", path) for path in iter_audits(folder)]
+    else:
+        files = [("report", path) for path in iter_reports(folder)]
+        files += [("site", path) for path in iter_site(folder / "site")]
+    return (Removable(path, kind, "finished", size_of(path)[0]) for kind, path in files)
 
 
 def _caches() -> list[tuple[Removable, Path]]:

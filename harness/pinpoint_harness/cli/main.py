@@ -39,6 +39,7 @@ JOBS = {
     "compare": Command("compare:compare", "Say which of several runs can be told apart, by paired tests."),
     "plot": Command("plot:plot", "Draw error curves, a map of errors, queries with their candidates."),
     "report": Command("report:report", "Write one HTML file about runs: table, map, curves, photos."),
+    "site": Command("site:site", "Write leaderboards of all stored runs as pages for a web server."),
     "train": Command("train:train", "Make the stages of a method that is trained."),
     "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
     "locate": Command("locate:locate", "Say where photos were taken."),

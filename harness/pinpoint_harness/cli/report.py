@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +12,11 @@ import click
 from ..errors import ArtifactError
 from ..types import DataLocation
 from .options import home_options, location_options, overwrite_option, protocol_option, registry_of
+from .page_options import page_options
 
 if TYPE_CHECKING:
     from ..home import Home
+    from ..reports.pages import ReportOptions
     from ..running import Run
 
 
@@ -26,16 +29,7 @@ if TYPE_CHECKING:
     help="The file to write [default: reports/DATASET.html in the home folder].",
 )
 @protocol_option
-@click.option("--all-protocols", is_flag=True, help="Measure every run by every protocol for the table.")
-@click.option("--published/--no-published", default=True, show_default=True, help="Rows of the literature.")
-@click.option(
-    "--pictures",
-    type=click.IntRange(min=0),
-    default=900,
-    show_default=True,
-    help="At most so many small pictures of photos and candidates.",
-)
-@click.option("--no-pictures", is_flag=True, help="No pictures: photos belong to those who took them.")
+@page_options
 @location_options(images=True)
 @overwrite_option
 @home_options()
@@ -45,10 +39,7 @@ def report(
     runs: Sequence[str],
     out: Path | None,
     protocol: str | None,
-    all_protocols: bool,
-    published: bool,
-    pictures: int,
-    no_pictures: bool,
+    options: ReportOptions,
     location: DataLocation,
     overwrite: bool,
     home: Home,
@@ -65,18 +56,11 @@ def report(
       pinpoint report my-model@osv5m --no-pictures
     """
     from ..api import read_run
-    from ..reports.pages import ReportOptions, write_report
+    from ..reports.pages import write_report
 
     found = [read_run(run, home=home) for run in runs]
     path = out or home.reports / f"{_stem(found)}.html"
-    options = ReportOptions(
-        protocol=protocol,
-        every_protocol=all_protocols,
-        published=published,
-        pictures=0 if no_pictures else pictures,
-        location=location,
-        audits=home.audits,
-    )
+    options = replace(options, protocol=protocol, location=location, audits=home.audits)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -176,6 +176,24 @@ def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
         log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored, root))
 
 
+def sound_runs(root: Path) -> tuple[list[Run], list[tuple[Path, ArtifactError]]]:
+    """Every complete run under `root`, ordered as by `iter_runs`, and what cannot be used.
+
+    The latter are folders of runs that are damaged or of another version, with what is wrong.
+    """
+    sound: list[Run] = []
+    others: list[tuple[Path, ArtifactError]] = []
+    for manifest in sorted(root.glob("*/*/*/manifest.json")):
+        run = Run(manifest.parent)
+        try:
+            run.check()
+        except ArtifactError as error:
+            others.append((run.folder, error))
+        else:
+            sound.append(run)
+    return sound, others
+
+
 def _stored_runs(root: Path) -> list[Run]:
     runs = []
     for manifest in sorted(root.glob("*/*/*/manifest.json")):

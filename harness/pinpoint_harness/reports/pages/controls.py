@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -127,8 +128,11 @@ def build_controls(section: Section, element: str) -> Controls:
     )
 
 
-def connect(controls: Controls, x_range: Any, y_range: Any) -> list[Any]:
-    """Make filters filter; what is given must be called once when the page is ready."""
+def connect(controls: Controls, keys: Sequence[str], x_range: Any, y_range: Any) -> list[Any]:
+    """Make filters filter; what is given must be called once when the page is ready.
+
+    `keys` are those of the runs, by which `#run-KEY` in the address chooses one.
+    """
     c = controls
     shared = {"a": c.a, "b": c.b, "radius": c.radius, "rows": c.rows}
     named = callback("outcomes", a=c.a, b=c.b, outcome=c.outcome)
@@ -166,7 +170,8 @@ def connect(controls: Controls, x_range: Any, y_range: Any) -> list[Any]:
     listed = callback("photos", **browser, passing=c.passing, order=c.order)
     c.passing.js_on_change("data", listed)
     c.order.js_on_change("value", listed)
-    return [callback("join", rows=c.rows), named, filtered]
+    linked = callback("linked", a=c.a, b=c.b, keys=keys)
+    return [callback("join", rows=c.rows), linked, named, filtered]
 
 
 def _sorted_options(section: Section, by: str) -> list[tuple[str, str]]:

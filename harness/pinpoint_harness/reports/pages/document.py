@@ -40,15 +40,37 @@ def render_page(title: str, body: str, roots: Mapping[str, Model], ready: Sequen
 
     resources = INLINE.clone(components=["bokeh", "bokeh-widgets"])
     document, items = _serialised(roots, ready)
+    scripts = [
+        _script("\n".join(resources.js_raw).replace("</script", "<\\/script")),
+        _data("document", {"report": document}),
+        _data("items", items),
+        _script(script("start")),
+    ]
+    # Bokeh makes functions of the text of callbacks.
+    return _page(title, body, scripts, "'unsafe-inline' 'unsafe-eval'")
+
+
+def render_plain(title: str, body: str) -> str:
+    """A whole page of text and tables alone."""
+    return _page(title, body, [], "'unsafe-inline'")
+
+
+def _page(title: str, body: str, scripts: Sequence[str], allowed: str) -> str:
     return Template(text_file("page.html")).substitute(
         title=escaped(title),
         style=text_file("page.css"),
-        bokeh="\n".join(resources.js_raw).replace("</script", "<\\/script"),
-        document=script_json({"report": document}),
-        items=script_json(items),
         body=body,
-        start=script("start"),
+        allowed=allowed,
+        scripts="\n".join([*scripts, _script(script("tables"))]),
     )
+
+
+def _script(code: str) -> str:
+    return f"<script>{code}</script>"
+
+
+def _data(name: str, value: Any) -> str:
+    return f'<script type="application/json" id="{name}">{script_json(value)}</script>'
 
 
 def _serialised(roots: Mapping[str, Model], ready: Sequence[CustomJS]) -> tuple[Any, list[Any]]:

@@ -15,6 +15,7 @@ from .text import escaped
 
 if TYPE_CHECKING:
     from ...evaluation import Comparison, Estimate
+    from ...evaluation.protocols import Protocol
     from ...running import Run
     from .measures import Measures
     from .section import Section
@@ -102,34 +103,31 @@ def calibration_table(section: Section, measures: Measures) -> str:
 
 def provenance(section: Section, audits: Path, command: str) -> str:
     """How every run was made, from which files, and what of its dataset was audited."""
-    parts = [_run_facts(run) for run in section.runs]
-    found = _audit_sentences(section, audits)
-    if not found:
-        found = [f"no audit of this dataset is stored: pinpoint audit GALLERY {section.dataset} makes one"]
-    leaks = "".join(f"<li>{escaped(line, 2000)}</li>" for line in found)
+    parts = [f"<h4><bdi>{escaped(run.title)}</bdi></h4>{run_facts(run)}" for run in section.runs]
     return "\n".join(
         [
-            f"<p>{_protocol_words(section)}</p>",
-            f"<h4>Leakage</h4><ul>{leaks}</ul>",
+            f"<p>Figures and map are by {protocol_words(section.protocol)}</p>",
+            f"<h4>Leakage</h4>{leakage(section.dataset, section.truth_hash, audits)}",
             f"<h4>This report again</h4><pre>{escaped(command, 4000)}</pre>",
             *parts,
         ]
     )
 
 
-def _protocol_words(section: Section) -> str:
-    protocol = section.protocol
+def protocol_words(protocol: Protocol) -> str:
+    """What a protocol measures, as the end of a sentence, and what counts as a miss."""
     sphere = "" if protocol.radius_km is None else f" on a sphere of {protocol.radius_km:g} km"
     reached = "up to and including it" if protocol.inclusive else "below it"
     name = f"<b>{escaped(protocol.name)}</b> ({escaped(protocol.used_by)})"
     return (
-        f"Figures and map are by {name}: distance {protocol.distance}{sphere}; a radius is reached "
+        f"{name}: distance {protocol.distance}{sphere}; a radius is reached "
         f"by an error {reached}. A photo that is missing, unreadable or unanswered is a miss and stays in "
         "the denominator."
     )
 
 
-def _run_facts(run: Run) -> str:
+def run_facts(run: Run, name: str = "") -> str:
+    """How a run was made, from which files, as a list under the id `name`."""
     record, manifest = run.record, read_json(run.folder / "manifest.json")
     counts = record["counts"]
     fates = ", ".join(f"{word} {count:,}" for word, count in counts.items() if count and word != "total")
@@ -152,19 +150,23 @@ def _run_facts(run: Run) -> str:
     lines = "".join(
         f"<dt>{name}</dt><dd>{escaped(str(value), 2000)}</dd>" for name, value in facts.items() if value
     )
-    return f'<h4><bdi>{escaped(run.title)}</bdi></h4><dl class="wrap">{lines}</dl>'
+    anchor = f' id="{escaped(name)}"' if name else ""
+    return f'<dl class="wrap"{anchor}>{lines}</dl>'
 
 
-def _audit_sentences(section: Section, folder: Path) -> list[str]:
+def leakage(dataset: str, truth_hash: str, folder: Path) -> str:
+    """What the stored audits of one truth say, as a list; that there is none where there is none."""
     sentences = []
     for path in iter_audits(folder) if folder.is_dir() else ():
         try:
             audit = read_audit(path)
         except ArtifactError:
             continue  # of another version
-        if audit.asked.get("dataset_hash") == section.truth_hash:
+        if audit.asked.get("dataset_hash") == truth_hash:
             sentences += audit.in_words()
-    return sentences
+    if not sentences:
+        sentences = [f"no audit of this dataset is stored: pinpoint audit GALLERY {dataset} makes one"]
+    return f"<ul>{''.join(f'<li>{escaped(line, 2000)}</li>' for line in sentences)}</ul>"
 
 
 def _with_interval(one: Estimate) -> str:

@@ -28,16 +28,20 @@ from .figures import Figures
 from .layout import page_body, section_html
 from .measures import measure
 from .section import Section, build_section
-from .table import table_html
+from .table import best_first, table_html
 from .text import script_json
 
 if TYPE_CHECKING:
     from ...plugins import Registry
     from ...running import Run
     from ...types import Floats
+    from ..tables import Row
 
 TITLE = "pinpoint report: "
 _HEAD_BYTES = 2_000
+METRICS = (*metric_names(RADII_KM), *ADMIN_METRICS)
+"""Columns of a table, as far as a row has them."""
+
 PICTURES = 900
 """Small pictures in a report, of all sections together."""
 
@@ -56,6 +60,13 @@ class ReportOptions:
     location: DataLocation = field(default_factory=DataLocation)
     audits: Path = Path()
 
+    def words(self) -> list[str]:
+        """The options of the command line that say what pages hold."""
+        words = ["--all-protocols"] * self.every_protocol + ["--no-published"] * (not self.published)
+        if self.pictures != PICTURES:
+            words += ["--pictures", str(self.pictures)] if self.pictures else ["--no-pictures"]
+        return words
+
 
 def iter_reports(folder: Path) -> Iterator[Path]:
     """Every page of a folder that `write_report` has written, ordered by name."""
@@ -70,10 +81,17 @@ def iter_reports(folder: Path) -> Iterator[Path]:
 def write_report(
     runs: Sequence[Run], registry: Registry, path: Path, options: ReportOptions, *, overwrite: bool = True
 ) -> None:
-    """Write the page of these runs, whole or not at all: equal runs give equal bytes.
+    """Write the page of these runs, whole or not at all.
 
-    UsageError where no run is given, one is given twice, or all of a dataset are oracles; and where another
-    file has the name, unless that may be overwritten.
+    UsageError as of `render_report`, and where another file has the name, unless that may be overwritten.
+    """
+    write_new(path, render_report(runs, registry, options), overwrite)
+
+
+def render_report(runs: Sequence[Run], registry: Registry, options: ReportOptions) -> bytes:
+    """The page of these runs: equal runs give equal bytes.
+
+    UsageError where no run is given, one is given twice, or all of a dataset are oracles.
     """
     groups = _grouped(runs, options)
     found = Figures()
@@ -85,8 +103,7 @@ def write_report(
     ]
     found.ready.append(figures.theme(found))
     title = TITLE + ", ".join(dict.fromkeys(run.dataset for run in runs))
-    page = render_page(title, page_body(groups, bodies), found.roots, found.ready)
-    write_new(path, page.encode(), overwrite)
+    return render_page(title, page_body(groups, bodies), found.roots, found.ready).encode()
 
 
 def _grouped(runs: Sequence[Run], options: ReportOptions) -> list[list[Run]]:
@@ -114,10 +131,7 @@ def _grouped(runs: Sequence[Run], options: ReportOptions) -> list[list[Run]]:
 def _command(runs: Sequence[Run], options: ReportOptions) -> str:
     words = ["pinpoint", "report", *(run.key for run in runs)]
     words += [] if options.protocol is None else ["--protocol", options.protocol]
-    words += ["--all-protocols"] * options.every_protocol + ["--no-published"] * (not options.published)
-    if options.pictures != PICTURES:
-        words += ["--pictures", str(options.pictures)] if options.pictures else ["--no-pictures"]
-    return shlex.join(words)
+    return shlex.join([*words, *options.words()])
 
 
 def _section(
@@ -152,7 +166,9 @@ def _section(
     figures.draw_breakdown(found, controls, measures)
     if measures.calibrations:
         figures.draw_calibration(found, controls, measures)
-    found.ready += connect(controls, plot.x_range, plot.y_range)
+    found.ready += connect(
+        controls, [column.run.key for column in section.columns], plot.x_range, plot.y_range
+    )
     names = (*controls.widgets, "place", "colour", "order", "by")
     widgets = {**controls.widgets, **{name: getattr(controls, name) for name in names[-4:]}}
     found.roots.update({f"{element}-{name}": widget for name, widget in widgets.items()})
@@ -179,8 +195,14 @@ def _table(
     main = section.protocol.name
     protocols = [main, *(name for name in PROTOCOLS if name != main)] if options.every_protocol else [main]
     rows, comparisons = compared_rows(section.runs, protocols)
-    info = registry.datasets.get(section.dataset)
-    if options.published and info is not None:
-        rows += read_published(section.dataset, total=info.info.expected_rows)
-    metrics = [*metric_names(RADII_KM), *ADMIN_METRICS]
-    return table_html(f"{element}-table", rows, metrics, section.title, section.notes), comparisons.get(main)
+    rows = best_first(rows)
+    if options.published:
+        rows += published_rows(section.dataset, registry)
+    table = table_html(f"{element}-table", rows, METRICS, section.title, section.notes)
+    return table, comparisons.get(main)
+
+
+def published_rows(dataset: str, registry: Registry) -> list[Row]:
+    """The rows of the literature for a dataset; none for one that is not registered here."""
+    entry = registry.datasets.get(dataset)
+    return [] if entry is None else read_published(dataset, total=entry.info.expected_rows)

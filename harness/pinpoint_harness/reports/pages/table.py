@@ -3,41 +3,61 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from ...evaluation import PROTOCOLS
 from ..tables.formats import Block, Cell
-from ..tables.render import build_grid, shown_metrics
+from ..tables.render import build_grid, shown_metrics, sorted_rows
 from ..tables.row import UNSTATED, Metric, Row, leading_integer
 from .text import escaped
 
 HIDDEN_AT_FIRST = ("mean_km",)
+ORDER = "geoscore"
+"""By which rows stand, the best first."""
+
 _RUN_COLUMN = "method"
 
 
 def table_html(
-    name: str, rows: Sequence[Row], metrics: Sequence[str], title: str, notes: Sequence[str] = ()
+    name: str,
+    rows: Sequence[Row],
+    metrics: Sequence[str],
+    title: str,
+    notes: Sequence[str] = (),
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """The rows with a chooser of columns and protocols, and the footnotes below; `name` is its id.
 
-    Only complete measured rows of one protocol and truth can be put in order, and published rows that
-    state one protocol and were scored on the whole dataset.
+    `links` are addresses by the keys of runs. Only complete measured rows of one protocol and truth can be
+    put in order, and published rows that state one protocol and were scored on the whole dataset.
     """
     rows = [_short_named(row) for row in rows]
     columns = shown_metrics(rows, metrics, title)
     whole = build_grid(rows, columns, notes=notes)
     head = [*whole.headers[: whole.text_columns], *(metric.label for metric in columns)]
-    blocks = [_block_html(*block, len(head)) for block in _blocks(rows, columns)]
+    blocks = [_block_html(*block, len(head), links) for block in _blocks(rows, columns)]
     lines = [
         '<div class="scroll" tabindex="0" role="region" aria-label="Table of results">',
-        f'<table class="results" id="{name}"><thead><tr>{_header(head)}</tr></thead>',
+        f'<table class="results" id="{name}"><thead><tr>{_header(head, whole.text_columns)}</tr></thead>',
         *blocks,
         "</table></div>",
         _chooser(name, head, columns, rows),
         f'<ul class="notes">{"".join(f"<li>{escaped(note, 2000)}</li>" for note in whole.notes)}</ul>',
     ]
     return "\n".join(lines)
+
+
+def best_first(rows: Sequence[Row]) -> list[Row]:
+    """For each protocol complete runs, the best first, partial ones and oracles; then published rows."""
+    kinds = (("measured", True), ("measured", False), ("oracle", True), ("oracle", False))
+    found: list[Row] = []
+    for protocol in dict.fromkeys(row.protocol for row in rows if row.kind != "published"):
+        mine = [row for row in rows if row.protocol == protocol]
+        for kind in kinds:
+            found += sorted_rows([row for row in mine if (row.kind, row.complete) == kind], ORDER)
+    return [*found, *(row for row in rows if row.kind == "published")]
 
 
 def _short_named(row: Row) -> Row:
@@ -71,29 +91,36 @@ def _place(row: Row) -> tuple[str, bool, str]:
     return row.kind, row.kind == "measured" and row.complete, row.protocol
 
 
-def _header(head: Sequence[str]) -> str:
+def _header(head: Sequence[str], text_columns: int) -> str:
     return "".join(
-        f'<th scope="col"><button type="button" class="sort">{escaped(label)}</button></th>' for label in head
+        f'<th scope="col"{" class=figure" if at >= text_columns else ""}>'
+        f'<button type="button" class="sort">{escaped(label)}</button></th>'
+        for at, label in enumerate(head)
     )
 
 
-def _block_html(block: Block, rivals: bool, protocol: str, width: int) -> str:
+def _block_html(block: Block, rivals: bool, protocol: str, width: int, links: Mapping[str, str]) -> str:
     sortable = " data-sortable" if rivals else ""
-    lines = "\n".join(f"<tr>{''.join(map(_cell, range(width), row))}</tr>" for row in block.rows)
+    lines = "\n".join(
+        f"<tr>{''.join(_cell(at, cell, links) for at, cell in enumerate(row))}</tr>" for row in block.rows
+    )
     heading = f'<tr class="heading"><th scope="rowgroup" colspan="{width}">{escaped(block.heading)}</th></tr>'
     return f'<tbody data-protocol="{escaped(protocol)}"{sortable}>{heading}\n{lines}</tbody>'
 
 
-def _cell(at: int, cell: Cell) -> str:
+def _cell(at: int, cell: Cell, links: Mapping[str, str]) -> str:
     text = escaped(cell.text, 200)
     if cell.emphasis:
         text = f"<b>{text}</b>" if cell.emphasis == "best" else f"<u>{text}</u>"
+    if cell.run in links:
+        text = f'<a href="{escaped(links[cell.run])}">{text}</a>'
     interval = f" <small>{escaped(cell.interval)}</small>" if cell.interval else ""
+    letters = f' <i class="letters">{escaped(cell.letters)}</i>' if cell.letters else ""
     marks = f" <sup>{escaped(cell.marks)}</sup>" if cell.marks else ""
     if at == 0:
         return f'<th scope="row"><bdi>{text}</bdi>{marks}</th>'
     figure = " class=figure" if re.match(r"[\d–]", cell.text) else ""
-    return f"<td{figure}>{text}{interval}{marks}</td>"
+    return f"<td{figure}>{text}{letters}{interval}{marks}</td>"
 
 
 def _chooser(name: str, head: Sequence[str], columns: Sequence[Metric], rows: Sequence[Row]) -> str:

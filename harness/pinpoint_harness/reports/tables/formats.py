@@ -20,13 +20,17 @@ Emphasis = Literal["", "best", "second"]
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure or name, then its interval or half-width, its letters and the marks of the legend."""
+    """A figure or name, then its interval or half-width, its letters and the marks of the legend.
+
+    `run` is the key of the run that a name is of, for links.
+    """
 
     text: str = ""
     interval: str = ""
     emphasis: Emphasis = ""
     marks: str = ""
     letters: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True)

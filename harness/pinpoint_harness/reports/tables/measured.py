@@ -89,17 +89,19 @@ def compared_rows(
 ) -> tuple[list[Row], dict[str, Comparison]]:
     """A row for each run and protocol, with letters, and the comparison of the full runs by protocol.
 
+    Short names are those that tell these runs apart.
     With `all_scored` a run has rows for the other protocols it has been scored by as well. Medians are
     not tested.
     """
     rows: list[Row] = []
     found: dict[str, Comparison] = {}
+    shorts = dict(zip(runs, short_names(runs), strict=True))
     named = {name: list(runs) for name in protocols}
     for name in PROTOCOLS:
         if all_scored and name not in named and (scored := [run for run in runs if name in scored_by(run)]):
             named[name] = scored
     for name, mine in named.items():
-        lines = [_row(run, score_run(run, name), None) for run in mine]
+        lines = [replace(_row(run, score_run(run, name), None), short=shorts[run]) for run in mine]
         ranked = [at for at, row in enumerate(lines) if row.kind == "measured" and row.complete]
         if len(ranked) > 1:
             found[name] = compare([mine[at] for at in ranked], protocol=name, test_medians=False)
@@ -155,6 +157,7 @@ def _mean(rows: Sequence[Row], mean_over: str, values: Sequence[str]) -> Row:
         cells=cells,
         counts=rows[0].counts if same else {},
         present=None,
+        run="",
         footnotes=(*dict.fromkeys(note for row in rows for note in row.footnotes), footnote),
         repeats=tuple(values),
     )
@@ -241,4 +244,5 @@ def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
         present=present,
         footnotes=tuple(footnotes),
         truth=record["recipe"]["dataset_hash"],
+        run=run.key,
     )

@@ -247,7 +247,7 @@ def _name(row: Row, compact: bool) -> Cell:
         label += " (oracle)"
     if not row.complete:
         label += f" ({_extent(row)})"
-    return Cell(label, marks="".join(mark.sign for mark in _marks(row)))
+    return Cell(label, marks="".join(mark.sign for mark in _marks(row)), run=row.run)
 
 
 def _marks(row: Row) -> list[_Mark]:

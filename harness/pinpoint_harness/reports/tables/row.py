@@ -57,7 +57,8 @@ class Row:
     metric cannot be told apart in it; empty where nothing was compared. `truth` is the hash of the truth
     of the whole dataset, "" where it is not known: rows of different truth are never ranked together.
     `short` is the name for narrow tables, "" for `method` itself. A row with `repeats` is the mean over
-    several runs; its cells have their standard deviation as `standard_error` and no bounds.
+    several runs; its cells have their standard deviation as `standard_error` and no bounds. `run` is the key
+    of the run that was measured, "" for other rows.
     """
 
     method: str
@@ -83,6 +84,7 @@ class Row:
     truth: str = ""
     short: str = ""
     repeats: tuple[str, ...] = ()
+    run: str = ""
 
     def __post_init__(self) -> None:
         for name, estimate in self.cells.items():

@@ -14,5 +14,6 @@ function paint() {
 }
 paint();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
-addEventListener("beforeprint", () => { document.documentElement.dataset.print = "1"; paint(); });
-addEventListener("afterprint", () => { delete document.documentElement.dataset.print; paint(); });
+// Listeners of `tables.js`, which switch to the colours of paper, are older and called first.
+addEventListener("beforeprint", paint);
+addEventListener("afterprint", paint);
