@@ -53,7 +53,8 @@ class Toy:
         self.folder = Path(os.environ["TOY"])
     def truth(self):
         frame = pd.read_csv(self.folder / f"{self.name}.csv", dtype={"id": str, "image": str})
-        return frame.assign(author=None, source="photos")
+        authors = [("Ansel", "Dorothea")[row % 2] for row in range(len(frame))]
+        return frame.assign(author=authors, source="photos")
     def images(self):
         return ImageStore.open([self.folder / self.name])
 
@@ -516,6 +517,42 @@ def test_from_python_answers_come_in_a_list_and_what_must_be_said_is_logged(
     caplog.clear()
     locate_photos(world.photos[:1], "nearest-photo", settings | {"gallery": "toy/real"}, **where)
     assert not caplog.records
+
+
+def test_a_photographer_s_photos_are_left_out_where_the_filter_is_on(world: World) -> None:
+    settings = {"gallery": "toy/real", "backbone": "colours"}
+    plain = world.locator("nearest-photo", **settings)
+    filtered = world.locator("nearest-photo", **settings, author_filter=True)
+    with open_photos([world.folder / "real" / "real4.png"]) as photos:
+        names = {
+            author: next(filtered.answers(photos, author)).candidates[0].photo_id
+            for author in ("Ansel", "Dorothea")
+        }
+        assert names["Ansel"] != next(plain.answers(photos)).candidates[0].photo_id == "real4"
+        assert names["Dorothea"] == "real4"
+        with pytest.raises(UsageError, match="who took the photos"):
+            next(filtered.answers(photos))
+        with pytest.raises(UsageError, match="author_filter = false"):
+            next(plain.answers(photos, "Ansel"))
+        with pytest.raises(UsageError, match="no author_filter"):
+            next(world.locator().answers(photos, "Ansel"))
+
+
+def test_the_photographer_of_a_photo_stands_in_the_json(world: World) -> None:
+    words = [
+        "--method",
+        "nearest-photo",
+        "--set",
+        "gallery=toy/real",
+        "--set",
+        "backbone=colours",
+        "--json",
+        "--set",
+    ]
+    photo = world.folder / "real" / "real4.png"
+    told = json.loads(world.command(photo, *words, "author_filter=true", "--author", "Ansel").stdout)
+    assert told["made"]["author"] == "Ansel"
+    assert told["photos"][0]["candidates"][0]["photo_id"] != "real4"
 
 
 def test_a_method_that_does_not_look_is_refused(world: World) -> None:
