@@ -41,7 +41,7 @@ from .running import (
 )
 from .types import RADII_KM, Context, DataLocation, MethodInfo, Predictions
 
-__all__ = ["TILE", "Answer", "Candidate", "Locator", "locate_photos", "open_photos"]
+__all__ = ["TILE", "Answer", "Candidate", "Locator", "check_looks", "locate_photos", "open_photos"]
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Locator:
         weights: str | None = None,
     ) -> None:
         self._registry, self._entry = registry, registry.method(method)
-        _check_looks(self._entry, getattr(self._entry.load(), "input", ""))
+        check_looks(self._entry, getattr(self._entry.load(), "input", ""))
         self._params = build_params(self._entry, settings)
         self._source = source
         device = choose_device(self._entry, device)
@@ -171,7 +171,7 @@ class Locator:
         self._context = Context(device=device, stores=self._stores, models=home.models)
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
-        _check_looks(self._entry, kind)
+        check_looks(self._entry, kind)
         self._backbone = (
             None if kind == "image" else LiveBackbone(find_backbone(registry, kind, weights), device)
         )
@@ -249,7 +249,7 @@ class Locator:
         ]
 
 
-def _check_looks(entry: Entry[MethodInfo], kind: object) -> None:
+def check_looks(entry: Entry[MethodInfo], kind: object) -> None:
     """Refuse a method that would answer without the picture."""
     if kind in RESERVED_INPUTS and kind != "image":
         raise UsageError(

@@ -51,8 +51,10 @@ class Watch:
 
 
 @contextmanager
-def opened(path: Path, **context: Any) -> Iterator[tuple[Any, Watch]]:
-    """A file in a browser, ready when its first sentence is there."""
+def opened(
+    place: Path | str, ready: str = "[id$=-sentence]:not(:empty)", **context: Any
+) -> Iterator[tuple[Any, Watch]]:
+    """A file or an address in a browser, when what `ready` selects is there, such as a report's sentence."""
     from playwright.sync_api import sync_playwright
 
     executable = chromium()
@@ -61,8 +63,9 @@ def opened(path: Path, **context: Any) -> Iterator[tuple[Any, Watch]]:
         try:
             page = browser.new_context(**context).new_page()
             watch = Watch(page)
-            page.goto(path.resolve().as_uri())
-            page.wait_for_function("document.querySelector('[id$=-sentence]').textContent !== ''")
+            page.goto(place if isinstance(place, str) else place.resolve().as_uri())
+            # Not by a function, which a page's policy may forbid to be made of text.
+            page.locator(ready).first.wait_for(state="attached")
             yield page, watch
         finally:
             browser.close()
