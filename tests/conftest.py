@@ -11,9 +11,10 @@ import pytest
 
 from pinpoint_harness.home import HOME_VARIABLE, OLD_VARIABLES
 
-hypothesis.settings.register_profile("suite", derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("search", deadline=None)
-# The same examples everywhere, so that a red suite is the change's fault; `search` draws others.
+# The same examples everywhere and for as long as they take, so that a red suite is the change's fault;
+# `search` draws others.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,204 +11,33 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.support.locate_world import COUNT, World, located_world, pixels, save
 
-from pinpoint_harness.api import evaluate
 from pinpoint_harness.batching import tiles
 from pinpoint_harness.cli.locate import _percent
-from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import LiveBackbone, iter_stores
 from pinpoint_harness.features.backbones import find_backbone
-from pinpoint_harness.home import find_home
 from pinpoint_harness.images.loose import PhotoDataset
 from pinpoint_harness.locate import Answer, Candidate, Locator, locate_photos, open_photos
-from pinpoint_harness.plugins import Registry, load_registry
+from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.reports.answer_map import _around, draw_answers
 from pinpoint_harness.reports.maps import LAND_COLOUR, SEA_COLOUR
 from pinpoint_harness.reports.pictures import encoded
 from pinpoint_harness.running import SingleInput, candidates_of
 from pinpoint_harness.running.predictions import within_of
 
-PLUGIN = """
-import os
-from dataclasses import replace
-from pathlib import Path
-import numpy as np
-import pandas as pd
-from pinpoint_harness import BackboneInfo, Candidates, DatasetInfo, MethodInfo, Predictions, hookimpl
-from pinpoint_harness.images.containers.store import ImageStore
-
-class Toy:
-    name = ""
-    def __init__(self, location):
-        self.info = DatasetInfo(title=self.name, source="", licence="")
-        self.folder = Path(os.environ["TOY"])
-    def truth(self):
-        frame = pd.read_csv(self.folder / f"{self.name}.csv", dtype={"id": str, "image": str})
-        return frame.assign(author=None, source="photos")
-    def images(self):
-        return ImageStore.open([self.folder / self.name])
-
-class Real(Toy):
-    name = "real"
-class Drawn(Toy):
-    name = "drawn"
-class Asked(Toy):
-    name = "asked"
-
-class Colours:
-    width, tile = 12, 16
-    sizes = []
-    def __init__(self, weights, context):
-        pass
-    def content(self):
-        return {"version": 1}
-    def prepare(self, image):
-        halves = [image[:4, :4], image[:4, 4:], image[4:, :4], image[4:, 4:]]
-        return np.concatenate([half.mean(axis=(0, 1)) for half in halves]) / 50
-    def features(self, images):
-        self.sizes.append(len(images))
-        return np.stack(images)
-
-class Flexible(Colours):
-    takes_any_tile = True
-    def features(self, images):
-        found = super().features(images)
-        found[(found < 0.5).all(axis=1)] = np.inf
-        return found
-
-class Looker:
-    input = "image"
-    answer_version = 1
-    seen = []
-    def __init__(self, params, context):
-        pass
-    def predict(self, queries):
-        self.seen.append(queries)
-        places = np.array([[im[0, 0, 0] / 255 * 80, im.shape[1] % 100] for im in queries.input], dtype=float)
-        places[[not im.any() for im in queries.input]] = np.nan
-        north = places + [[0.1, 0.0]]
-        far = places + [[0.0, 60.0]]
-        none = np.full_like(places, np.nan)
-        n = len(places)
-        return Predictions(places, np.ones(n), Candidates(
-            np.stack([places, north, far, none], axis=1),
-            np.tile([0.5, 0.25, 0.125, np.nan], (n, 1)),
-            np.tile(["a", "b", "a", ""], (n, 1)),
-            np.tile(["3.jpg", "5.jpg", "", ""], (n, 1)),
-        ))
-
-class Stating(Looker):
-    def predict(self, queries):
-        within = np.tile([0.25, 0.375, 0.5, 0.75, 0.9375], (len(queries), 1))
-        within[[im.shape[0] == 7 for im in queries.input]] = np.nan
-        return replace(super().predict(queries), within=within)
-
-class Blind:
-    input = "none"
-    answer_version = 1
-    def __init__(self, params, context):
-        pass
-    def predict(self, queries):
-        return Predictions(np.zeros((len(queries), 2)))
-
-@hookimpl
-def pinpoint_register(register):
-    for name in ("real", "drawn", "asked"):
-        info = DatasetInfo(title="Toy", source="", licence="", procedural=name == "drawn")
-        register.dataset(f"toy/{name}", f"{__name__}:{name.title()}", info)
-    for name in ("Colours", "Flexible"):
-        register.backbone(name.lower(), f"{__name__}:{name}", BackboneInfo(title=name, width=12))
-    register.method("looker", f"{__name__}:Looker", MethodInfo(title="Looker"))
-    register.method("stating", f"{__name__}:Stating", MethodInfo(title="Stating"))
-    register.method("blind", f"{__name__}:Blind", MethodInfo(title="Blind"))
-"""
-
-COUNT = 5
-
-
-def pixels(seed: int, width: int = 12, height: int = 8) -> np.ndarray:
-    random = np.random.default_rng(seed)
-    return random.integers(40, 255, (height, width, 3), dtype=np.uint8)
-
-
-def save(path: Path, image: np.ndarray, **options: Any) -> Path:
-    Image.fromarray(image).save(path, **options)
-    return path
-
-
-class World:
-    """Two galleries with features, and photos to ask about."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for number, (name, count) in enumerate({"real": 20, "drawn": 20, "asked": COUNT}.items()):
-            (folder / name).mkdir()
-            for row in range(count):
-                save(folder / name / f"{name}{row}.png", pixels(100 * number + row, width=12 + row))
-            random = np.random.default_rng(number)
-            places = random.uniform([-60, -180], [60, 180], (count, 2))
-            frame = pd.DataFrame(places, columns=["latitude", "longitude"])
-            frame.insert(0, "id", [f"{name}{row}" for row in range(count)])
-            frame.insert(1, "image", frame["id"] + ".png")
-            frame.to_csv(folder / f"{name}.csv", index=False)
-        (folder / "toy.py").write_text(PLUGIN)
-        self.stores = folder / "stores"
-        self.registry: Registry = load_registry([str(folder / "toy.py")])
-
-    @property
-    def photos(self) -> list[Path]:
-        return [self.folder / "asked" / f"asked{row}.png" for row in range(COUNT)]
-
-    def seen(self) -> list[Any]:
-        seen: list[Any] = self.registry.method("looker").load().seen
-        return seen
-
-    def locator(self, method: str = "looker", **settings: Any) -> Locator:
-        return Locator(self.registry, method, settings, home=find_home(self.folder), device="cpu")
-
-    def nearest(self, gallery: str, backbone: str = "colours") -> Locator:
-        return self.locator("nearest-photo", gallery=gallery, backbone=backbone)
-
-    def run(self, method: str, **parameters: Any) -> Any:
-        return evaluate(
-            method,
-            "toy/asked",
-            parameters=parameters,
-            home=self.folder,
-            device="cpu",
-            tile=1,
-            registry=self.registry,
-        )
-
-    def command(self, *arguments: object) -> Result:
-        plugin = ["--plugin", str(self.folder / "toy.py"), "locate"]
-        return CliRunner().invoke(
-            cli, [*plugin, *map(str, arguments), "--home", str(self.folder), "--device", "cpu"]
-        )
-
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("world")
-    before = os.environ.get("TOY")
-    os.environ["TOY"] = str(folder)
-    made = World(folder)
-    for gallery in ("toy/real", "toy/drawn"):
-        made.run("nearest-photo", gallery=gallery, backbone="colours")
-    made.run("nearest-photo", gallery="toy/drawn", backbone="flexible")
-    yield made
-    if before is None:
-        del os.environ["TOY"]
-    else:
-        os.environ["TOY"] = before
+    with located_world(tmp_path_factory.mktemp("world")) as made:
+        made.run("nearest-photo", gallery="toy/drawn", backbone="flexible")
+        yield made
 
 
 def ask(locator: Locator, *paths: Path) -> list[Answer]:
@@ -516,6 +344,42 @@ def test_from_python_answers_come_in_a_list_and_what_must_be_said_is_logged(
     caplog.clear()
     locate_photos(world.photos[:1], "nearest-photo", settings | {"gallery": "toy/real"}, **where)
     assert not caplog.records
+
+
+def test_a_photographer_s_photos_are_left_out_where_the_filter_is_on(world: World) -> None:
+    settings = {"gallery": "toy/real", "backbone": "colours"}
+    plain = world.locator("nearest-photo", **settings)
+    filtered = world.locator("nearest-photo", **settings, author_filter=True)
+    with open_photos([world.folder / "real" / "real4.png"]) as photos:
+        names = {
+            author: next(filtered.answers(photos, author)).candidates[0].photo_id
+            for author in ("Ansel", "Dorothea")
+        }
+        assert names["Ansel"] != next(plain.answers(photos)).candidates[0].photo_id == "real4"
+        assert names["Dorothea"] == "real4"
+        with pytest.raises(UsageError, match="who took the photos"):
+            next(filtered.answers(photos))
+        with pytest.raises(UsageError, match="author_filter = false"):
+            next(plain.answers(photos, "Ansel"))
+        with pytest.raises(UsageError, match="no author_filter"):
+            next(world.locator().answers(photos, "Ansel"))
+
+
+def test_the_photographer_of_a_photo_stands_in_the_json(world: World) -> None:
+    words = [
+        "--method",
+        "nearest-photo",
+        "--set",
+        "gallery=toy/real",
+        "--set",
+        "backbone=colours",
+        "--json",
+        "--set",
+    ]
+    photo = world.folder / "real" / "real4.png"
+    told = json.loads(world.command(photo, *words, "author_filter=true", "--author", "Ansel").stdout)
+    assert told["made"]["author"] == "Ansel"
+    assert told["photos"][0]["candidates"][0]["photo_id"] != "real4"
 
 
 def test_a_method_that_does_not_look_is_refused(world: World) -> None:

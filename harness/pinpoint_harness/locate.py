@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 from .batching import tiles
 from .errors import UsageError
 from .evaluation.calibration import stated_within
-from .features import FinishedStores, LiveBackbone, StoreLookup
+from .features import FeatureStore, FinishedStores, LiveBackbone, StoreLookup
 from .features.backbones import find_backbone
 from .geo import haversine_km
 from .home import Home, find_home
@@ -39,9 +39,9 @@ from .running import (
     predict_tiles,
     statuses,
 )
-from .types import RADII_KM, Context, MethodInfo, Predictions
+from .types import RADII_KM, Context, DataLocation, MethodInfo, Predictions
 
-__all__ = ["TILE", "Answer", "Candidate", "Locator", "locate_photos", "open_photos"]
+__all__ = ["TILE", "Answer", "Candidate", "Locator", "check_looks", "locate_photos", "open_photos"]
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,9 @@ TILE = 1
 
 One row alone is no whole block, so last digits may differ from those of a run.
 """
+
+_ZOOM = 10
+"""Of the linked map: about 100 km across."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,30 @@ class Answer:
     within: Mapping[float, float] | None = None
     candidates: Sequence[Candidate] = ()
 
+    @property
+    def link(self) -> str | None:
+        """The address of a map around the place."""
+        if self.place is None:
+            return None
+        latitude, longitude = (f"{degrees:.5f}" for degrees in self.place)
+        where = f"mlat={latitude}&mlon={longitude}#map={_ZOOM}/{latitude}/{longitude}"
+        return f"https://www.openstreetmap.org/?{where}"
+
+    def to_dict(self, candidates: int) -> dict[str, Any]:
+        """For JSON; what there is none of is None, but for candidates, of which there are none."""
+        latitude, longitude = self.place or (None, None)
+        within = self.within
+        return {
+            "photo": self.photo,
+            "status": self.status,
+            "latitude": latitude,
+            "longitude": longitude,
+            "score": self.score,
+            "confidence_within_km": within and {f"{radius:g}": share for radius, share in within.items()},
+            "candidates": [asdict(candidate) for candidate in self.candidates[:candidates]],
+            "link": self.link,
+        }
+
 
 def locate_photos(
     paths: Sequence[str | Path],
@@ -87,6 +114,7 @@ def locate_photos(
     parameters: Mapping[str, Any] | None = None,
     *,
     source: str = "photos",
+    author: str | None = None,
     device: str = "auto",
     home: Home | str | Path | None = None,
     weights: str | None = None,
@@ -109,7 +137,7 @@ def locate_photos(
         weights=weights,
     )
     with open_photos([Path(path) for path in paths], follow_links) as photos:
-        answers = list(locator.answers(photos))
+        answers = list(locator.answers(photos, author))
     for note in locator.notes():
         log.warning("%s", note)
     return answers
@@ -133,7 +161,7 @@ class Locator:
         weights: str | None = None,
     ) -> None:
         self._registry, self._entry = registry, registry.method(method)
-        _check_looks(self._entry, getattr(self._entry.load(), "input", ""))
+        check_looks(self._entry, getattr(self._entry.load(), "input", ""))
         self._params = build_params(self._entry, settings)
         self._source = source
         device = choose_device(self._entry, device)
@@ -143,33 +171,71 @@ class Locator:
         self._context = Context(device=device, stores=self._stores, models=home.models)
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
-        _check_looks(self._entry, kind)
+        check_looks(self._entry, kind)
         self._backbone = (
             None if kind == "image" else LiveBackbone(find_backbone(registry, kind, weights), device)
         )
 
-    def answers(self, photos: Sequence[Photo]) -> Iterator[Answer]:
-        """An answer for each photo in turn; one that cannot be read has the reason as its status."""
+    def answers(self, photos: Sequence[Photo], author: str | None = None) -> Iterator[Answer]:
+        """An answer for each photo in turn; one that cannot be read has the reason as its status.
+
+        `author` took them all: with `author_filter` their photos in the gallery are left out. UsageError
+        for an author without the filter, which would change nothing, and for the filter without an author.
+        """
+        if bool(getattr(self._params, "author_filter", False)) != (author is not None):
+            raise self._filter_misfit(author)
         if not photos:
             return
-        dataset, todo = PhotoDataset(photos, self._source), list(tiles(len(photos), TILE))
+        dataset = PhotoDataset(photos, self._source, author)
+        todo = list(tiles(len(photos), TILE))
         truth = dataset.truth()
         with closing(SingleInput(dataset, truth, self._backbone)) as inputs:
             answered = predict_tiles(self._method, inputs, truth, todo, TILE)
             for photo, (_, given, predictions) in zip(photos, answered, strict=True):
                 yield _answer(photo.name, predictions, given)
 
-    def record(self) -> dict[str, Any]:
+    @property
+    def galleries(self) -> Mapping[str, FeatureStore]:
+        """The feature stores that the method has opened, by dataset."""
+        return self._stores.opened
+
+    def location(self, dataset: str) -> DataLocation:
+        """Where the files of a gallery lie, as far as the method was told."""
+        return self._stores.locations[dataset]
+
+    def document(
+        self, answers: Sequence[Answer], candidates: int, author: str | None = None
+    ) -> dict[str, Any]:
+        """Answers as JSON, with what they depend on and what must be said beside them."""
+        return {
+            "method": self._entry.name,
+            "made": self.record(author),
+            "notes": self.notes(),
+            "photos": [answer.to_dict(candidates) for answer in answers],
+        }
+
+    def record(self, author: str | None = None) -> dict[str, Any]:
         """What the answers depend on beside the photos, as in the recipe of a run."""
         return {
             **method_spec(self._entry, self._params, self._method),
             "inputs": {"decoder": decoder_name(), **(self._backbone.content() if self._backbone else {})},
             "source": self._source,
+            "author": author,
             "seed": self._context.seed,
             "device": self._context.device.partition(":")[0],
             "dtype": self._context.dtype,
             "tile": TILE,
         }
+
+    def _filter_misfit(self, author: str | None) -> UsageError:
+        if author is None:
+            fix = "give their photographer with --author NAME, or leave author_filter off"
+            return UsageError("author_filter needs to know who took the photos", fix=fix)
+        return UsageError(
+            f"method '{self._entry.name}' does not leave out the photos of a photographer",
+            found="author_filter = false" if hasattr(self._params, "author_filter") else "no author_filter",
+            fix="leave --author away, or give --set author_filter=true to a method that has it",
+        )
 
     def notes(self) -> list[str]:
         """What must be said beside every answer; complete once there is one."""
@@ -183,7 +249,7 @@ class Locator:
         ]
 
 
-def _check_looks(entry: Entry[MethodInfo], kind: object) -> None:
+def check_looks(entry: Entry[MethodInfo], kind: object) -> None:
     """Refuse a method that would answer without the picture."""
     if kind in RESERVED_INPUTS and kind != "image":
         raise UsageError(

@@ -50,13 +50,11 @@ class Watch:
             self.complaints.append(text)
 
 
-REPORT_READY = "document.querySelector('[id$=-sentence]').textContent !== ''"
-"""Of a report: its first sentence is there."""
-
-
 @contextmanager
-def opened(path: Path, ready: str = REPORT_READY, **context: Any) -> Iterator[tuple[Any, Watch]]:
-    """A file in a browser, once `ready`, JavaScript, is true in it."""
+def opened(
+    place: Path | str, ready: str = "[id$=-sentence]:not(:empty)", **context: Any
+) -> Iterator[tuple[Any, Watch]]:
+    """A file or an address in a browser, when what `ready` selects is there, such as a report's sentence."""
     from playwright.sync_api import sync_playwright
 
     executable = chromium()
@@ -65,8 +63,9 @@ def opened(path: Path, ready: str = REPORT_READY, **context: Any) -> Iterator[tu
         try:
             page = browser.new_context(**context).new_page()
             watch = Watch(page)
-            page.goto(path.resolve().as_uri())
-            page.wait_for_function(ready)
+            page.goto(place if isinstance(place, str) else place.resolve().as_uri())
+            # Not by a function, which a page's policy may forbid to be made of text.
+            page.locator(ready).first.wait_for(state="attached")
             yield page, watch
         finally:
             browser.close()

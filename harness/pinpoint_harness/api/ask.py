@@ -123,6 +123,7 @@ def locate(
     *,
     parameters: Mapping[str, Any] | None = None,
     source: str = "photos",
+    author: str | None = None,
     device: str = "auto",
     weights: str | None = None,
     follow_links: bool = False,
@@ -133,7 +134,8 @@ def locate(
 
     An answer has the `photo`, its `status`, the `place` in degrees, the probability `within` each radius in
     km where the method states one, and `candidates`. Nothing is stored. What must be said beside the
-    answers, such as that the method knows no real place, is logged as a warning.
+    answers, such as that the method knows no real place, is logged as a warning. `author` took the photos:
+    a method with `author_filter` leaves out their photos in the gallery.
     """
     from ..locate import locate_photos
 
@@ -142,6 +144,7 @@ def locate(
         method,
         parameters,
         source=source,
+        author=author,
         device=device,
         home=home,
         weights=weights,

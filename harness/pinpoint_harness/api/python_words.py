@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 ARGUMENTS: Mapping[str, tuple[str, str]] = {
     "admin": ("admin", "text"),
+    "author": ("author", "text"),
     "backbone": ("backbone", "text"),
     "column": ("columns", "pair"),
     "columns": ("columns", "list"),

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from ..errors import UsageError
 from ..reports.pictures import picture_format
 from .drawing_options import drawing_options
 from .options import (
+    candidates_option,
     device_option,
     follow_links_option,
     home_options,
@@ -21,6 +22,7 @@ from .options import (
     print_json,
     registry_of,
     settings_option,
+    source_option,
     weights_option,
 )
 
@@ -29,23 +31,18 @@ if TYPE_CHECKING:
     from ..locate import Answer, Candidate
     from ..reports.pictures import Drawing
 
-_ZOOM = 10
-"""Of the linked map: about 100 km across."""
-
 
 @click.command()
 @click.argument("photos", nargs=-1, required=True, metavar="PHOTO...", type=click.Path(path_type=Path))
 @click.option("--method", default="pinpoint-plus", show_default=True, help="Who is asked.")
 @settings_option
+@source_option
 @click.option(
-    "--source",
-    default="photos",
-    show_default=True,
-    help="Image source of the photos, by which a method may choose its gallery: photos, streetview, ...",
+    "--author",
+    metavar="NAME",
+    help="Who took the photos, as the gallery spells it, with --set author_filter=true.",
 )
-@click.option(
-    "--candidates", type=click.IntRange(min=0), default=5, show_default=True, help="Most candidates to show."
-)
+@candidates_option
 @click.option(
     "--map",
     "map_file",
@@ -66,6 +63,7 @@ def locate(
     method: str,
     settings: Sequence[str],
     source: str,
+    author: str | None,
     candidates: int,
     map_file: Path | None,
     drawing: Drawing,
@@ -100,14 +98,13 @@ def locate(
             weights=weights,
         )
         answers: list[Answer] = []
-        for answer in _shown_progress(locator.answers(opened), len(opened), as_json):
+        for answer in _shown_progress(locator.answers(opened, author), len(opened), as_json):
             answers.append(answer)
             if not as_json:
                 click.echo("\n".join(_lines(answer, candidates, locator.notes())) + "\n")
     notes = locator.notes()
     if as_json:
-        found = [_record(answer, candidates) for answer in answers]
-        print_json({"method": method, "made": locator.record(), "notes": notes, "photos": found})
+        print_json(locator.document(answers, candidates, author))
     if map_file:
         _write_map(map_file, drawing, answers, candidates, method, notes)
     if any(answer.place is None for answer in answers):
@@ -168,7 +165,7 @@ def _lines(answer: Answer, candidates: int, notes: Sequence[str]) -> list[str]:
     shown = answer.candidates[:candidates]
     for rank, candidate in enumerate(shown, start=1):
         lines.append(f"  {'candidates' if rank == 1 else '':<10}  {_candidate(rank, candidate)}")
-    lines.append(f"  map         {_link(answer.place)}")
+    lines.append(f"  map         {answer.link}")
     return [*lines, *(f"  note        {note}" for note in notes)]
 
 
@@ -193,28 +190,3 @@ def _percent(share: float) -> str:
     if 0.99 < share < 1:
         return ">99 %"
     return f"{100 * share:.0f} %"
-
-
-def _link(place: tuple[float, float]) -> str:
-    latitude, longitude = (f"{degrees:.5f}" for degrees in place)
-    return (
-        f"https://www.openstreetmap.org/?mlat={latitude}&mlon={longitude}#map={_ZOOM}/{latitude}/{longitude}"
-    )
-
-
-def _record(answer: Answer, candidates: int) -> dict[str, Any]:
-    """A photo as JSON; what there is none of is null, but for candidates, of which there are none."""
-    from dataclasses import asdict
-
-    latitude, longitude = answer.place or (None, None)
-    within = answer.within
-    return {
-        "photo": answer.photo,
-        "status": answer.status,
-        "latitude": latitude,
-        "longitude": longitude,
-        "score": answer.score,
-        "confidence_within_km": within and {f"{radius:g}": share for radius, share in within.items()},
-        "candidates": [asdict(candidate) for candidate in answer.candidates[:candidates]],
-        "link": answer.place and _link(answer.place),
-    }

@@ -43,6 +43,7 @@ JOBS = {
     "train": Command("train:train", "Make the stages of a method that is trained."),
     "embed": Command("embed:embed", "Compute a backbone's features of every photo of a dataset."),
     "locate": Command("locate:locate", "Say where photos were taken."),
+    "serve": Command("serve:serve", "Serve a page where photos are dropped and located."),
     "audit": Command("audit:audit", "Say what queries and a gallery share: people, photos, near-duplicates."),
     "ceiling": Command("ceiling:ceiling", "Print the best score a gallery of coordinates allows."),
     "reproduce": Command(

@@ -43,6 +43,15 @@ weights_option = click.option(
     metavar="FOLDER|ID",
     help="Weights in place of those the backbone names: a local folder or a Hugging Face id.",
 )
+source_option = click.option(
+    "--source",
+    default="photos",
+    show_default=True,
+    help="Image source of the photos, by which a method may choose its gallery: photos, streetview, ...",
+)
+candidates_option = click.option(
+    "--candidates", type=click.IntRange(min=0), default=5, show_default=True, help="Most candidates to show."
+)
 gallery_data_option = click.option(
     "--gallery-data",
     type=click.Path(path_type=Path),

@@ -190,7 +190,9 @@ class FinishedStores:
     store_lookup: StoreLookup
     method: Entry[MethodInfo]
     params: Any
-    opened: dict[str, None] = field(default_factory=dict)
+    opened: dict[str, FeatureStore] = field(default_factory=dict)
+    locations: dict[str, DataLocation] = field(default_factory=dict)
+    """Where the files of those galleries lie, as far as the method says so."""
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         store = self.store_lookup.find_gallery(name, backbone)
@@ -203,7 +205,8 @@ class FinishedStores:
                 if trained
                 else _embed_command(name, backbone, data, self.store_lookup.root),
             )
-        self.opened[store.dataset] = None
+        self.opened[store.dataset] = store
+        self.locations[store.dataset] = DataLocation(data)
         return store
 
     def weights_of(self, backbone: str) -> str:

@@ -52,7 +52,7 @@ def open_photos(paths: Sequence[Path], follow_links: bool = False) -> Iterator[l
                 store = resources.enter_context(ImageStore.open([path], follow_links=follow_links))
                 photos += _listed(path, store)
             else:
-                photos.append(Photo(_shown(path), partial(read_file, str(path))))
+                photos.append(Photo(printable_name(path), partial(read_file, str(path))))
         yield photos
 
 
@@ -64,12 +64,12 @@ def _listed(path: Path, store: ImageStore) -> list[Photo]:
     for left_out in store.skipped:
         log.warning("left out: %s", left_out)
     return [
-        Photo(_shown(path / name), partial(store.read, ref))
+        Photo(printable_name(path / name), partial(store.read, ref))
         for name, ref in zip(listing["image"], listing["ref"].tolist(), strict=True)
     ]
 
 
-def _shown(path: Path) -> str:
+def printable_name(path: str | Path) -> str:
     """A path that can be printed, whatever bytes are in it."""
     text = os.fsencode(path).decode(errors="replace")
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
@@ -80,13 +80,13 @@ class PhotoDataset(ImageStore):
 
     info = DatasetInfo(title="Photos", source="", licence="")
 
-    def __init__(self, photos: Sequence[Photo], source: str) -> None:
+    def __init__(self, photos: Sequence[Photo], source: str, author: str | None = None) -> None:
         super().__init__([], [])
-        self._photos, self._source = photos, source
+        self._photos, self._source, self._author = photos, source, author
 
     def truth(self) -> pd.DataFrame:
         numbers = [str(number) for number in range(len(self._photos))]
-        unknown = {"latitude": np.nan, "longitude": np.nan, "author": None}
+        unknown = {"latitude": np.nan, "longitude": np.nan, "author": self._author}
         return pd.DataFrame({"id": numbers, "image": numbers, **unknown, "source": self._source})
 
     def images(self) -> ImageStore:

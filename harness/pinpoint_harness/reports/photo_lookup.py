@@ -7,6 +7,7 @@ must hold what it should.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,24 +77,33 @@ class PhotoLookup:
         return self.location if gallery == self.run.registered_dataset else DataLocation()
 
     def _photos(self, name: str, location: DataLocation, ids: Sequence[str], places: Floats) -> list[Photo]:
-        dataset = self.registry.open_dataset(name, location)
-        truth = dataset.truth()
-        found = truth.iloc[pd.Index(truth["id"]).get_indexer(pd.Index(ids))]
-        return _read(dataset, found, ids, places)
+        with closing(DatasetPhotos(self.registry.open_dataset(name, location))) as photos:
+            return photos.read(ids, places)
 
 
-def _read(dataset: Dataset, truth: pd.DataFrame, ids: Sequence[str], places: Floats) -> list[Photo]:
-    """The photos of some truth rows, each decoded once, as far as they are the rows asked for."""
-    near = np.abs(truth[["latitude", "longitude"]].to_numpy(np.float64) - places) <= _SAME_PLACE_DEG
-    same = near.all(axis=1) & (truth["id"].to_numpy(object) == np.array(ids, dtype=object))
-    once = truth[same].drop_duplicates("id")
-    with dataset.images() as store:
-        refs = store.find(once["image"])
-        photos = {name: _photo(store.read(ref)) for name, ref in zip(once["id"], refs.tolist(), strict=True)}
-    return [
-        photos[name] if known else "the dataset here is another edition"
-        for name, known in zip(ids, same.tolist(), strict=True)
-    ]
+class DatasetPhotos:
+    """The photos of a dataset, which stays open for more of them until it is closed."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._truth = dataset.truth()
+        self._ids = pd.Index(self._truth["id"])
+        self._store = dataset.images()
+
+    def read(self, ids: Sequence[str], places: Floats) -> list[Photo]:
+        """Photos by id, each decoded once, as far as their coordinates are `places` `(n, 2)`."""
+        truth = self._truth.iloc[self._ids.get_indexer(pd.Index(ids))]
+        near = np.abs(truth[["latitude", "longitude"]].to_numpy(np.float64) - places) <= _SAME_PLACE_DEG
+        same = near.all(axis=1) & (truth["id"].to_numpy(object) == np.array(ids, dtype=object))
+        once = truth[same].drop_duplicates("id")
+        refs = self._store.find(once["image"]).tolist()
+        photos = {name: _photo(self._store.read(ref)) for name, ref in zip(once["id"], refs, strict=True)}
+        return [
+            photos[name] if known else "the dataset here is another edition"
+            for name, known in zip(ids, same.tolist(), strict=True)
+        ]
+
+    def close(self) -> None:
+        self._store.close()
 
 
 def _photo(data: bytes | Failure) -> Photo:

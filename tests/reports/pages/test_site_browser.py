@@ -15,7 +15,7 @@ from pinpoint_harness.reports.pages import ReportOptions, write_site
 
 pytestmark = pytest.mark.browser
 
-PLAIN = "document.readyState === 'complete'"
+PLAIN = "main"
 
 
 @pytest.fixture(scope="module")
