@@ -50,10 +50,17 @@ class Watch:
             self.complaints.append(text)
 
 
+REPORT_READY = "[id$=-sentence]:not(:empty)"
+"""What is there once a report is ready: its first sentence."""
+
+
+def wait_for(page: Any, selector: str) -> None:
+    """Until something that `selector` finds is there: not a function, which a page may forbid to be made."""
+    page.locator(selector).first.wait_for(state="attached")
+
+
 @contextmanager
-def opened(
-    place: Path | str, ready: str = "[id$=-sentence]:not(:empty)", **context: Any
-) -> Iterator[tuple[Any, Watch]]:
+def opened(place: Path | str, ready: str = REPORT_READY, **context: Any) -> Iterator[tuple[Any, Watch]]:
     """A file or an address in a browser, when what `ready` selects is there, such as a report's sentence."""
     from playwright.sync_api import sync_playwright
 
@@ -64,8 +71,7 @@ def opened(
             page = browser.new_context(**context).new_page()
             watch = Watch(page)
             page.goto(place if isinstance(place, str) else place.resolve().as_uri())
-            # Not by a function, which a page's policy may forbid to be made of text.
-            page.locator(ready).first.wait_for(state="attached")
+            wait_for(page, ready)
             yield page, watch
         finally:
             browser.close()

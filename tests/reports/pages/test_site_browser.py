@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.browser import REPORT_READY, chromium, opened
+from tests.support.browser import REPORT_READY, chromium, opened, wait_for
 from tests.support.report_world import ReportWorld
 
 from pinpoint_harness.api import score
@@ -46,7 +46,7 @@ def test_all_pages_are_reached_from_the_index_and_ask_for_nothing(site: Path) ->
             if address not in seen:
                 seen.add(address)
                 page.goto(address)
-                page.wait_for_function(REPORT_READY if "report" in address else PLAIN)
+                wait_for(page, REPORT_READY if "report" in address else PLAIN)
                 left += addresses(page)
         assert seen == {path.resolve().as_uri() for path in site.rglob("*.html")}
         assert len(seen) == 4  # the index, two protocols, a report
@@ -57,12 +57,12 @@ def test_all_pages_are_reached_from_the_index_and_ask_for_nothing(site: Path) ->
 def test_a_name_opens_the_report_with_that_run_chosen(site: Path) -> None:
     with opened(board(site), PLAIN) as (page, watch):
         page.get_by_role("link", name="third").click()
-        page.wait_for_function(REPORT_READY)
+        wait_for(page, REPORT_READY)
         sentence = page.inner_text("#s0-sentence")
         assert "A, third, " in sentence
         assert "B, even <b>rows</b>, " in sentence  # the best, which is A without that
         page.goto((board(site).parent / "report.html").resolve().as_uri())
-        page.wait_for_function(REPORT_READY)
+        wait_for(page, REPORT_READY)
         assert "A, even <b>rows</b>, " in page.inner_text("#s0-sentence")
         assert watch.complaints == []
 
