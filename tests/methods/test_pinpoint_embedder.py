@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,9 @@ from pinpoint_methods.common.training import Curve, Optimization, Shuffle, curve
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.embedder import (
     EmbedderTrainer,
+    InputNoise,
     TrainingRows,
+    deviations,
     load_towers,
     make_embedder,
     turns,
@@ -165,6 +168,48 @@ def test_trained_towers_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert record["rows"] == {"photos": 100, "streetview": 60}
 
 
+def test_noise_has_the_stated_share_of_each_number_s_deviation_and_is_new_each_step() -> None:
+    random = np.random.default_rng(0)
+    features = torch.from_numpy(random.normal(50, [0.0, 0.2, 3.0], (70_000, 3)).astype(np.float16))
+    expected = features.double().std(dim=0, correction=0)
+    torch.testing.assert_close(deviations(features).double(), expected, rtol=1e-5, atol=1e-6)
+    noise = InputNoise(features, 0.15, seed=3)
+    first, second = noise.of(7, 20_000), noise.of(8, 20_000)
+    torch.testing.assert_close(first.double().std(dim=0), 0.15 * expected, rtol=0.02, atol=1e-6)
+    torch.testing.assert_close(first.mean(dim=0), torch.zeros(3), rtol=0, atol=0.01)
+    assert not torch.equal(first, second)
+    assert torch.equal(noise.of(7, 20_000), first)  # whatever was drawn before
+    assert torch.equal(InputNoise(features, 0.15, seed=3).of(8, 20_000), second)
+
+
+def test_the_tower_sees_features_with_noise_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers = {noise: EmbedderTrainer(replace(SMALL, input_noise=noise), DATA, 1) for noise in (0.0, 0.5)}
+    seen: dict[float, torch.Tensor] = {}
+    for noise, trainer in trainers.items():
+        tower = trainer.model.image.forward
+
+        def watched(features: torch.Tensor, source: str, noise: float = noise, tower: Any = tower) -> Any:
+            seen[noise] = features.clone()
+            return tower(features, source)
+
+        monkeypatch.setattr(trainer.model.image, "forward", watched)
+        trainer.step(0)
+    source, number = trainers[0.5].order[0]
+    rows = trainers[0.5].shuffles[source].batch(number)
+    clean = DATA[source].features[rows].float()
+    assert torch.equal(seen[0.0], clean)
+    assert torch.equal(seen[0.5], clean + trainers[0.5].noise[source].of(0, len(rows)))
+
+
+def test_a_training_with_noise_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    noisy = replace(SMALL, input_noise=0.3)
+    whole, plain = finish(tmp_path / "whole", noisy), finish(tmp_path / "plain")
+    with killed_after(2):
+        finish(tmp_path / "killed", noisy)
+    assert finish(tmp_path / "killed", noisy) == whole
+    assert whole["model.safetensors"] != plain["model.safetensors"]
+
+
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,13 +254,14 @@ def test_bf16_learns_the_same_to_its_precision() -> None:
 
 _TWO = """
 import sys, json, torch
+from dataclasses import replace
 sys.path[:0] = json.loads(sys.argv[2])
 from test_pinpoint_embedder import DATA, SMALL
 from pinpoint_harness.training.processes import joined_processes
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer
 torch.set_num_threads(1)
 with joined_processes("cpu") as processes:
-    trainer = EmbedderTrainer(SMALL, DATA, 3, processes=processes)
+    trainer = EmbedderTrainer(replace(SMALL, input_noise=0.2), DATA, 3, processes=processes)
     curve = trainer.run()
     if processes.first:
         from safetensors.torch import save_file
@@ -227,7 +273,7 @@ with joined_processes("cpu") as processes:
 def test_two_processes_with_gathered_negatives_are_like_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    alone = EmbedderTrainer(SMALL, DATA, 3)
+    alone = EmbedderTrainer(replace(SMALL, input_noise=0.2), DATA, 3)
     curve = alone.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -108,7 +108,10 @@ class PinpointConfig:
     beta2: float = choice(0.98, "D", "large batches, few steps", minimum=0, maximum=0.9999)
     clip_norm: float = choice(1.0, "D", "longest gradient", minimum=0.001)
     input_noise: float = choice(
-        0.0, "D", "Gaussian noise on training features, in their standard deviations", minimum=0
+        0.0,
+        "D",
+        "Gaussian noise on training features, anew each step, in standard deviations of each number",
+        minimum=0,
     )
 
     # Watching it on C.
