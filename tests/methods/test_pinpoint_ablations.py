@@ -15,7 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
-from tests.support.pinpoint_world import COPIES, SETTINGS, World, one_thread
+from tests.support.pinpoint_world import COPIES, World, one_thread, settings_for
 from tests.support.training import killed_after, watched_steps
 
 from pinpoint_harness.artifacts import read_json, spec_key
@@ -478,7 +478,7 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(trained: World, method: 
 
 def built(world: World, method: str, **changes: Any) -> Any:
     entry = world.registry.method(method)
-    given = {**SETTINGS, "models": world.folder / "models", **changes}
+    given = settings_for(entry, models=world.folder / "models", **changes)
     return entry.load()(build_params(entry, given), world.context())
 
 

@@ -9,7 +9,7 @@ here where they are silent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,8 +37,8 @@ def choice(
 
 
 @dataclass(frozen=True)
-class PinpointConfig:
-    """All that changes the trained model; the defaults are the configuration `full`."""
+class RetrievalConfig:
+    """All that changes the towers and the galleries they make; the defaults are the configuration `full`."""
 
     # What it is made from.
     sources: str = choice(
@@ -118,13 +118,38 @@ class PinpointConfig:
     validations: int = choice(10, "D", "points of the curve, and checkpoints, evenly spaced", minimum=1)
     validation_queries: int = choice(10_000, "D", "of C per source, the first by md5", minimum=1)
     validation_gallery: int = choice(200_000, "D", "rows of A per source, every n-th", minimum=1)
+    exclude_km: float = choice(1.0, "K", "around street view of B and C, as its test set is cut", minimum=0)
 
-    # Support and retrieval.
+    def __post_init__(self) -> None:
+        if self.lowest_frequency > self.highest_frequency:
+            raise UsageError(
+                "the lowest frequency is not above the highest",
+                found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
+            )
+
+    def steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return max(1, round(self.samples / self.batch))
+
+    def dataset_of(self, source: str) -> str:
+        """The dataset that source's gallery and training rows come from."""
+        name: str = getattr(self, source)
+        return name
+
+    def benchmarks(self) -> list[str]:
+        """The datasets named by `leave_out`."""
+        return [name.strip() for name in self.leave_out.split(",") if name.strip()]
+
+
+@dataclass(frozen=True)
+class PinpointConfig(RetrievalConfig):
+    """All that changes the trained model: what is retrieved, and what is made of it."""
+
+    # Support and candidates.
     support_neighbours: int = choice(
         64, "K", "stored per row, so that each query can mask its own", minimum=1
     )
     support_km: float = choice(25.0, "D", "support lies this close to the candidate", minimum=0)
-    exclude_km: float = choice(1.0, "K", "around street view of B and C, as its test set is cut", minimum=0)
     support: str = choice(
         "near",
         "K",
@@ -212,11 +237,7 @@ class PinpointConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.lowest_frequency > self.highest_frequency:
-            raise UsageError(
-                "the lowest frequency is not above the highest",
-                found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
-            )
+        super().__post_init__()
         if self.galleries == "both" and self.sources in SOURCES:
             raise UsageError(
                 "galleries=both needs two sources", found=self.sources, fix="--set galleries=own"
@@ -232,19 +253,6 @@ class PinpointConfig:
         """Candidates of a channel in each gallery; what one gallery would give is shared by two."""
         given: int = getattr(self, f"candidates_{channel}")
         return given // (2 if self.galleries == "both" else 1)
-
-    def steps(self) -> int:
-        """Optimizer steps of the whole training."""
-        return max(1, round(self.samples / self.batch))
-
-    def dataset_of(self, source: str) -> str:
-        """The dataset that source's gallery and training rows come from."""
-        name: str = getattr(self, source)
-        return name
-
-    def benchmarks(self) -> list[str]:
-        """The datasets named by `leave_out`."""
-        return [name.strip() for name in self.leave_out.split(",") if name.strip()]
 
 
 def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
@@ -294,7 +302,7 @@ MINI: Mapping[str, tuple[Any, str]] = {
 }
 """Where `mini` differs from `full`, and why."""
 
-CHECK_WITH: Mapping[str, Any] = {
+CHECK_RETRIEVAL_WITH: Mapping[str, Any] = {
     "photos_a_percent": 60,
     "photos_c_one_in": 3,
     "streetview_b_percent": 30,
@@ -309,6 +317,9 @@ CHECK_WITH: Mapping[str, Any] = {
     "samples": 640,
     "batch": 64,
     "validations": 1,
+}
+CHECK_WITH: Mapping[str, Any] = {
+    **CHECK_RETRIEVAL_WITH,
     "layers": 1,
     "width": 16,
     "heads": 2,
@@ -331,6 +342,13 @@ SETS: Mapping[str, Mapping[str, Any]] = {
     "mini": {name: value for name, (value, _) in MINI.items()},
 }
 """The defaults that each choice of `config` changes."""
+
+_OF_RETRIEVAL = {item.name for item in fields(RetrievalConfig)}
+RETRIEVAL_SETS: Mapping[str, Mapping[str, Any]] = {
+    config: {name: value for name, value in changed.items() if name in _OF_RETRIEVAL}
+    for config, changed in SETS.items()
+}
+"""Those of them that change the retrieval."""
 
 CONFIGS = {name: PinpointConfig(**values) for name, values in SETS.items()}
 
@@ -355,9 +373,10 @@ class PinpointParams(PinpointConfig, _CommonParams):
 
 
 @dataclass(frozen=True)
-class Top1Params(PinpointConfig, _CommonParams):
+class Top1Params(RetrievalConfig, _CommonParams):
     """Parameters of the retrieval alone."""
 
+    config: str = param("mini", "where the other defaults come from", sets=RETRIEVAL_SETS)
     candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
     channel: str = param(
         "image",
@@ -366,6 +385,6 @@ class Top1Params(PinpointConfig, _CommonParams):
     )
 
 
-def part(config: PinpointConfig, *names: str) -> dict[str, Any]:
+def part(config: RetrievalConfig, *names: str) -> dict[str, Any]:
     """Some choices by name, as they stand in the recipe of the stage that depends on them."""
     return {name: getattr(config, name) for name in names}

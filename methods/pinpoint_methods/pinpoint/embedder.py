@@ -19,7 +19,7 @@ from pinpoint_harness.errors import UsageError
 from pinpoint_harness.training import Checkpoints, Processes, StageContext, describe
 
 from ..common.training import Curve, CurveRow, Optimization, Shuffle, Trainer, curve_csv
-from .config import EMBEDDER, PinpointConfig, part
+from .config import EMBEDDER, RetrievalConfig, part
 from .sigmoid_loss import gather_with_gradient, near_pairs, sigmoid_loss
 from .towers import Towers
 
@@ -54,7 +54,8 @@ class InputNoise:
         """What is added to a step's whole batch, `(rows, width)` float32."""
         self._generator.manual_seed(self._seed + step)
         shape, device = (rows, len(self._size)), self._size.device
-        return torch.randn(shape, generator=self._generator, device=device) * self._size
+        noise: Tensor = torch.randn(shape, generator=self._generator, device=device) * self._size
+        return noise
 
 
 def deviations(features: Tensor, chunk: int = 65_536) -> Tensor:
@@ -63,8 +64,9 @@ def deviations(features: Tensor, chunk: int = 65_536) -> Tensor:
     for piece in torch.split(features, chunk):
         exact = piece.double()
         sums += torch.stack([exact.sum(dim=0), exact.square().sum(dim=0)])
-    mean, square = sums / len(features)
-    return (square - mean.square()).clamp(min=0).sqrt().float()
+    sums /= len(features)
+    variance: Tensor = (sums[1] - sums[0].square()).clamp(min=0)
+    return variance.sqrt().float()
 
 
 def turns(sizes: Mapping[str, int], steps: int) -> Iterator[tuple[str, int]]:
@@ -82,7 +84,7 @@ class EmbedderTrainer(Trainer):
 
     def __init__(
         self,
-        config: PinpointConfig,
+        config: RetrievalConfig,
         data: Mapping[str, TrainingRows],
         seed: int,
         device: str = "cpu",
@@ -161,7 +163,7 @@ class EmbedderTrainer(Trainer):
 
 def make_embedder(
     stage_context: StageContext,
-    config: PinpointConfig,
+    config: RetrievalConfig,
     seed: int,
     data: Mapping[str, TrainingRows],
     validation: Validation | None,
@@ -228,7 +230,7 @@ def load_towers(folder: Any, device: str) -> Towers:
     from pinpoint_harness.artifacts import read_json
 
     record = read_json(folder / "config.json")
-    config = PinpointConfig(**record["config"])
+    config = RetrievalConfig(**record["config"])
     model = Towers(config, record["width"], record["sources"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(device).eval().requires_grad_(False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import SOURCES, PinpointConfig
+from .config import SOURCES, RetrievalConfig
 
 
 class Block(nn.Module):
@@ -42,7 +42,7 @@ class Head(nn.Module):
 class ImageTower(nn.Module):
     """An adapter for each source, then a trunk that all share."""
 
-    def __init__(self, config: PinpointConfig, width: int, sources: Iterable[str]) -> None:
+    def __init__(self, config: RetrievalConfig, width: int, sources: Iterable[str]) -> None:
         super().__init__()
         hidden, expansion = config.hidden, config.expansion
         self.adapters = nn.ModuleDict(
@@ -69,7 +69,7 @@ class ImageTower(nn.Module):
 class LocationTower(nn.Module):
     """Learned Fourier features of xyz on the unit sphere: no projection, so no seam and no poles."""
 
-    def __init__(self, config: PinpointConfig) -> None:
+    def __init__(self, config: RetrievalConfig) -> None:
         super().__init__()
         self.frequencies = nn.Parameter(torch.zeros(config.frequencies, 3))
         self.embed = nn.Linear(2 * config.frequencies, config.location_hidden)
@@ -92,7 +92,7 @@ class LocationTower(nn.Module):
 class Towers(nn.Module):
     """All that the embedder learns: both towers, and t and b of each source's loss."""
 
-    def __init__(self, config: PinpointConfig, width: int, sources: Iterable[str] = SOURCES) -> None:
+    def __init__(self, config: RetrievalConfig, width: int, sources: Iterable[str] = SOURCES) -> None:
         super().__init__()
         self.sources = tuple(sources)
         self.image = ImageTower(config, width, self.sources)
@@ -101,7 +101,7 @@ class Towers(nn.Module):
         self.log_temperature = nn.ParameterDict({s: nn.Parameter(torch.tensor(start)) for s in self.sources})
         self.bias = nn.ParameterDict({s: nn.Parameter(torch.tensor(config.bias)) for s in self.sources})
 
-    def initialise(self, config: PinpointConfig, seed: int) -> Towers:
+    def initialise(self, config: RetrievalConfig, seed: int) -> Towers:
         """Weights drawn from the seed alone, the same on every device.
 
         Blocks begin as the identity (their last layer is zero), so depth does not slow the start.
