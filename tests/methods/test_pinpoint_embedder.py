@@ -47,7 +47,7 @@ SMALL = replace(
     highest_frequency=16.0,
     location_hidden=24,
     batch=32,
-    samples=32 * 24,
+    passes=4.8,  # 24 steps over both of DATA
     validations=4,
 )
 
@@ -79,8 +79,22 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def test_a_source_alone_is_seen_as_often_as_among_both() -> None:
+    both = EmbedderTrainer(SMALL, DATA, 1)
+    passes = dict.fromkeys(DATA, 0.0)
+    for name, _ in both.order:
+        passes[name] += SMALL.batch / len(DATA[name])
+    for name, rows in DATA.items():
+        alone = EmbedderTrainer(SMALL, {name: rows}, 1)
+        # Within the two batches by which rounding and taking turns may differ.
+        assert len(alone.order) * SMALL.batch / len(rows) == pytest.approx(
+            passes[name], abs=2 * SMALL.batch / len(rows)
+        )
+        assert alone.steps < 0.75 * both.steps
+
+
 def test_learning_lowers_the_loss() -> None:
-    curve = EmbedderTrainer(replace(SMALL, samples=32 * 60), DATA, 1).run()
+    curve = EmbedderTrainer(replace(SMALL, passes=12.0), DATA, 1).run()
     assert curve[-1]["loss_photos"] < 0.7 * curve[0]["loss_photos"]
     assert curve[-1]["temperature_photos"] != pytest.approx(10.0, abs=1e-4)
     assert curve[-1]["bias_streetview"] != -10.0

@@ -92,7 +92,7 @@ SETTINGS: Mapping[str, Any] = {
     "highest_frequency": 8.0,
     "location_hidden": 24,
     "batch": 32,
-    "samples": 32 * 150,
+    "passes": 22.0,  # 150 steps
     "learning_rate": 3e-3,
     "validations": 2,
     "exclude_km": 1.0,

@@ -98,7 +98,9 @@ class RetrievalConfig:
     mask_km: float = choice(1.0, "D", "closer pairs of a batch are no negatives", minimum=0)
 
     # Training.
-    samples: int = choice(200_000_000, "K", "about as many seen", minimum=1)
+    passes: float = choice(
+        22.5, "K", "over the rows of the sources in use: about 200 M samples of 8.87 M rows", minimum=0.001
+    )
     batch: int = choice(32_768, "D", "16k to 32k fit; negatives are the batch's own", minimum=2)
     learning_rate: float = choice(1e-3, "D", "peak; AdamW on residual MLPs", minimum=0)
     warmup_share: float = choice(0.05, "D", "of the steps, before the cosine to zero", minimum=0, maximum=1)
@@ -127,9 +129,9 @@ class RetrievalConfig:
                 found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
             )
 
-    def steps(self) -> int:
-        """Optimizer steps of the whole training."""
-        return max(1, round(self.samples / self.batch))
+    def steps(self, rows: int) -> int:
+        """Optimizer steps of the whole training: one source alone is seen as often as among both."""
+        return max(1, round(self.passes * rows / self.batch))
 
     def dataset_of(self, source: str) -> str:
         """The dataset that source's gallery and training rows come from."""
@@ -289,7 +291,7 @@ MINI: Mapping[str, tuple[Any, str]] = {
     "frequencies": (256, "likewise"),
     "location_hidden": (256, "likewise"),
     "location_depth": (1, "likewise"),
-    "samples": (1_000_000, "likewise: two minutes"),
+    "passes": (20.7, "likewise: a million samples, two minutes"),
     "batch": (1024, "a twenty-fourth of a source"),
     "learning_rate": (2e-3, "of a small model, chosen on C of world seed 1"),
     "validation_queries": (2000, "about all there are"),
@@ -314,7 +316,7 @@ CHECK_RETRIEVAL_WITH: Mapping[str, Any] = {
     "frequencies": 16,
     "location_hidden": 16,
     "location_depth": 1,
-    "samples": 640,
+    "passes": 1.0,
     "batch": 64,
     "validations": 1,
 }
@@ -331,7 +333,7 @@ CHECK_WITH: Mapping[str, Any] = {
 EMBEDDER = (
     *("embedding", "hidden", "adapter_depth", "trunk_depth", "expansion"),
     *("frequencies", "lowest_frequency", "highest_frequency", "location_hidden", "location_depth"),
-    *("temperature", "bias", "mask_km", "samples", "batch", "learning_rate", "warmup_share"),
+    *("temperature", "bias", "mask_km", "passes", "batch", "learning_rate", "warmup_share"),
     *("weight_decay", "beta2", "clip_norm", "input_noise"),
     *("validations", "validation_queries", "validation_gallery", "exclude_km"),
 )

@@ -98,8 +98,9 @@ class EmbedderTrainer(Trainer):
             raise UsageError(f"a batch of {config.batch:,} cannot be shared by {processes.count} processes")
         self.config, self.data, self._validation = config, data, validation
         self.device, self.dtype = device, getattr(torch, dtype)
-        steps = config.steps()
-        self.order = list(turns({name: len(rows) for name, rows in data.items()}, steps))
+        sizes = {name: len(rows) for name, rows in data.items()}
+        steps = config.steps(sum(sizes.values()))
+        self.order = list(turns(sizes, steps))
         self.shuffles = {
             name: Shuffle(len(rows), config.batch, seed * 2 + number, device)
             for number, (name, rows) in enumerate(data.items())
