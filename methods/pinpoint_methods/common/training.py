@@ -81,7 +81,7 @@ class Trainer(ABC):
     """A model, its optimizer, and the curve so far.
 
     `stops` are the steps after which the model is measured and a checkpoint is saved, the last step
-    among them; `batch` is the number of samples in a step. With `worth`, the weights of the stop
+    among them, and 0 where the start is measured as well; `batch` is the number of samples in a step. With `worth`, the weights of the stop
     with the highest worth are kept in `best`, the earliest of equal ones.
     """
 
@@ -133,16 +133,14 @@ class Trainer(ABC):
     def measure(self, step: int) -> CurveRow:
         """The row of the curve after `step` steps; called in evaluation mode and without gradients."""
 
-    def whole_curve(self) -> Curve:
-        """The curve as its file shows it; a subclass may add what was known before the training."""
-        return self.curve
-
     def run(self, checkpoints: Checkpoints | None = None) -> Curve:
         """Train from the start or the last checkpoint to the end; DataError for a loss that is not finite.
 
         A KeyboardInterrupt carries a note of the step that the same training would go on from.
         """
         begun = self._resume(checkpoints)
+        if begun == 0 and 0 in self._stops:
+            self._stop(0)
         total, batch = self.steps * self._batch, self._batch
         ahead = sum(stop > begun for stop in self._stops)
         with phase(self._title, total, done=begun * batch, unit="samples", pauses=ahead) as progress:
@@ -169,7 +167,7 @@ class Trainer(ABC):
             with progress.pace.pause():
                 self._stop(step)
                 if checkpoints is not None:
-                    checkpoints.show(self.curve_name, curve_csv(self.whole_curve()))
+                    checkpoints.show(self.curve_name, curve_csv(self.curve))
                     if step < self.steps:
                         notes = {"training": self._title, "curve": json.dumps(self.curve)}
                         checkpoints.save(step, self.state(), notes)

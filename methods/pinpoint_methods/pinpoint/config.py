@@ -221,7 +221,9 @@ class PinpointConfig(RetrievalConfig):
     target_temperature: float = choice(
         0.1, "D", "of the soft target, a softmax of each candidate's share of the radii", minimum=0.001
     )
-    reranker_epochs: int = choice(10, "D", "passes over its queries; the best by C is kept", minimum=1)
+    reranker_epochs: int = choice(
+        10, "D", "passes over its queries; the best by C, its start among them, is kept", minimum=1
+    )
     reranker_batch: int = choice(256, "D", "queries of a step", minimum=1)
     reranker_learning_rate: float = choice(3e-4, "D", "peak; AdamW, warm-up, cosine", minimum=0)
     reranker_weight_decay: float = choice(0.05, "D", "of its matrices", minimum=0)

@@ -45,6 +45,10 @@ RERANKED: Variants = {
         PLUS,
     ),
     # Controls.
+    "pinpoint-no-reranker": (
+        "its own candidates, ranked by image + retrieval_location x location similarity",
+        {"reranker": "none"},
+    ),
     "pinpoint-no-reranker-plus": (
         "candidates and decoding of plus, retrieval scores",
         {**PLUS, "reranker": "none"},
