@@ -402,6 +402,37 @@ def test_accuracy_counts_a_list_without_candidates_as_a_miss() -> None:
 # Training.
 
 
+@pytest.mark.parametrize(
+    ("token", "channel", "number"),
+    [
+        ("visual_token", "image", 0),
+        ("visual_token", "raw", 1),
+        ("gps_token", "location", 2),
+        ("support_token", "support", None),
+    ],
+)
+@pytest.mark.parametrize("without", [True, False])
+def test_what_an_ablated_token_stands_for_changes_no_score(
+    galleries: Path, token: str, channel: str, number: int | None, without: bool
+) -> None:
+    retriever, lists, model = made(galleries, **{token: not without})
+    if number is None:
+        others = replace(lists, support_facts=lists.support_facts + 1, support=lists.support.flip(1))
+    else:
+        moved = lists.scores.clone()
+        moved[..., number] += torch.linspace(0, 1, moved.shape[1])
+        others = replace(lists, scores=moved)
+    scores = [model(one, retriever) for one in (lists, others)]
+    assert torch.equal(*scores) == without
+    assert channel in ("support", *CHANNELS)
+
+
+def test_hand_made_features_keep_the_similarities_without_embeddings(galleries: Path) -> None:
+    tokens = dict.fromkeys(("visual_token", "gps_token", "support_token"), False)
+    _, lists, model = made(galleries, **tokens, list_features=True)
+    assert torch.equal(model.similar(lists) != 0, torch.ones_like(lists.scores, dtype=torch.bool))
+
+
 class Leaky(NamedTuple):
     """Queries that nothing but a copy of themselves, in the support of the right candidate, gives away."""
 

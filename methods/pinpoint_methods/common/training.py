@@ -81,8 +81,9 @@ class Trainer(ABC):
     """A model, its optimizer, and the curve so far.
 
     `stops` are the steps after which the model is measured and a checkpoint is saved, the last step
-    among them, and 0 where the start is measured as well; `batch` is the number of samples in a step. With `worth`, the weights of the stop
-    with the highest worth are kept in `best`, the earliest of equal ones.
+    among them, and 0 where the start is measured as well; `batch` is the number of samples in a step.
+    With `worth`, the weights of the stop with the highest worth are kept in `best`, the earliest of
+    equal ones.
     """
 
     rate_parameter = "learning_rate"

@@ -195,8 +195,12 @@ class PinpointConfig(RetrievalConfig):
         choices=("hidden", "seen", "both"),
     )
     query_embedding: bool = choice(True, "K", "the query token carries the query's image embedding")
-    visual_token: bool = choice(True, "K", "the candidate's image embedding is a token")
-    gps_token: bool = choice(True, "K", "its location embedding is a token")
+    visual_token: bool = choice(
+        True, "K", "the candidate's image embedding is a token; without it, image and raw similarity go too"
+    )
+    gps_token: bool = choice(
+        True, "K", "its location embedding is a token; without it, its similarity goes too"
+    )
     support_token: bool = choice(True, "K", "its support, pooled, is a token")
     token_scores: bool = choice(
         True, "D", "tokens carry the similarities they stand for: few lists, too few to learn products from"
