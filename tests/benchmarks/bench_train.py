@@ -47,7 +47,7 @@ SMALL = replace(
     frequencies=128,
     embedding=64,
     batch=BATCH,
-    samples=1_000_000_000,
+    passes=10_000.0,
 )
 
 
@@ -207,7 +207,7 @@ def rehearse(rows: int, device: str, dtype: str, batch: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         stores = Stores(Path(folder) / "stores", rows)
         methods = load_registry().methods
-        changes = {"config": "full", "samples": 2 * batch, "batch": batch, "validations": 1, "models": folder}
+        changes = {"config": "full", "passes": 0.001, "batch": batch, "validations": 1, "models": folder}
         context = Context(device, dtype, stores=stores)
         for name, stages in STAGES.items():
             params = build_params(methods[name], changes)

@@ -21,8 +21,8 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.support.small_clips import POINTS, WIDTH, gallery_table, small_clip, small_towers
 from torch.nn.functional import normalize
-from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
@@ -45,8 +45,6 @@ from pinpoint_methods.geoclip.files import INSTALL, TowerFiles
 from pinpoint_methods.geoclip.method import GeoCLIP, best_rows
 from pinpoint_methods.geoclip.towers import LocationEncoder, equal_earth
 from pinpoint_methods.geoclip.views import Views
-
-SIDE, WIDTH, POINTS = 35, 24, 300
 
 needs_package = pytest.mark.skipif(
     importlib.util.find_spec("geoclip") is None, reason=f"the package geoclip is not installed: {INSTALL}"
@@ -75,58 +73,6 @@ def package() -> Any:
 
 
 # Small models in the real formats
-
-
-def gallery_table(count: int = POINTS) -> pd.DataFrame:
-    """Places all over, the last tenth of them a second time, to six digits as in the package."""
-    random = np.random.default_rng(5)
-    places = np.stack([random.uniform(-85, 85, count), random.uniform(-180, 180, count)], axis=1).round(6)
-    places[-count // 10 :] = places[: count // 10]
-    return pd.DataFrame(places, columns=["LAT", "LON"])
-
-
-def small_towers(folder: Path, *, seed: int = 0, embedding: int = 12) -> Path:
-    """Random towers, saved by torch under the authors' names."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def draw(*shape: int, width: float = 1.0) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator) * width
-
-    def linear(name: str, inner: int, outer: int) -> dict[str, torch.Tensor]:
-        return {f"{name}.weight": draw(outer, inner, width=inner**-0.5), f"{name}.bias": draw(outer)}
-
-    location: dict[str, torch.Tensor] = {}
-    for scale, sigma in enumerate((1.0, 16.0, 256.0)):
-        inner: dict[str, torch.Tensor] = {"capsule.0.b": draw(8, 2, width=sigma)}
-        for layer, width in (("1", 16), ("3", 20), ("5", 20)):
-            inner |= linear(f"capsule.{layer}", width, 20)
-        inner |= linear("head.0", 20, embedding)
-        location |= {f"LocEnc{scale}.{name}": value for name, value in inner.items()}
-    (folder / "weights").mkdir(parents=True)
-    (folder / "gps_gallery").mkdir()
-    torch.save(location, folder / "weights" / "location_encoder_weights.pth")
-    image = {**linear("0", WIDTH, 18), **linear("2", 18, embedding)}
-    torch.save(image, folder / "weights" / "image_encoder_mlp_weights.pth")
-    torch.save(torch.tensor(2.5), folder / "weights" / "logit_scale_weights.pth")
-    gallery_table().to_csv(folder / "gps_gallery" / "coordinates_100K.csv", index=False)
-    return folder
-
-
-def small_clip(folder: Path, width: int = WIDTH, spread: float = 1.0) -> Path:
-    """A CLIP in the real format, of random weights; `spread` widens them, and so tells pictures apart."""
-    torch.manual_seed(0)
-    part = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = CLIPConfig(
-        text_config={
-            **part, "vocab_size": 64, "max_position_embeddings": 8,
-            "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
-        },
-        vision_config={**part, "image_size": SIDE, "patch_size": 7, "initializer_factor": spread},
-        projection_dim=width,
-    )  # fmt: skip
-    CLIPModel(config).save_pretrained(folder)
-    CLIPImageProcessorPil(size={"shortest_edge": SIDE}, crop_size=SIDE).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,9 @@ from pinpoint_methods.common.training import Curve, Optimization, Shuffle, curve
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.embedder import (
     EmbedderTrainer,
+    InputNoise,
     TrainingRows,
+    deviations,
     load_towers,
     make_embedder,
     turns,
@@ -44,7 +47,7 @@ SMALL = replace(
     highest_frequency=16.0,
     location_hidden=24,
     batch=32,
-    samples=32 * 24,
+    passes=4.8,  # 24 steps over both of DATA
     validations=4,
 )
 
@@ -76,8 +79,41 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def test_t_b_and_frequencies_move_at_rates_of_their_own_and_t_stays_within_its_bound() -> None:
+    def moved(**changes: float) -> tuple[float, ...]:
+        trainer = EmbedderTrainer(replace(SMALL, **changes), DATA, 1)
+        towers, start = trainer.model, trainer.model.location.log_frequency.clone()
+        directions = towers.location.direction.clone()
+        trainer.run()
+        assert torch.equal(towers.location.direction, directions)
+        away = (towers.location.log_frequency - start).abs().max()
+        return towers.log_temperature["photos"].exp().item(), towers.bias_of["photos"].item(), away.item()
+
+    still = moved(scale_learning_rate=0.0, frequency_learning_rate=0.0)
+    assert still == (pytest.approx(10.0), -10.0, 0.0)
+    temperature, bias, away = moved(scale_learning_rate=0.5, frequency_learning_rate=0.01)
+    assert abs(temperature - 10) > 0.5
+    assert abs(bias + 10) > 1
+    assert 0.01 < away < 0.5
+    assert moved(scale_learning_rate=0.5, highest_temperature=10.5, bias=-30.0)[0] <= 10.5 + 1e-4
+
+
+def test_a_source_alone_is_seen_as_often_as_among_both() -> None:
+    both = EmbedderTrainer(SMALL, DATA, 1)
+    passes = dict.fromkeys(DATA, 0.0)
+    for name, _ in both.order:
+        passes[name] += SMALL.batch / len(DATA[name])
+    for name, rows in DATA.items():
+        alone = EmbedderTrainer(SMALL, {name: rows}, 1)
+        # Within the two batches by which rounding and taking turns may differ.
+        assert len(alone.order) * SMALL.batch / len(rows) == pytest.approx(
+            passes[name], abs=2 * SMALL.batch / len(rows)
+        )
+        assert alone.steps < 0.75 * both.steps
+
+
 def test_learning_lowers_the_loss() -> None:
-    curve = EmbedderTrainer(replace(SMALL, samples=32 * 60), DATA, 1).run()
+    curve = EmbedderTrainer(replace(SMALL, passes=12.0), DATA, 1).run()
     assert curve[-1]["loss_photos"] < 0.7 * curve[0]["loss_photos"]
     assert curve[-1]["temperature_photos"] != pytest.approx(10.0, abs=1e-4)
     assert curve[-1]["bias_streetview"] != -10.0
@@ -117,7 +153,10 @@ def test_the_optimizer_moves_at_the_rate_of_the_step_also_after_a_restore() -> N
     trainer = EmbedderTrainer(SMALL, DATA, 1)
     for step in range(5):
         rate = trainer.optimization.learning_rate_at(step)
-        assert [group["lr"] for group in trainer.optimizer.param_groups] == [rate, rate]
+        groups = [group["lr"] for group in trainer.optimizer.param_groups]
+        assert groups[:2] == [rate, rate]
+        own = [SMALL.scale_learning_rate, SMALL.scale_learning_rate, SMALL.frequency_learning_rate]
+        assert groups[2:] == pytest.approx([rate * highest / SMALL.learning_rate for highest in own])
         trainer.step(step)
     again = EmbedderTrainer(SMALL, DATA, 1)
     again.restore(5, trainer.state())
@@ -165,6 +204,48 @@ def test_trained_towers_are_read_back_as_they_were(tmp_path: Path) -> None:
     assert record["rows"] == {"photos": 100, "streetview": 60}
 
 
+def test_noise_has_the_stated_share_of_each_number_s_deviation_and_is_new_each_step() -> None:
+    random = np.random.default_rng(0)
+    features = torch.from_numpy(random.normal(50, [0.0, 0.2, 3.0], (70_000, 3)).astype(np.float16))
+    expected = features.double().std(dim=0, correction=0)
+    torch.testing.assert_close(deviations(features).double(), expected, rtol=1e-5, atol=1e-6)
+    noise = InputNoise(features, 0.15, seed=3)
+    first, second = noise.of(7, 20_000), noise.of(8, 20_000)
+    torch.testing.assert_close(first.double().std(dim=0), 0.15 * expected, rtol=0.02, atol=1e-6)
+    torch.testing.assert_close(first.mean(dim=0), torch.zeros(3), rtol=0, atol=0.01)
+    assert not torch.equal(first, second)
+    assert torch.equal(noise.of(7, 20_000), first)  # whatever was drawn before
+    assert torch.equal(InputNoise(features, 0.15, seed=3).of(8, 20_000), second)
+
+
+def test_the_tower_sees_features_with_noise_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainers = {noise: EmbedderTrainer(replace(SMALL, input_noise=noise), DATA, 1) for noise in (0.0, 0.5)}
+    seen: dict[float, torch.Tensor] = {}
+    for noise, trainer in trainers.items():
+        tower = trainer.model.image.forward
+
+        def watched(features: torch.Tensor, source: str, noise: float = noise, tower: Any = tower) -> Any:
+            seen[noise] = features.clone()
+            return tower(features, source)
+
+        monkeypatch.setattr(trainer.model.image, "forward", watched)
+        trainer.step(0)
+    source, number = trainers[0.5].order[0]
+    rows = trainers[0.5].shuffles[source].batch(number)
+    clean = DATA[source].features[rows].float()
+    assert torch.equal(seen[0.0], clean)
+    assert torch.equal(seen[0.5], clean + trainers[0.5].noise[source].of(0, len(rows)))
+
+
+def test_a_training_with_noise_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    noisy = replace(SMALL, input_noise=0.3)
+    whole, plain = finish(tmp_path / "whole", noisy), finish(tmp_path / "plain")
+    with killed_after(2):
+        finish(tmp_path / "killed", noisy)
+    assert finish(tmp_path / "killed", noisy) == whole
+    assert whole["model.safetensors"] != plain["model.safetensors"]
+
+
 def test_a_loss_that_is_no_number_stops_with_the_last_good_state(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,13 +290,14 @@ def test_bf16_learns_the_same_to_its_precision() -> None:
 
 _TWO = """
 import sys, json, torch
+from dataclasses import replace
 sys.path[:0] = json.loads(sys.argv[2])
 from test_pinpoint_embedder import DATA, SMALL
 from pinpoint_harness.training.processes import joined_processes
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer
 torch.set_num_threads(1)
 with joined_processes("cpu") as processes:
-    trainer = EmbedderTrainer(SMALL, DATA, 3, processes=processes)
+    trainer = EmbedderTrainer(replace(SMALL, input_noise=0.2), DATA, 3, processes=processes)
     curve = trainer.run()
     if processes.first:
         from safetensors.torch import save_file
@@ -227,7 +309,7 @@ with joined_processes("cpu") as processes:
 def test_two_processes_with_gathered_negatives_are_like_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    alone = EmbedderTrainer(SMALL, DATA, 3)
+    alone = EmbedderTrainer(replace(SMALL, input_noise=0.2), DATA, 3)
     curve = alone.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
-from tests.support.pinpoint_world import SETTINGS, World
+from tests.support.pinpoint_world import World, settings_for
 
 from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.audit.result import read_audit
@@ -46,9 +46,16 @@ def test_every_stage_is_made_once_and_shared_by_all_methods(world: World) -> Non
 
 
 def test_another_seed_shares_the_splits_and_the_support(world: World) -> None:
-    first, second = (world.train(seed=seed, stage="calibration", samples=64) for seed in (0, 5))
+    first, second = (world.train(seed=seed, stage="calibration", passes=0.3) for seed in (0, 5))
     shared = {name for name, stage in second.items() if stage.key == first[name].key}
     assert shared == {"splits", "support"}
+
+
+def test_the_retrieval_alone_takes_no_parameter_of_what_follows_it(world: World) -> None:
+    for name in ("margin", "reranker_epochs", "decoding", "support_km", "candidates_kept"):
+        with pytest.raises(UsageError, match=name):
+            build_params(world.registry.method(TOP1), {name: 1})
+    assert build_params(world.registry.method(TOP1), {"config": "mini"}).exclude_km == 1.0
 
 
 def test_a_gallery_s_rows_are_those_of_a_in_order_and_its_vectors_unit(world: World) -> None:
@@ -143,7 +150,7 @@ def test_the_author_filter_hides_the_photographer_s_rows(world: World) -> None:
 def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
     gallery = world.train(TOP1)["gallery"]
     entry = world.registry.method("pinpoint-top1-raw")
-    params = build_params(entry, {**SETTINGS, "models": world.folder / "models"})
+    params = build_params(entry, settings_for(entry, models=world.folder / "models"))
     method = entry.load()(params, world.context())
     table = pq.read_table(gallery.folder / "photos.rows.parquet")
     features = method._galleries["photos"].matrix("raw")[:4]
@@ -190,7 +197,7 @@ def test_a_run_with_models_in_another_folder_is_audited_broken_down_and_plotted(
 
 def test_an_instance_can_be_chosen_and_an_unknown_source_is_refused(world: World) -> None:
     entry = world.registry.method("pinpoint-top1-raw")
-    params = build_params(entry, {**SETTINGS, "models": world.folder / "models"})
+    params = build_params(entry, settings_for(entry, models=world.folder / "models"))
     method = entry.load()(params, world.context())
     assert method._instances(["photos", "streetview"]).tolist() == ["photos", "streetview"]
     with pytest.raises(DataError, match="gazetteer"):
@@ -245,7 +252,8 @@ def test_an_unknown_stage_and_a_method_without_stages_are_usage_errors(world: Wo
 def test_train_on_the_command_line_names_the_stages(world: World) -> None:
     from pinpoint_harness.cli.main import cli
 
-    pairs = [f"--set={name}={value}" for name, value in SETTINGS.items()]
+    given = settings_for(world.registry.method("pinpoint-top1-image"))
+    pairs = [f"--set={name}={value}" for name, value in given.items()]
     arguments = [
         "--plugin",
         str(world.folder / "toy.py"),

@@ -146,10 +146,23 @@ def test_the_margin_loss_pushes_down_what_lies_farther_than_the_nearest() -> Non
         if not listed:
             continue
         best = min(listed, key=lambda slot: away[slot])
+        if away[best] >= 25:
+            continue
         terms += [max(0.0, 0.5 - score[best] + score[j]) for j in listed if away[j] > away[best]]
-    assert len(terms) == 2 + 2 + 1
+    assert len(terms) == 2 + 2
     found = margin_loss(scores, lists, km, 0.5)
     assert found.item() == pytest.approx(sum(terms) / len(terms), rel=1e-5)
+
+
+def test_the_margin_loss_counts_only_lists_that_hold_something_right() -> None:
+    right, wrong = [3.0, 60.0, 900.0], [25.0, 60.0, 900.0]
+    both, alone = case([[True] * 3] * 2, [right, wrong]), case([[True] * 3], [right])
+    scores = both.scores[:1]
+    found = margin_loss(both.scores, both.lists, both.km, 0.5)
+    assert found.item() == pytest.approx(margin_loss(scores, alone.lists, alone.km, 0.5).item())
+    (gradient,) = torch.autograd.grad(found, both.given)
+    assert (gradient[0] != 0).any()
+    assert (gradient[1] == 0).all()
 
 
 def test_the_margin_loss_leaves_alone_what_lies_where_the_nearest_does() -> None:
@@ -402,6 +415,37 @@ def test_accuracy_counts_a_list_without_candidates_as_a_miss() -> None:
 # Training.
 
 
+@pytest.mark.parametrize(
+    ("token", "channel", "number"),
+    [
+        ("visual_token", "image", 0),
+        ("visual_token", "raw", 1),
+        ("gps_token", "location", 2),
+        ("support_token", "support", None),
+    ],
+)
+@pytest.mark.parametrize("without", [True, False])
+def test_what_an_ablated_token_stands_for_changes_no_score(
+    galleries: Path, token: str, channel: str, number: int | None, without: bool
+) -> None:
+    retriever, lists, model = made(galleries, **{token: not without})
+    if number is None:
+        others = replace(lists, support_facts=lists.support_facts + 1, support=lists.support.flip(1))
+    else:
+        moved = lists.scores.clone()
+        moved[..., number] += torch.linspace(0, 1, moved.shape[1])
+        others = replace(lists, scores=moved)
+    scores = [model(one, retriever) for one in (lists, others)]
+    assert torch.equal(*scores) == without
+    assert channel in ("support", *CHANNELS)
+
+
+def test_hand_made_features_keep_the_similarities_without_embeddings(galleries: Path) -> None:
+    tokens = dict.fromkeys(("visual_token", "gps_token", "support_token"), False)
+    _, lists, model = made(galleries, **tokens, list_features=True)
+    assert torch.equal(model.similar(lists) != 0, torch.ones_like(lists.scores, dtype=torch.bool))
+
+
 class Leaky(NamedTuple):
     """Queries that nothing but a copy of themselves, in the support of the right candidate, gives away."""
 
@@ -423,8 +467,8 @@ def trained(
 ) -> tuple[dict[str, Tensor], Curve]:
     """The best weights and the curve."""
     trainer = RerankerTrainer(config, retriever, train, held, seed, title)
-    trainer.run(keep)
-    return trainer.best, trainer.whole_curve()
+    curve = trainer.run(keep)
+    return trainer.best, curve
 
 
 @pytest.fixture(scope="module")
@@ -490,6 +534,23 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 
 
 @one_thread()
+@pytest.mark.parametrize("loss", ["margin", "listwise", "radii"])
+def test_a_start_that_no_pass_improves_is_kept_and_stands_in_row_0_in_the_others_units(
+    leaky: Leaky, loss: str
+) -> None:
+    config = replace(leaky.retriever.config, reranker_epochs=2, reranker_learning_rate=0.0, ranking_loss=loss)
+    retriever, train, held = split(leaky, config)
+    best, curve = trained(config, retriever, train, held, 0)
+    start = RerankerTrainer(config, retriever, train, held, 0, "photos")
+    assert same(best, start.model.state_dict())
+    assert [row["epoch"] for row in curve] == [0, 1, 2]
+    assert math.isnan(curve[0].pop("loss"))
+    for row in curve[1:]:  # nothing moved, so every pass is the start, measured alike
+        del row["loss"]
+        assert {**row, "epoch": 0} == curve[0]
+
+
+@one_thread()
 def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky) -> None:
     config = replace(leaky.retriever.config, reranker_learning_rate=0.05)  # that the passes differ
     retriever, train, held = split(leaky, config)
@@ -499,8 +560,9 @@ def test_the_weights_kept_are_those_of_the_pass_that_answers_c_best(leaky: Leaky
     model = build_reranker(config, 8, train.lists.features.shape[2])
     model.load_state_dict(best)
     scores = score_lists(model.eval(), retriever, held.lists)
-    assert accuracy(held, scores)["mean"] == max(row["mean"] for row in curve[1:])
-    before = accuracy(held, retrieval_scores(held.lists, config))
+    assert accuracy(held, scores)["mean"] == max(row["mean"] for row in curve)
+    start = RerankerTrainer(config, retriever, train, held, 0, "photos").model.eval()
+    before = accuracy(held, score_lists(start, retriever, held.lists))
     assert {name: curve[0][name] for name in before} == before
 
 
@@ -509,7 +571,7 @@ def test_with_the_loss_of_the_radii_the_weights_kept_are_those_of_the_lowest_los
     config = replace(leaky.retriever.config, reranker_learning_rate=0.05, ranking_loss="radii")
     retriever, train, held = split(leaky, config)
     best, curve = trained(config, retriever, train, held, 0)
-    losses = [row["held_loss"] for row in curve[1:]]
+    losses = [row["held_loss"] for row in curve]
     assert len(set(losses)) > 1
     model = build_reranker(config, 8, train.lists.features.shape[2])
     model.load_state_dict(best)

@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tests.support.small_clips import STREETCLIP_SIDE as SIDE
+from tests.support.small_clips import WIDTH, small_streetclip
 from transformers import (
-    CLIPConfig,
     CLIPModel,
     CLIPTokenizer,
     CLIPVisionConfig,
     CLIPVisionModel,
 )
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import params
@@ -34,7 +34,6 @@ from pinpoint_harness.types import Context, Predictions, Queries
 from pinpoint_methods.streetclip.method import StreetCLIP
 from pinpoint_methods.streetclip.text_tower import TextTower, tokenizer_folder
 
-SIDE, WIDTH = 32, 24
 CITIES = """city,country,lat,lng,population
 Paris,France,48.8566,2.3522,11020000
 Lyon,France,45.76,4.84,1720000
@@ -57,43 +56,9 @@ def silence() -> None:
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def tokenizer() -> Any:
-    """CLIP's byte-level tokenizer with an alphabet and no merges: a letter is a token."""
-    letters = [chr(code) for code in range(33, 127)]
-    names = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    kind: Any = CLIPTokenizer
-    return kind(vocab={name: number for number, name in enumerate(names)}, merges=[])
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("clip"))
-
-
-def saved(folder: Path, seed: int = 0) -> Path:
-    """A random CLIP with tokenizer and preprocessing, as `save_pretrained` leaves it."""
-    words = tokenizer()
-    tower = {"intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {
-        **tower,
-        "hidden_size": 16,
-        "vocab_size": len(words),
-        "max_position_embeddings": 77,
-        "bos_token_id": words.bos_token_id,
-        "eos_token_id": words.eos_token_id,
-        "pad_token_id": words.pad_token_id,
-    }
-    vision = {**tower, "hidden_size": 32, "image_size": SIDE, "patch_size": 8}
-    torch.manual_seed(seed)
-    # The projection's width stands at the top of the configuration, the text part has another default.
-    model: Any = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
-    for parameter in model.text_model.parameters():
-        parameter.data.mul_(8)  # so that captions differ from one another
-    model.eval().save_pretrained(folder)
-    words.save_pretrained(folder)
-    size: dict[str, Any] = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
-    CLIPImageProcessorPil(**size, resample=3).save_pretrained(folder)
-    return folder
+    return small_streetclip(tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture
@@ -174,7 +139,7 @@ def test_captions_are_embedded_the_same_in_one_list_and_in_many(checkpoint: Path
 
 
 def test_a_checkpoint_that_lacks_a_weight_of_the_text_tower_is_refused(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "clip")
+    folder = small_streetclip(tmp_path / "clip")
     file = folder / "model.safetensors"
     for name in ("text_projection.weight", "logit_scale"):
         tensors = load_file(file)
@@ -317,12 +282,12 @@ def test_the_content_follows_cities_weights_and_tokenizer_and_not_their_places(
     assert built(checkpoint, renamed).content() == first
     renamed.write_text(CITIES.replace("45.76", "45.77"))
     assert built(checkpoint, renamed).content() != first
-    twin = saved(tmp_path / "twin")
+    twin = small_streetclip(tmp_path / "twin")
     assert built(twin, table).content() == first
     words = json.loads((twin / "tokenizer.json").read_text())
     (twin / "tokenizer.json").write_text(json.dumps({**words, "note": "changed"}))
     assert built(twin, table).content() != first
-    assert built(saved(tmp_path / "trained", seed=1), table).content() != first
+    assert built(small_streetclip(tmp_path / "trained", seed=1), table).content() != first
 
 
 # Weights
@@ -348,7 +313,7 @@ def test_weights_that_are_not_here_are_named_with_the_way_to_a_local_folder(
 
 
 def test_a_missing_tokenizer_is_named(tmp_path: Path, table: Path) -> None:
-    folder = saved(tmp_path / "clip")
+    folder = small_streetclip(tmp_path / "clip")
     (folder / "tokenizer.json").unlink()
     with pytest.raises(WeightsError, match=r"the tokenizer of[\s\S]*model.safetensors[\s\S]*tokenizer.json"):
         built(folder, table)
@@ -409,7 +374,7 @@ def test_a_run_embeds_pictures_and_captions_with_the_same_weights(
     # The store lies under the registered name, where every method finds it.
     assert list((tmp_path / "stores" / "table").iterdir()) == [tmp_path / "stores" / "table" / "streetclip"]
     assert run(checkpoint).key == first.key
-    assert run(saved(tmp_path / "other", seed=1)).key != first.key
+    assert run(small_streetclip(tmp_path / "other", seed=1)).key != first.key
 
 
 def test_a_photo_alone_is_located_with_the_weights_that_are_named(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from PIL import Image
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.features import StoreLookup
 from pinpoint_harness.geo import unit_xyz
-from pinpoint_harness.plugins import Registry, load_registry
+from pinpoint_harness.plugins import Entry, Registry, load_registry
 from pinpoint_harness.running import Run, build_params
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
-from pinpoint_harness.types import Context, DataLocation
+from pinpoint_harness.types import Context, DataLocation, MethodInfo
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever
 
@@ -61,6 +61,12 @@ class Colours:
     def features(self, images):
         return np.stack(images)
 
+class Shades(Colours):
+    def content(self):
+        return {"version": 2}
+    def features(self, images):
+        return np.stack(images)[:, ::-1] ** 2
+
 @hookimpl
 def pinpoint_register(register):
     info = DatasetInfo(title="Toy", source="", licence="")
@@ -68,6 +74,7 @@ def pinpoint_register(register):
         target = {"streetview": "StreetView"}.get(name, name.title())
         register.dataset(f"toy/{name}", f"{__name__}:{target}", info)
     register.backbone("colours", f"{__name__}:Colours", BackboneInfo(title="Colours", width=12))
+    register.backbone("shades", f"{__name__}:Shades", BackboneInfo(title="Shades", width=12))
 """
 
 SETTINGS: Mapping[str, Any] = {
@@ -85,7 +92,7 @@ SETTINGS: Mapping[str, Any] = {
     "highest_frequency": 8.0,
     "location_hidden": 24,
     "batch": 32,
-    "samples": 32 * 150,
+    "passes": 22.0,  # 150 steps
     "learning_rate": 3e-3,
     "validations": 2,
     "exclude_km": 1.0,
@@ -95,6 +102,13 @@ SETTINGS: Mapping[str, Any] = {
     "reranker_epochs": 2,
     "reranker_batch": 8,
 }
+
+
+def settings_for(entry: Entry[MethodInfo], **changes: Any) -> dict[str, Any]:
+    """Those of `SETTINGS` that a method takes, and changes."""
+    taken = {item.name for item in fields(entry.load().Params)}
+    return {**{name: value for name, value in SETTINGS.items() if name in taken}, **changes}
+
 
 TOWNS = 23
 AUTHORS = 17
@@ -173,7 +187,7 @@ class World:
         options = {name: changes.pop(name) for name in ("stage", "fresh", "root") if name in changes}
         return TrainRequest(
             method=entry,
-            params=build_params(entry, {**SETTINGS, **changes}),
+            params=build_params(entry, settings_for(entry, **changes)),
             context=self.context(),
             truth=lambda name: self.registry.dataset(name).load()(DataLocation()).truth(),
             **{"root": self.folder / "models", **options},
@@ -191,7 +205,7 @@ class World:
         return evaluate(
             method,
             dataset,
-            parameters={**SETTINGS, **changes},
+            parameters=settings_for(self.registry.method(method), **changes),
             home=home,
             device="cpu",
             registry=self.registry,

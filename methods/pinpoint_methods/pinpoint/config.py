@@ -9,7 +9,7 @@ here where they are silent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,8 +37,8 @@ def choice(
 
 
 @dataclass(frozen=True)
-class PinpointConfig:
-    """All that changes the trained model; the defaults are the configuration `full`."""
+class RetrievalConfig:
+    """All that changes the towers and the galleries they make; the defaults are the configuration `full`."""
 
     # What it is made from.
     sources: str = choice(
@@ -94,13 +94,24 @@ class PinpointConfig:
 
     # Loss.
     temperature: float = choice(10.0, "D", "SigLIP's start; learned, one per source", minimum=0.01)
+    highest_temperature: float = choice(
+        100.0, "D", "CLIP's bound: beyond it a batch is its hardest pair alone", minimum=0.01
+    )
     bias: float = choice(-10.0, "D", "SigLIP's start; learned, one per source")
     mask_km: float = choice(1.0, "D", "closer pairs of a batch are no negatives", minimum=0)
 
     # Training.
-    samples: int = choice(200_000_000, "K", "about as many seen", minimum=1)
+    passes: float = choice(
+        22.5, "K", "over the rows of the sources in use: about 200 M samples of 8.87 M rows", minimum=0.001
+    )
     batch: int = choice(32_768, "D", "16k to 32k fit; negatives are the batch's own", minimum=2)
     learning_rate: float = choice(1e-3, "D", "peak; AdamW on residual MLPs", minimum=0)
+    scale_learning_rate: float = choice(
+        1e-2, "D", "peak for t (its logarithm) and b, which have far to go and are two numbers", minimum=0
+    )
+    frequency_learning_rate: float = choice(
+        1e-4, "D", "peak for the logarithms of the frequencies: a ten-thousandth of 2^13 is a wave", minimum=0
+    )
     warmup_share: float = choice(0.05, "D", "of the steps, before the cosine to zero", minimum=0, maximum=1)
     weight_decay: float = choice(
         0.05, "D", "of matrices; none on norms, biases, t, b, frequencies", minimum=0
@@ -108,20 +119,48 @@ class PinpointConfig:
     beta2: float = choice(0.98, "D", "large batches, few steps", minimum=0, maximum=0.9999)
     clip_norm: float = choice(1.0, "D", "longest gradient", minimum=0.001)
     input_noise: float = choice(
-        0.0, "D", "Gaussian noise on training features, in their standard deviations", minimum=0
+        0.0,
+        "D",
+        "Gaussian noise on training features, anew each step, in standard deviations of each number",
+        minimum=0,
     )
 
     # Watching it on C.
     validations: int = choice(10, "D", "points of the curve, and checkpoints, evenly spaced", minimum=1)
     validation_queries: int = choice(10_000, "D", "of C per source, the first by md5", minimum=1)
     validation_gallery: int = choice(200_000, "D", "rows of A per source, every n-th", minimum=1)
+    exclude_km: float = choice(1.0, "K", "around street view of B and C, as its test set is cut", minimum=0)
 
-    # Support and retrieval.
+    def __post_init__(self) -> None:
+        if self.lowest_frequency > self.highest_frequency:
+            raise UsageError(
+                "the lowest frequency is not above the highest",
+                found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
+            )
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps of the whole training: one source alone is seen as often as among both."""
+        return max(1, round(self.passes * rows / self.batch))
+
+    def dataset_of(self, source: str) -> str:
+        """The dataset that source's gallery and training rows come from."""
+        name: str = getattr(self, source)
+        return name
+
+    def benchmarks(self) -> list[str]:
+        """The datasets named by `leave_out`."""
+        return [name.strip() for name in self.leave_out.split(",") if name.strip()]
+
+
+@dataclass(frozen=True)
+class PinpointConfig(RetrievalConfig):
+    """All that changes the trained model: what is retrieved, and what is made of it."""
+
+    # Support and candidates.
     support_neighbours: int = choice(
         64, "K", "stored per row, so that each query can mask its own", minimum=1
     )
     support_km: float = choice(25.0, "D", "support lies this close to the candidate", minimum=0)
-    exclude_km: float = choice(1.0, "K", "around street view of B and C, as its test set is cut", minimum=0)
     support: str = choice(
         "near",
         "K",
@@ -165,8 +204,12 @@ class PinpointConfig:
         choices=("hidden", "seen", "both"),
     )
     query_embedding: bool = choice(True, "K", "the query token carries the query's image embedding")
-    visual_token: bool = choice(True, "K", "the candidate's image embedding is a token")
-    gps_token: bool = choice(True, "K", "its location embedding is a token")
+    visual_token: bool = choice(
+        True, "K", "the candidate's image embedding is a token; without it, image and raw similarity go too"
+    )
+    gps_token: bool = choice(
+        True, "K", "its location embedding is a token; without it, its similarity goes too"
+    )
     support_token: bool = choice(True, "K", "its support, pooled, is a token")
     token_scores: bool = choice(
         True, "D", "tokens carry the similarities they stand for: few lists, too few to learn products from"
@@ -191,7 +234,9 @@ class PinpointConfig:
     target_temperature: float = choice(
         0.1, "D", "of the soft target, a softmax of each candidate's share of the radii", minimum=0.001
     )
-    reranker_epochs: int = choice(10, "D", "passes over its queries; the best by C is kept", minimum=1)
+    reranker_epochs: int = choice(
+        10, "D", "passes over its queries; the best by C, its start among them, is kept", minimum=1
+    )
     reranker_batch: int = choice(256, "D", "queries of a step", minimum=1)
     reranker_learning_rate: float = choice(3e-4, "D", "peak; AdamW, warm-up, cosine", minimum=0)
     reranker_weight_decay: float = choice(0.05, "D", "of its matrices", minimum=0)
@@ -209,11 +254,7 @@ class PinpointConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.lowest_frequency > self.highest_frequency:
-            raise UsageError(
-                "the lowest frequency is not above the highest",
-                found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
-            )
+        super().__post_init__()
         if self.galleries == "both" and self.sources in SOURCES:
             raise UsageError(
                 "galleries=both needs two sources", found=self.sources, fix="--set galleries=own"
@@ -229,19 +270,6 @@ class PinpointConfig:
         """Candidates of a channel in each gallery; what one gallery would give is shared by two."""
         given: int = getattr(self, f"candidates_{channel}")
         return given // (2 if self.galleries == "both" else 1)
-
-    def steps(self) -> int:
-        """Optimizer steps of the whole training."""
-        return max(1, round(self.samples / self.batch))
-
-    def dataset_of(self, source: str) -> str:
-        """The dataset that source's gallery and training rows come from."""
-        name: str = getattr(self, source)
-        return name
-
-    def benchmarks(self) -> list[str]:
-        """The datasets named by `leave_out`."""
-        return [name.strip() for name in self.leave_out.split(",") if name.strip()]
 
 
 def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
@@ -278,7 +306,7 @@ MINI: Mapping[str, tuple[Any, str]] = {
     "frequencies": (256, "likewise"),
     "location_hidden": (256, "likewise"),
     "location_depth": (1, "likewise"),
-    "samples": (1_000_000, "likewise: two minutes"),
+    "passes": (20.7, "likewise: a million samples, two minutes"),
     "batch": (1024, "a twenty-fourth of a source"),
     "learning_rate": (2e-3, "of a small model, chosen on C of world seed 1"),
     "validation_queries": (2000, "about all there are"),
@@ -291,7 +319,7 @@ MINI: Mapping[str, tuple[Any, str]] = {
 }
 """Where `mini` differs from `full`, and why."""
 
-CHECK_WITH: Mapping[str, Any] = {
+CHECK_RETRIEVAL_WITH: Mapping[str, Any] = {
     "photos_a_percent": 60,
     "photos_c_one_in": 3,
     "streetview_b_percent": 30,
@@ -303,9 +331,12 @@ CHECK_WITH: Mapping[str, Any] = {
     "frequencies": 16,
     "location_hidden": 16,
     "location_depth": 1,
-    "samples": 640,
+    "passes": 1.0,
     "batch": 64,
     "validations": 1,
+}
+CHECK_WITH: Mapping[str, Any] = {
+    **CHECK_RETRIEVAL_WITH,
     "layers": 1,
     "width": 16,
     "heads": 2,
@@ -317,7 +348,8 @@ CHECK_WITH: Mapping[str, Any] = {
 EMBEDDER = (
     *("embedding", "hidden", "adapter_depth", "trunk_depth", "expansion"),
     *("frequencies", "lowest_frequency", "highest_frequency", "location_hidden", "location_depth"),
-    *("temperature", "bias", "mask_km", "samples", "batch", "learning_rate", "warmup_share"),
+    *("temperature", "highest_temperature", "bias", "mask_km", "passes", "batch", "learning_rate"),
+    *("scale_learning_rate", "frequency_learning_rate", "warmup_share"),
     *("weight_decay", "beta2", "clip_norm", "input_noise"),
     *("validations", "validation_queries", "validation_gallery", "exclude_km"),
 )
@@ -328,6 +360,13 @@ SETS: Mapping[str, Mapping[str, Any]] = {
     "mini": {name: value for name, (value, _) in MINI.items()},
 }
 """The defaults that each choice of `config` changes."""
+
+_OF_RETRIEVAL = {item.name for item in fields(RetrievalConfig)}
+RETRIEVAL_SETS: Mapping[str, Mapping[str, Any]] = {
+    config: {name: value for name, value in changed.items() if name in _OF_RETRIEVAL}
+    for config, changed in SETS.items()
+}
+"""Those of them that change the retrieval."""
 
 CONFIGS = {name: PinpointConfig(**values) for name, values in SETS.items()}
 
@@ -352,9 +391,10 @@ class PinpointParams(PinpointConfig, _CommonParams):
 
 
 @dataclass(frozen=True)
-class Top1Params(PinpointConfig, _CommonParams):
+class Top1Params(RetrievalConfig, _CommonParams):
     """Parameters of the retrieval alone."""
 
+    config: str = param("mini", "where the other defaults come from", sets=RETRIEVAL_SETS)
     candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
     channel: str = param(
         "image",
@@ -363,6 +403,6 @@ class Top1Params(PinpointConfig, _CommonParams):
     )
 
 
-def part(config: PinpointConfig, *names: str) -> dict[str, Any]:
+def part(config: RetrievalConfig, *names: str) -> dict[str, Any]:
     """Some choices by name, as they stand in the recipe of the stage that depends on them."""
     return {name: getattr(config, name) for name in names}

@@ -21,29 +21,34 @@ from torch import Tensor
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import build_exclusion, take_ids
 from pinpoint_harness.search import Exclusion, search, unit_rows
-from pinpoint_harness.training import Stage, open_stages, with_needs
+from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
 from ..common.candidates import CandidateBatch, found_by
 from ..common.decoding import Answer, TemperatureScaling, decide, overall
-from .config import CHECK_WITH, PinpointConfig, PinpointParams, Top1Params
+from .config import (
+    CHECK_RETRIEVAL_WITH,
+    CHECK_WITH,
+    PinpointConfig,
+    PinpointParams,
+    RetrievalConfig,
+    Top1Params,
+)
 from .embedder import load_towers
 from .reranker_training import load_reranker, read_calibration, scores_of
 from .retriever import SourceRetriever, galleries_of, open_retriever, quotas
-from .stages import pinpoint_stages
+from .stages import pinpoint_stages, retrieval_stages
 from .towers import in_tiles
-
-_OF_DECODING = ("decoding",)
-"""Choices that no stage depends on."""
 
 
 class _FromStages(ABC):
     """What both have in common: the stages, the instance of each query, and what it may not see."""
 
-    check_with: ClassVar[Mapping[str, Any]] = CHECK_WITH
     answer_version: ClassVar[int] = 3
-    needs: ClassVar[tuple[str, ...]]
-    """The stages it answers with."""
+    choices: ClassVar[type[RetrievalConfig]]
+    """The part of its parameters that stages depend on."""
+    of_answer: ClassVar[tuple[str, ...]] = ()
+    """Those of them that no stage depends on."""
 
     def __init__(self, params: PinpointParams | Top1Params, context: Context) -> None:
         self.params = params
@@ -51,19 +56,19 @@ class _FromStages(ABC):
         self._device = context.device
         self._sources = tuple(params.sources.split(","))
         stages = self.stages(params, context)
-        self._stages = open_stages(stages, params.models or context.models, context, self.needs)
+        needed = [stages[-1].name]
+        self._stages = open_stages(stages, params.models or context.models, context, needed)
         self._galleries = galleries_of(self._folder("gallery"), self._sources, self._device)
 
     @classmethod
-    def stages(cls, params: PinpointParams | Top1Params, context: Context) -> list[Stage]:
-        stages = pinpoint_stages(params, params.seed, context)
-        wanted = with_needs(stages, cls.needs)
-        return [stage for stage in stages if stage.name in wanted]
+    @abstractmethod
+    def stages(cls, params: Any, context: Context) -> list[Stage]:
+        """All that is made in training; it answers with the last and what that is made from."""
 
     def content(self) -> Mapping[str, Any]:
         """The stages by their keys; what only made them stands in those already."""
-        made = dict.fromkeys(["config", "seed", "models", *(item.name for item in fields(PinpointConfig))])
-        answer = {name: getattr(self.params, name) for name in _OF_DECODING}
+        made = dict.fromkeys(["config", "seed", "models", *(item.name for item in fields(self.choices))])
+        answer = {name: getattr(self.params, name) for name in self.of_answer}
         return {**made, **answer, "stages": {name: stage.key for name, stage in self._stages.items()}}
 
     def predict(self, queries: Queries) -> Predictions:
@@ -161,7 +166,12 @@ class PinpointTop1(_FromStages):
 
     Params: ClassVar[type[Top1Params]] = Top1Params
     params: Top1Params
-    needs = ("gallery",)
+    check_with: ClassVar[Mapping[str, Any]] = CHECK_RETRIEVAL_WITH
+    choices = RetrievalConfig
+
+    @classmethod
+    def stages(cls, params: Top1Params, context: Context) -> list[Stage]:
+        return retrieval_stages(params, params.seed, context)
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
         channel, kept = self.params.channel, self.params.candidates
@@ -195,7 +205,13 @@ class Pinpoint(_FromStages):
 
     Params: ClassVar[type[PinpointParams]] = PinpointParams
     params: PinpointParams
-    needs = ("calibration",)
+    check_with: ClassVar[Mapping[str, Any]] = CHECK_WITH
+    choices = PinpointConfig
+    of_answer = ("decoding",)
+
+    @classmethod
+    def stages(cls, params: PinpointParams, context: Context) -> list[Stage]:
+        return pinpoint_stages(params, params.seed, context)
 
     def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
         retriever, model, calibration = self._opened(source)

@@ -83,6 +83,7 @@ class Reranker(nn.Module):
         self.score = AlignedLinear(width, count)
         nn.init.zeros_(self.score.weight)  # begin with the order of the retrieval
         self.retrieval = nn.Linear(3, count, bias=False) if config.token_scores else None
+        self.carried = similarities_carried(config)
         self.start_from_retrieval([1.0] * count)
 
     def start_from_retrieval(self, temperature: Sequence[float]) -> None:
@@ -93,9 +94,9 @@ class Reranker(nn.Module):
                 self.retrieval.weight.copy_(torch.tensor([[s / t for s in similar] for t in temperature]))
 
     def similar(self, lists: CandidateBatch) -> Tensor:
-        """Similarities by channel, `(n, c, 3)`, as the score's first part reads them."""
+        """Similarities by channel, `(n, c, 3)`, as the score's first part reads them; 0 in no token's."""
         part: Tensor = (lists.scores - self.standard.mean[:3]) / self.standard.deviation[:3]
-        return part
+        return part if all(self.carried) else part * part.new_tensor(self.carried)
 
     def forward(self, lists: CandidateBatch, retriever: SourceRetriever) -> Tensor:
         """Scores `(n, c)`, or `(n, c, 5)` by radius; minus infinity where a slot is empty."""
@@ -169,6 +170,16 @@ class FeatureReranker(nn.Module):
     def forward(self, lists: CandidateBatch, retriever: SourceRetriever) -> Tensor:
         """Scores as those of `Reranker`."""
         return _masked(self.layers(self.standard(lists.features)), lists)
+
+
+def similarities_carried(config: PinpointConfig) -> tuple[bool, ...]:
+    """Of image, raw and location similarity, which stand in some token of a candidate.
+
+    The score's first part reads these alone: what the ablation of a token takes away must not come back by
+    another way. With `list_features` the query token carries all.
+    """
+    image, location = (given or config.list_features for given in (config.visual_token, config.gps_token))
+    return image, image, location
 
 
 def scores_of_candidate(config: PinpointConfig) -> int:

@@ -80,7 +80,7 @@ def score_lists(
 
 
 class RerankerTrainer(Trainer):
-    """Trains a reranker on the lists of B; measured on C after every pass.
+    """Trains a reranker on the lists of B; measured on C at the start, which is pass 0, and after every pass.
 
     The best pass is the one that places most by argmax; with the loss `radii`, whose probabilities
     argmax does not see, the one with the lowest loss.
@@ -118,11 +118,10 @@ class RerankerTrainer(Trainer):
             self.model,
             Optimization(steps, config.reranker_learning_rate, config.reranker_weight_decay),
             config.reranker_batch,
-            range(batches, steps + 1, batches),
+            range(0, steps + 1, batches),
             worth=partial(_worth, config),
         )
         self.curve_name = curve_name(title)
-        self._retrieval: Row = {}
 
     def _temperatures(self, model: Reranker) -> list[float]:
         """Those that make the retrieval's scores most likely at each radius, from some of the lists of B."""
@@ -139,16 +138,9 @@ class RerankerTrainer(Trainer):
 
     def measure(self, step: int) -> Row:
         scores = score_lists(self.model, self.retriever, self.validation.lists)
-        row = {"epoch": step / self._shuffle.batches, "loss": self.mean_loss("loss")}
+        loss = self.mean_loss("loss") if step else math.nan
+        row = {"epoch": step / self._shuffle.batches, "loss": loss}
         return {**row, **_on_c(self.config, self.validation, scores)}
-
-    def whole_curve(self) -> list[Row]:
-        """The curve, with what the retrieval alone reaches on C in front."""
-        if not self._retrieval:
-            scores = retrieval_scores(self.validation.lists, self.config)
-            known = _on_c(self.config, self.validation, scores)
-            self._retrieval = {"epoch": 0.0, "loss": math.nan, **known}
-        return [self._retrieval, *self.curve]
 
 
 def curve_name(source: str) -> str:
@@ -187,8 +179,7 @@ def make_reranker(
         finished = stage_context.artifact.shard_path(number, ".best")
         if number not in stage_context.artifact.finished_shards(".best"):
             trainer = RerankerTrainer(config, retriever, train, validation, seed, source)
-            trainer.run(Checkpoints(stage_context))
-            curve = trainer.whole_curve()
+            curve = trainer.run(Checkpoints(stage_context))
             best = save(trainer.best, {"curve": json.dumps(curve)})
             stage_context.artifact.write_shard(number, ".best", best)
         weights = finished.read_bytes()
@@ -198,7 +189,7 @@ def make_reranker(
         outcome[source] = {
             "lists": len(lists),
             "features": lists.features.shape[2],
-            "best": max(curve[1:], key=lambda row: _worth(config, row)),
+            "best": _known(max(curve, key=lambda row: _worth(config, row))),
             "support_cut_short": lists.short,
         }
     return {**files, "config.json": describe(part(config, *OF_RERANKER), seed=seed, outcome=outcome)}
@@ -209,6 +200,11 @@ def _curve_of(weights: bytes) -> list[Row]:
     length = int.from_bytes(weights[:8], "little")
     curve: list[Row] = json.loads(json.loads(weights[8 : 8 + length])["__metadata__"]["curve"])
     return curve
+
+
+def _known(row: Row) -> Row:
+    """A row as JSON can hold it: the start, should it be the best, has no loss of a pass."""
+    return {name: value for name, value in row.items() if not math.isnan(value)}
 
 
 def make_calibration(

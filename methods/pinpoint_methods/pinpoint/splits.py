@@ -17,7 +17,7 @@ from pinpoint_harness.errors import DataError
 from pinpoint_harness.photo_ids import hash_ids
 
 from ..common.splits import md5_number
-from .config import PinpointConfig
+from .config import RetrievalConfig
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def spelled(names: Sequence[str], spelling: str) -> list[str]:
     return written
 
 
-def split_photos(names: Sequence[str], authors: Sequence[Any], config: PinpointConfig) -> Labels:
+def split_photos(names: Sequence[str], authors: Sequence[Any], config: RetrievalConfig) -> Labels:
     """The label of each photo. Outside A one without an author is left out: nobody could be excluded."""
     labels = np.full(len(names), A, dtype=np.uint8)
     people: dict[str, int] = {}
@@ -69,7 +69,7 @@ def split_photos(names: Sequence[str], authors: Sequence[Any], config: PinpointC
     return labels
 
 
-def split_streetview(names: Sequence[str], creators: Sequence[Any], config: PinpointConfig) -> Labels:
+def split_streetview(names: Sequence[str], creators: Sequence[Any], config: RetrievalConfig) -> Labels:
     """The label of each picture; a creator of C stands in neither A nor B, one unknown only in A."""
     known = {creator for creator in creators if isinstance(creator, str)}
     held_out = {creator for creator in known if md5_number(creator) % config.streetview_c_one_in == 0}
@@ -82,7 +82,7 @@ def split_streetview(names: Sequence[str], creators: Sequence[Any], config: Pinp
     return labels
 
 
-def split_store(store: FeatureStore, truth: pd.DataFrame, source: str, config: PinpointConfig) -> Labels:
+def split_store(store: FeatureStore, truth: pd.DataFrame, source: str, config: RetrievalConfig) -> Labels:
     """The label of each row of a store, from the names that its dataset's table spells.
 
     `truth` is that table; every row of the store must be in it.

@@ -26,7 +26,7 @@ from pinpoint_harness.training import Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
 from .candidate_search import OF_CANDIDATES, make_candidates
-from .config import EMBEDDER, PinpointConfig, part
+from .config import EMBEDDER, PinpointConfig, RetrievalConfig, part
 from .embedder import TrainingRows, make_embedder
 from .embedder_validation import Photos, Validation
 from .gallery import make_gallery, make_support, read_labels
@@ -36,7 +36,7 @@ from .splits import A, C, counts, leave_out, split_store
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
 
-VERSIONS = {"candidates": 2, "reranker": 2, "calibration": 2}
+VERSIONS = {"embedder": 2, "candidates": 2, "reranker": 3, "calibration": 3}
 """Of a stage's code, 1 where none stands: raised whenever the same recipe would give another content."""
 
 _OF_SPLITS = (
@@ -52,69 +52,80 @@ _OF_SUPPORT = ("support_neighbours", "support_km")
 Stores = Mapping[str, "FeatureStore"]
 
 
-def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list[Stage]:
-    """All stages of a configuration, for the stores that it names.
+def retrieval_stages(config: RetrievalConfig, seed: int, context: Context) -> list[Stage]:
+    """The stages up to the galleries, for the stores that a configuration names.
 
     Names of datasets and of the backbone are in no recipe: the keys of their stores are.
     """
-    sources = config.sources.split(",")
-    stores = {source: _store(context, config.dataset_of(source), config) for source in sources}
+    return _to_the_galleries(config, seed, context, _stores(config, context))
+
+
+def _to_the_galleries(config: RetrievalConfig, seed: int, context: Context, stores: Stores) -> list[Stage]:
     tests = [_store(context, name, config) for name in config.benchmarks()]
-
-    def stage(name: str, spec: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
-        versioned = {"version": VERSIONS.get(name, 1), **spec}
-        return Stage(name, f"pinpoint-{name}", versioned, make, tuple(needs), **how)
-
     keys = {source: store.key for source, store in stores.items()}
     of_splits = {"stores": keys, "config": part(config, *_OF_SPLITS), "leave_out": [s.key for s in tests]}
-    of_embedder = {"sources": sources, "seed": seed, "config": part(config, *EMBEDDER)}
-    stages = [
-        stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
-        stage(
+    of_embedder = {"sources": list(stores), "seed": seed, "config": part(config, *EMBEDDER)}
+    return [
+        _stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
+        _stage(
             "embedder",
             of_embedder,
             partial(train_embedder, config=config, seed=seed, stores=stores),
             ["splits"],
             together=True,
         ),
-        stage(
+        _stage("gallery", {}, partial(make_gallery, stores=stores), ["splits", "embedder"]),
+    ]
+
+
+def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list[Stage]:
+    """All stages of a configuration: those of the retrieval, then what is made of its candidates."""
+    stores = _stores(config, context)
+    made_from: dict[str, Any] = {"config": config, "stores": stores}
+    stages = [
+        *_to_the_galleries(config, seed, context, stores),
+        _stage(
             "support",
             {"config": part(config, *_OF_SUPPORT)},
-            partial(make_support, config=config, stores=stores),
+            partial(make_support, **made_from),
             ["splits"],
         ),
-        stage("gallery", {}, partial(make_gallery, stores=stores), ["splits", "embedder"]),
-        stage(
+        _stage(
             "candidates",
             {"config": part(config, *OF_CANDIDATES)},
-            partial(make_candidates, config=config, stores=stores),
+            partial(make_candidates, **made_from),
             ["splits", "embedder", "gallery"],
         ),
     ]
     reranked = ["support", "gallery", "candidates"]
     if config.reranker != "none":
-        stages.append(
-            stage(
-                "reranker",
-                {"seed": seed, "config": part(config, *OF_RERANKER)},
-                partial(make_reranker, config=config, seed=seed, stores=stores),
-                reranked,
-            )
-        )
+        spec = {"seed": seed, "config": part(config, *OF_RERANKER)}
+        stages.append(_stage("reranker", spec, partial(make_reranker, seed=seed, **made_from), reranked))
         reranked = [*reranked, "reranker"]
-    of_calibration = {"config": part(config, *OF_RERANKER)}
-    stage_context = partial(make_calibration, config=config, stores=stores)
-    return [*stages, stage("calibration", of_calibration, stage_context, reranked)]
+    spec = {"config": part(config, *OF_RERANKER)}
+    return [*stages, _stage("calibration", spec, partial(make_calibration, **made_from), reranked)]
 
 
-def _store(context: Context, dataset: str, config: PinpointConfig) -> FeatureStore:
+def _stage(name: str, spec: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
+    versioned = {"version": VERSIONS.get(name, 1), **spec}
+    return Stage(name, f"pinpoint-{name}", versioned, make, tuple(needs), **how)
+
+
+def _stores(config: RetrievalConfig, context: Context) -> dict[str, FeatureStore]:
+    """The store of each source in use."""
+    return {
+        source: _store(context, config.dataset_of(source), config) for source in config.sources.split(",")
+    }
+
+
+def _store(context: Context, dataset: str, config: RetrievalConfig) -> FeatureStore:
     if context.stores is None:
         raise UsageError("Pinpoint can be used in a run only", fix="use `pinpoint run` or `evaluate`")
     return context.stores.gallery(dataset, config.backbone)
 
 
 def make_splits(
-    stage_context: StageContext, config: PinpointConfig, stores: Stores, tests: Sequence[FeatureStore]
+    stage_context: StageContext, config: RetrievalConfig, stores: Stores, tests: Sequence[FeatureStore]
 ) -> dict[str, Content]:
     """A label for each row of each store."""
     files: dict[str, Content] = {}
@@ -131,7 +142,7 @@ def make_splits(
 
 
 def train_embedder(
-    stage_context: StageContext, config: PinpointConfig, seed: int, stores: Stores
+    stage_context: StageContext, config: RetrievalConfig, seed: int, stores: Stores
 ) -> Mapping[str, Content]:
     """The towers, trained on A and watched on C."""
     labels = read_labels(stage_context.inputs["splits"], stores)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .config import SOURCES, PinpointConfig
+from .config import SOURCES, RetrievalConfig
 
 
 class Block(nn.Module):
@@ -42,7 +42,7 @@ class Head(nn.Module):
 class ImageTower(nn.Module):
     """An adapter for each source, then a trunk that all share."""
 
-    def __init__(self, config: PinpointConfig, width: int, sources: Iterable[str]) -> None:
+    def __init__(self, config: RetrievalConfig, width: int, sources: Iterable[str]) -> None:
         super().__init__()
         hidden, expansion = config.hidden, config.expansion
         self.adapters = nn.ModuleDict(
@@ -69,9 +69,12 @@ class ImageTower(nn.Module):
 class LocationTower(nn.Module):
     """Learned Fourier features of xyz on the unit sphere: no projection, so no seam and no poles."""
 
-    def __init__(self, config: PinpointConfig) -> None:
+    def __init__(self, config: RetrievalConfig) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(torch.zeros(config.frequencies, 3))
+        # A step of so many cycles would be nothing to a high frequency and all to a low one: their logarithms
+        # are learned. Directions stay as drawn.
+        self.log_frequency = nn.Parameter(torch.zeros(config.frequencies))
+        self.direction = nn.Parameter(torch.zeros(config.frequencies, 3), requires_grad=False)
         self.embed = nn.Linear(2 * config.frequencies, config.location_hidden)
         blocks = (Block(config.location_hidden, config.expansion) for _ in range(config.location_depth))
         self.trunk = nn.Sequential(*blocks)
@@ -80,6 +83,11 @@ class LocationTower(nn.Module):
     def forward(self, xyz: Tensor) -> Tensor:
         out: Tensor = self.head(self.trunk(self.embed(self.waves(xyz))))
         return out  # (b, embedding)
+
+    @property
+    def frequencies(self) -> Tensor:
+        """Waves over the radius of the Earth along each axis, `(frequencies, 3)`."""
+        return self.direction * self.log_frequency.exp()[:, None]
 
     def waves(self, xyz: Tensor) -> Tensor:
         # 2^13 waves leave 10 bits of fp32 for the phase, and none of bf16.
@@ -92,16 +100,16 @@ class LocationTower(nn.Module):
 class Towers(nn.Module):
     """All that the embedder learns: both towers, and t and b of each source's loss."""
 
-    def __init__(self, config: PinpointConfig, width: int, sources: Iterable[str] = SOURCES) -> None:
+    def __init__(self, config: RetrievalConfig, width: int, sources: Iterable[str] = SOURCES) -> None:
         super().__init__()
         self.sources = tuple(sources)
         self.image = ImageTower(config, width, self.sources)
         self.location = LocationTower(config)
         start = math.log(config.temperature)
         self.log_temperature = nn.ParameterDict({s: nn.Parameter(torch.tensor(start)) for s in self.sources})
-        self.bias = nn.ParameterDict({s: nn.Parameter(torch.tensor(config.bias)) for s in self.sources})
+        self.bias_of = nn.ParameterDict({s: nn.Parameter(torch.tensor(config.bias)) for s in self.sources})
 
-    def initialise(self, config: PinpointConfig, seed: int) -> Towers:
+    def initialise(self, config: RetrievalConfig, seed: int) -> Towers:
         """Weights drawn from the seed alone, the same on every device.
 
         Blocks begin as the identity (their last layer is zero), so depth does not slow the start.
@@ -117,8 +125,8 @@ class Towers(nn.Module):
         with torch.no_grad():
             directions = torch.randn(config.frequencies, 3, generator=generator)
             lowest, highest = math.log(config.lowest_frequency), math.log(config.highest_frequency)
-            size = torch.linspace(lowest, highest, config.frequencies).exp()
-            self.location.frequencies.copy_(functional.normalize(directions, dim=1) * size[:, None])
+            self.location.direction.copy_(functional.normalize(directions, dim=1))
+            self.location.log_frequency.copy_(torch.linspace(lowest, highest, config.frequencies))
         return self
 
 

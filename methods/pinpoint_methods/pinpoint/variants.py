@@ -45,13 +45,17 @@ RERANKED: Variants = {
         PLUS,
     ),
     # Controls.
+    "pinpoint-no-reranker": (
+        "its own candidates, ranked by image + retrieval_location x location similarity",
+        {"reranker": "none"},
+    ),
     "pinpoint-no-reranker-plus": (
         "candidates and decoding of plus, retrieval scores",
         {**PLUS, "reranker": "none"},
     ),
     "pinpoint-feature-reranker": ("an MLP over hand-made features", {"reranker": "features"}),
     # Ablations.
-    "pinpoint-no-support": ("no support token", {"support": "none"}),
+    "pinpoint-no-support": ("no support token, and so none of its similarities", {"support": "none"}),
     "pinpoint-shuffled-support": ("support from random places", {"support": "shuffled"}),
     "pinpoint-photos-only": ("embedder, gallery and support of photos", {"sources": "photos"}),
     "pinpoint-streetview-only": ("embedder, gallery and support of street view", {"sources": "streetview"}),
@@ -62,8 +66,14 @@ RERANKED: Variants = {
         "candidates 0 + 6 + 6",
         {"candidates_image": 0, "candidates_raw": 6, "candidates_location": 6},
     ),
-    "pinpoint-no-gps-token": ("no GPS token", {"gps_token": False}),
-    "pinpoint-no-visual-token": ("no visual token", {"visual_token": False}),
+    "pinpoint-no-gps-token": (
+        "no location embedding of the candidate and no image-to-GPS similarity",
+        {"gps_token": False},
+    ),
+    "pinpoint-no-visual-token": (
+        "no image embedding of the candidate, no learned and no raw similarity",
+        {"visual_token": False},
+    ),
     "pinpoint-loo-reranker": ("reranker trained on gallery photos, each left out", {"reranker_queries": "A"}),
     "pinpoint-listwise": (
         "candidates attend to one another, soft listwise loss",
