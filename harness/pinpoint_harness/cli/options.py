@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..console import visible
 from ..errors import DataError, UsageError, unknown_name
 from ..home import find_home
 from ..types import RADII_KM, DataLocation
@@ -250,11 +251,17 @@ def print_listing(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) 
     elif not rows:
         click.echo(empty)
     else:
-        from tabulate import tabulate
+        click.echo(aligned([list(row.values()) for row in rows], list(rows[0]), "plain"))
 
-        click.echo(
-            tabulate([list(row.values()) for row in rows], list(rows[0]), "plain", disable_numparse=True)
-        )
+
+def aligned(
+    rows: Iterable[Sequence[object]], headers: Sequence[str] = (), style: str = "simple", **options: Any
+) -> str:
+    """A table of text, each row a line whatever its cells hold."""
+    from tabulate import tabulate
+
+    cells = [[visible(str(cell)) for cell in row] for row in rows]
+    return tabulate(cells, [visible(name) for name in headers], style, disable_numparse=True, **options)
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -265,7 +272,8 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     shown = {name: value for name, value in facts.items() if value not in ("", None, [], (), {})}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        lines = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+        items = value if isinstance(value, list | tuple) else [value]
+        lines = [visible(str(item)) for item in items]
         for index, line in enumerate(lines):
             click.echo(f"{name if index == 0 else '':<{width}}  {line}")
 

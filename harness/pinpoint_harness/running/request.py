@@ -13,6 +13,7 @@ import numpy as np
 from .. import params as parameters
 from ..artifacts import Selection, Subset, file_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
+from ..console import visible
 from ..devices import default_device
 from ..errors import UsageError
 from ..features import StoreLookup
@@ -137,6 +138,10 @@ def build_request(
     """
     if subset.limit is not None and subset.limit < 1:
         raise UsageError(f"limit {subset.limit} leaves nothing to run", fix="give 1 or more")
+    if label is not None and label != visible(label):
+        raise UsageError(
+            f"{visible(label)!r} cannot be a name", fix="give one line of signs that can be seen"
+        )
     if tile < 1:
         raise UsageError(f"a tile of {tile} holds no query", fix="give 1 or more")
     if tile != whole_blocks(tile):
