@@ -45,7 +45,7 @@ class HarnessError(Exception):
 
 
 def _indented(label: str, text: str, further: str = "") -> str:
-    """The text behind its label, further lines below its beginning: none can pass for a message of its own."""
+    """The text behind its label, further lines indented: none passes for another message."""
     return label + text.replace("\n", "\n" + (further or " " * len(label)))
 
 

@@ -774,7 +774,7 @@ def test_files_that_cannot_be_joined_say_why(photos: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"width 3, expected 4"):
         imported(photos, tmp_path / "stores", tmp_path / "x.npy", ids=tmp_path / "ids.txt", width=4)
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"cannot be read[\s\S]*Python objects"):
+    with pytest.raises(DataError, match=r"cannot read[\s\S]*Python objects"):
         imported(photos, tmp_path / "stores", tmp_path / "x.npy")
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..console import visible
-from ..errors import DataError, UsageError, unknown_name
+from ..errors import UsageError, unknown_name
 from ..home import find_home
+from ..reading import reading
 from ..types import RADII_KM, DataLocation
 from .everywhere import json_before
 
@@ -200,10 +201,8 @@ def in_turn(grid: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[st
 
 def read_id_list(path: Path) -> list[str]:
     """One id a line; empty lines are passed over."""
-    try:
+    with reading(path, what="the id list"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the id list '{path}' cannot be read", found=str(error)) from error
     return [line.strip() for line in lines if line.strip()]
 
 

@@ -32,6 +32,8 @@ SCORE_VERSION = 2
 log = logging.getLogger(__name__)
 
 RESAMPLES = 1000
+_LONGEST_RADII = 80
+"""Signs of radii in the name of a file; names of 255 bytes are the longest there are."""
 _ABSENT = ("missing", "unreadable")
 
 
@@ -283,8 +285,15 @@ def errors_km(
 
 
 def _radii_suffix(radii_km: Sequence[float]) -> str:
-    """Nothing for the field's five radii, else the radii themselves."""
-    return "" if tuple(radii_km) == RADII_KM else "+" + "+".join(f"{radius:g}km" for radius in radii_km)
+    """Nothing for the field's five radii, else the radii themselves, or their hash where they are many."""
+    if tuple(radii_km) == RADII_KM:
+        return ""
+    named = "+".join(f"{radius:g}km" for radius in radii_km)
+    exact = all(float(f"{radius:g}") == radius for radius in radii_km)
+    if exact and len(named) <= _LONGEST_RADII:
+        return f"+{named}"
+    digest = hashlib.sha256(repr([float(radius) for radius in radii_km]).encode()).hexdigest()
+    return f"+{len(radii_km)}-radii-{digest[:16]}"
 
 
 def _as_dicts(estimates: dict[str, Estimate]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from ..artifacts import Content, canonical_json, check_files, read_json, safe_na
 from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError, did_you_mean
 from ..home import command
+from ..reading import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,11 +81,13 @@ class FeatureStore:
                 if begun
                 else "`pinpoint stores list` shows the stores there are",
             )
-        manifest = read_json(folder / "manifest.json")
-        if manifest.get("kind") != "features":
-            raise ArtifactError(f"'{folder}' is not a feature store", found=f"a {manifest.get('kind')}")
-        check_files(folder, ["store.json"])
-        store = cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+        with reading(folder, ArtifactError, what="the store"):
+            manifest = read_json(folder / "manifest.json")
+            if manifest.get("kind") != "features":
+                raise ArtifactError(f"'{folder}' is not a feature store", found=f"a {manifest.get('kind')}")
+            check_files(folder, ["store.json"])
+            store = cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+            _ = len(store), store.width, store.dataset, store.backbone, store.spec
         if (version := store.spec.get("version", 1)) != VERSION:
             raise ArtifactError(
                 f"store '{folder}' was made by another release",
@@ -131,7 +134,9 @@ class FeatureStore:
     def matrix(self) -> Matrix:
         """The features `(rows, width)` as they lie on disk, read-only."""
         check_files(self.folder, ["features.npy"])
-        matrix: Matrix = np.load(self.folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        path = self.folder / "features.npy"
+        with reading(path, ArtifactError, fix="embed or import again with --fresh"):
+            matrix: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         if matrix.shape != (len(self), self.width) or matrix.dtype != np.float16:
             raise ArtifactError(
                 f"'{self.folder / 'features.npy'}' does not fit its record",
@@ -243,11 +248,8 @@ def _encode(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
-            if found.equals(schema):
-                return file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(f"cannot read '{path}'", found=f"{type(error).__name__}: {error}") from error
+    with reading(path, ArtifactError), pq.ParquetFile(path) as file:
+        found = file.schema_arrow
+        if found.equals(schema):
+            return file.read()
     raise ArtifactError(f"'{path}' is not a table of a feature store", found=", ".join(found.names))

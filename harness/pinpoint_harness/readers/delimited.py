@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from ..errors import DataError
+from ..reading import reads
 from .cells import AUTHOR_NAMES
 from .parquet_tables import parquet_form, read_parquet
 from .table_form import TableForm, as_text, decode, shorten, unreadable
@@ -78,6 +79,7 @@ class Table:
         return [f"line {lines[row]}" if row in lines else f"row {row + 1}" for row in asked]
 
 
+@reads()
 def sniff(
     path: Path, *, delimiter: str | None = None, header: bool | None = None, quoting: bool = True
 ) -> TableForm:
@@ -114,6 +116,7 @@ def sniff(
     )
 
 
+@reads(of=lambda source: source.path if isinstance(source, TableForm) else source)
 def read_table(source: Path | TableForm, columns: Sequence[str] | None = None) -> Table:
     """The named columns of a table (all of them without names), every cell as text.
 

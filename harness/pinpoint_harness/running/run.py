@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from ..artifacts import check_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
+from ..reading import reading
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -37,8 +39,12 @@ class Run:
 
     @cached_property
     def _stored(self) -> dict[str, Any]:
-        check_files(self.folder, ["run.json"])
-        return read_json(self.folder / "run.json")
+        path = self.folder / "run.json"
+        with reading(path, ArtifactError):
+            check_files(self.folder, ["run.json"])
+            stored = read_json(path)
+            _ = int(stored["recipe"].get("version", 1)), stored["label"], stored["dataset"]["name"]
+        return stored
 
     @property
     def version(self) -> int:
@@ -155,11 +161,11 @@ class Run:
         if not path.exists():
             return []
         entries = []
-        for line in path.read_text().splitlines():
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                continue  # a line torn by a kill; the log is for people, not for results
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):  # torn by a kill; it is for people, not for results
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("time"), str):
+                    entries.append(entry)
         return entries
 
 
