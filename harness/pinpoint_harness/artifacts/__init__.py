@@ -13,7 +13,7 @@ from .files import (
     write_atomic,
     write_new,
 )
-from .integrity import check_files, damaged_files
+from .integrity import check_files, damaged_files, own_sha256
 from .selection import Selection, Subset
 from .session_log import Session
 
@@ -31,6 +31,7 @@ __all__ = [
     "damaged_files",
     "file_sha256",
     "library_versions",
+    "own_sha256",
     "read_json",
     "safe_name",
     "spec_key",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Collection, Mapping
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError
-from .files import append_line, file_sha256, read_json
+from .files import append_line, canonical_json, file_sha256, read_json
 
 MANIFEST = "manifest.json"
 SMALL_BYTES = 1 << 20
@@ -45,7 +46,10 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
 def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dict[str, str]:
     manifest = folder / MANIFEST
     try:
-        files = {str(name): dict(written) for name, written in read_json(manifest)["files"].items()}
+        content = read_json(manifest)
+        if content.get("sha256", own_sha256(content)) != own_sha256(content):
+            return {MANIFEST: "changed"}
+        files = {str(name): dict(written) for name, written in content["files"].items()}
         finished_ns = manifest.stat().st_mtime_ns
     except (ArtifactError, OSError, AttributeError, KeyError, TypeError, ValueError):
         return {MANIFEST: "changed"}
@@ -67,6 +71,13 @@ def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dic
         with contextlib.suppress(OSError):  # a copy, found to be whole: not read again the next time
             os.utime(manifest)
     return damaged
+
+
+def own_sha256(content: Mapping[str, Any]) -> str:
+    """The checksum of a JSON object, which is one of its fields."""
+    return hashlib.sha256(
+        canonical_json({name: content[name] for name in content if name != "sha256"})
+    ).hexdigest()
 
 
 def is_as_written(path: Path, written: Mapping[str, Any]) -> bool:

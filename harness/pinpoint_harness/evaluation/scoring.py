@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..artifacts import canonical_json, read_json, write_atomic
+from ..artifacts import canonical_json, own_sha256, read_json, write_atomic
 from ..errors import ArtifactError, DataError, UsageError
 from ..photo_ids import rows_sha256
 from ..running import Run
@@ -160,7 +160,7 @@ def score_run(
         scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
     path.parent.mkdir(exist_ok=True)
     stored = {**scores.to_dict(), "settings": settings}
-    write_atomic(path, canonical_json({**stored, "sha256": _own_sha256(stored)}, sort_keys=False))
+    write_atomic(path, canonical_json({**stored, "sha256": own_sha256(stored)}, sort_keys=False))
     return scores
 
 
@@ -175,7 +175,7 @@ def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
         stored = read_json(path)
         written = stored.pop("sha256", None)
         version = stored["settings"]["score_version"]
-        if version == SCORE_VERSION and written != _own_sha256(stored):
+        if version == SCORE_VERSION and written != own_sha256(stored):
             raise ArtifactError(f"'{path}' is not as it was written")
         if {"place_names_sha256": stored["settings"].get("place_names_sha256"), **settings} != {
             "place_names_sha256": None,
@@ -186,10 +186,6 @@ def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
     except (ArtifactError, LookupError, TypeError, ValueError) as error:
         log.warning("%s; the run is scored again", error)
         return None
-
-
-def _own_sha256(stored: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(stored)).hexdigest()
 
 
 def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, Candidates | None]:

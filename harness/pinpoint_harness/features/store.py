@@ -56,6 +56,10 @@ VERSION = 2
 NOT_FINITE = "unreadable: its feature is not finite"
 
 
+class NotAStoreError(ArtifactError):
+    """An artifact of another kind."""
+
+
 def store_parent(root: Path, dataset: str, backbone: str) -> Path:
     """Where the stores of one dataset and backbone lie, a folder per key."""
     return root / safe_name(dataset) / safe_name(backbone)
@@ -83,8 +87,8 @@ class FeatureStore:
             )
         with reading(folder, ArtifactError, what="the store"):
             manifest = read_json(folder / "manifest.json")
-            if manifest.get("kind") != "features":
-                raise ArtifactError(f"'{folder}' is not a feature store", found=f"a {manifest.get('kind')}")
+            if (kind := manifest.get("kind")) != "features" and not (folder / "store.json").is_file():
+                raise NotAStoreError(f"'{folder}' is not a feature store", found=f"a {kind}")
             check_files(folder, ["store.json"])
             store = cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
             _ = len(store), store.width, store.dataset, store.backbone, store.spec
@@ -186,15 +190,24 @@ def iter_stores(
 
     Those that are damaged or of another release are left out, with a warning.
     """
+    stores, damaged = survey_stores(root)
+    for folder, found in damaged.items():
+        log.warning("store left out: '%s': %s", folder, found)
+    for store in stores:
+        if dataset in (None, store.dataset) and backbone in (None, store.backbone):
+            yield store
+
+
+def survey_stores(root: Path) -> tuple[list[FeatureStore], dict[Path, str]]:
+    """The complete stores under `root`, and the folders of those that cannot be used, with the reason."""
+    stores, damaged = [], {}
     for manifest in sorted(root.glob("*/*/*/manifest.json")):
-        if (manifest.parent / "store.json").is_file():
-            try:
-                store = FeatureStore.open(manifest.parent)
-            except ArtifactError as error:
-                log.warning("store left out: %s", " ".join(str(error).split()))
-                continue
-            if dataset in (None, store.dataset) and backbone in (None, store.backbone):
-                yield store
+        try:
+            stores.append(FeatureStore.open(manifest.parent))
+        except ArtifactError as error:
+            if not isinstance(error, NotAStoreError):
+                damaged[manifest.parent] = " ".join(str(error).split())
+    return stores, damaged
 
 
 def find_store(text: str, root: Path) -> FeatureStore:

@@ -17,7 +17,7 @@ from .request import (
     parameter_grid,
     preset_of,
 )
-from .run import Run, find_run, iter_runs, run_parent
+from .run import Run, find_run, iter_runs, run_parent, survey_runs
 from .runner import build_method, predict_tiles
 
 __all__ = [
@@ -46,5 +46,6 @@ __all__ = [
     "run_parent",
     "run_record",
     "statuses",
+    "survey_runs",
     "value_of",
 ]

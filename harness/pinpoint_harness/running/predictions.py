@@ -319,6 +319,8 @@ def _check_status(status: Sequence[str], coordinates: NDArray[np.float64]) -> No
 
 
 def _check_candidates(candidates: Candidates, n: int) -> None:
+    if not isinstance(candidates, Candidates):
+        raise PluginError("candidates must be Candidates", found=type(candidates).__name__)
     coordinates = candidates.coordinates
     k = coordinates.shape[1] if isinstance(coordinates, np.ndarray) and coordinates.ndim == 3 else 0
     _check_array("candidates.coordinates", coordinates, (n, k, 2), np.float64)

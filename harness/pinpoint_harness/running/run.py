@@ -169,30 +169,64 @@ class Run:
         return entries
 
 
+@dataclass(frozen=True)
+class DamagedRun:
+    """The folder of a finished run whose files are not as they were written, and how they are."""
+
+    folder: Path
+    found: str
+
+
 def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
     """Every complete run under `root`, ordered by dataset, label and key.
 
-    Those of another version are left out, with one warning that says how to make the first again.
+    Those of another version are left out, with one warning that says how to make the first again, and
+    damaged ones with a warning each.
     """
-    runs = [run for run in _stored_runs(root) if dataset is None or run.dataset == dataset]
-    yield from (run for run in runs if run.version == VERSION)
+    runs, damaged = survey_runs(root, dataset)
+    for one in damaged:
+        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
+    yield from runs
+
+
+def survey_runs(root: Path, dataset: str | None = None) -> tuple[list[Run], list[DamagedRun]]:
+    """The complete runs of this version under `root` and the damaged ones, each ordered by its place."""
+    stored, damaged = _stored_runs(root)
+    runs = [run for run in stored if dataset is None or run.dataset == dataset]
     others = [run for run in runs if run.version != VERSION]
     if others:
         words = "runs under '%s' left out, stored by another release: %d, first '%s'; make it again: %s"
         log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored, root))
+    whole = []
+    for run in runs:
+        if run.version != VERSION:
+            continue
+        try:
+            run.check()
+        except ArtifactError as error:
+            damaged.append(DamagedRun(run.folder, _in_a_line(error)))
+        else:
+            whole.append(run)
+    mine = [one for one in damaged if dataset is None or one.folder.parents[1].name == safe_name(dataset)]
+    return whole, sorted(mine, key=lambda one: one.folder)
 
 
-def _stored_runs(root: Path) -> list[Run]:
-    runs = []
+def _stored_runs(root: Path) -> tuple[list[Run], list[DamagedRun]]:
+    """Those that can say what they are, and those that cannot."""
+    runs, damaged = [], []
     for manifest in sorted(root.glob("*/*/*/manifest.json")):
         run = Run(manifest.parent)
         try:
             _ = run.version
         except ArtifactError as error:
-            log.warning("run left out: %s", " ".join(str(error).split()))
+            damaged.append(DamagedRun(run.folder, _in_a_line(error)))
         else:
             runs.append(run)
-    return runs
+    return runs, damaged
+
+
+def _in_a_line(error: ArtifactError) -> str:
+    return " ".join((error.found or error.problem).split())
 
 
 LATEST = "@latest"
@@ -212,7 +246,9 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
         raise ArtifactError(
             f"run '{text}' is not finished", fix="give the same `pinpoint run` command again to resume it"
         )
-    runs = _stored_runs(root)
+    runs, damaged = _stored_runs(root)
+    for one in damaged:
+        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
     name = text.removesuffix(LATEST)
     if "@" not in text:
         named = [run for run in runs if run.key.startswith(text)]
