@@ -139,33 +139,82 @@ _SOUND = {
     "hook": "pass",
 }
 _RAISED = (
-    "sys.exit(0)", "sys.exit()", "sys.exit('x')", "raise SystemExit(0)", "raise KeyError('x')", "raise BaseException",
-    "raise GeneratorExit", "raise StopIteration", "raise MemoryError", "raise RecursionError", "1 / 0",
-    "raise ImportError('no module')", "raise UnicodeDecodeError('utf-8', b'x', 0, 1, 'x')", "raise OSError(28, 'full')",
-)  # fmt: skip
+    "sys.exit(0)",
+    "sys.exit()",
+    "sys.exit('x')",
+    "raise SystemExit(0)",
+    "raise KeyError('x')",
+    "raise BaseException",
+    "raise GeneratorExit",
+    "raise StopIteration",
+    "raise MemoryError",
+    "raise RecursionError",
+    "1 / 0",
+    "raise ImportError('no module')",
+    "raise UnicodeDecodeError('utf-8', b'x', 0, 1, 'x')",
+    "raise OSError(28, 'full')",
+)
 _VALUES = (
-    "None", "1.5", "'1'", "[]", "{}", "{1: 2}", "{'a': float('nan')}", "{'a': np.int64(1)}", "{'a': b'x'}",
-    "{'a': '\\ud800'}", "(item for item in 'abc')", "object()", "True", "lambda: 1", "{'a': {1, 2}}", "type",
+    "None",
+    "1.5",
+    "'1'",
+    "[]",
+    "{}",
+    "{1: 2}",
+    "{'a': float('nan')}",
+    "{'a': np.int64(1)}",
+    "{'a': b'x'}",
+    "{'a': '\\ud800'}",
+    "(item for item in 'abc')",
+    "object()",
+    "True",
+    "lambda: 1",
+    "{'a': {1, 2}}",
+    "type",
     "(lambda d: d.update(a=d) or d)({})",
-)  # fmt: skip
+)
 _ANSWERS = (
-    "None", "np.zeros((n, 2))", "Predictions(None)", "Predictions(np.zeros((n, 3)))", "Predictions(np.zeros((n + 1, 2)))",
-    "Predictions(np.zeros((n, 2), object))", "Predictions(np.zeros((n, 2), complex))", "Predictions(np.zeros((n, 2), 'U3'))",
-    "Predictions(np.zeros((n, 2), np.float16))", "Predictions([(0, 0)] * n)", "Predictions(np.ma.masked_all((n, 2)))",
-    "Predictions(((0, 0) for _ in range(n)))", "Predictions(np.zeros((n, 2)), notes='text')",
-    "Predictions(np.zeros((n, 2)), notes=(5,))", "Predictions(np.zeros((n, 2)), notes=('\\ud800',))",
-    "Predictions(np.zeros((n, 2)), notes=(note for note in 'ab'))", "Predictions(np.zeros((n, 2)), notes=None)",
-    "Predictions(np.zeros((n, 2)), status=['odd'] * n)", "Predictions(np.zeros((n, 2)), status=iter(['ok'] * n))",
-    "Predictions(np.zeros((n, 2)), status=[None] * n)", "Predictions(np.zeros((n, 2)), status=5)",
-    "Predictions(np.zeros((n, 2)), confidence=np.full(n, np.inf))", "Predictions(np.zeros((n, 2)), confidence=[1.0] * n)",
-    "Predictions(np.zeros((n, 2)), confidence=np.zeros(n, object))", "Predictions(np.zeros((n, 2)), within=np.zeros((n, 2)))",
-    "Predictions(np.zeros((n, 2)), candidates=5)", "Predictions(np.zeros((n, 2)), candidates=np.zeros((n, 3, 2)))",
-    "(Predictions(np.zeros((1, 2))) for _ in range(n))", "Predictions", "iter([])", "[Predictions(np.zeros((n, 2)))]",
-)  # fmt: skip
+    "None",
+    "np.zeros((n, 2))",
+    "Predictions(None)",
+    "Predictions(np.zeros((n, 3)))",
+    "Predictions(np.zeros((n + 1, 2)))",
+    "Predictions(np.zeros((n, 2), object))",
+    "Predictions(np.zeros((n, 2), complex))",
+    "Predictions(np.zeros((n, 2), 'U3'))",
+    "Predictions(np.zeros((n, 2), np.float16))",
+    "Predictions([(0, 0)] * n)",
+    "Predictions(np.ma.masked_all((n, 2)))",
+    "Predictions(((0, 0) for _ in range(n)))",
+    "Predictions(np.zeros((n, 2)), notes='text')",
+    "Predictions(np.zeros((n, 2)), notes=(5,))",
+    "Predictions(np.zeros((n, 2)), notes=('\\ud800',))",
+    "Predictions(np.zeros((n, 2)), notes=(note for note in 'ab'))",
+    "Predictions(np.zeros((n, 2)), notes=None)",
+    "Predictions(np.zeros((n, 2)), status=['odd'] * n)",
+    "Predictions(np.zeros((n, 2)), status=iter(['ok'] * n))",
+    "Predictions(np.zeros((n, 2)), status=[None] * n)",
+    "Predictions(np.zeros((n, 2)), status=5)",
+    "Predictions(np.zeros((n, 2)), confidence=np.full(n, np.inf))",
+    "Predictions(np.zeros((n, 2)), confidence=[1.0] * n)",
+    "Predictions(np.zeros((n, 2)), confidence=np.zeros(n, object))",
+    "Predictions(np.zeros((n, 2)), within=np.zeros((n, 2)))",
+    "Predictions(np.zeros((n, 2)), candidates=5)",
+    "Predictions(np.zeros((n, 2)), candidates=np.zeros((n, 3, 2)))",
+    "(Predictions(np.zeros((1, 2))) for _ in range(n))",
+    "Predictions",
+    "iter([])",
+    "[Predictions(np.zeros((n, 2)))]",
+)
 _PLACES: dict[str, tuple[str, ...]] = {
-    "module": _RAISED, "constructor": _RAISED, "predict": _RAISED, "hook": _RAISED,
-    "version": _VALUES, "content": _VALUES, "answer": _ANSWERS,
-}  # fmt: skip
+    "module": _RAISED,
+    "constructor": _RAISED,
+    "predict": _RAISED,
+    "hook": _RAISED,
+    "version": _VALUES,
+    "content": _VALUES,
+    "answer": _ANSWERS,
+}
 BROKEN = [(place, words) for place, values in _PLACES.items() for words in values]
 HARMLESS = {("version", "True"), ("content", "{}")}
 
@@ -187,9 +236,35 @@ def plugins(number: int, folder: Path) -> str:
 # Arguments
 
 _TEXTS: tuple[str, ...] = (
-    "", " ", "a\nb", "\x1b]0;x\x07", "\u202egpj", "\udcff", "a" * 300, "é" * 200, "/" * 40, "..", "../../x", "-", "--",
-    "\0", "nan", "inf", "-inf", "1e400", "9" * 500, "@", "@@latest", "constant@", "%s%n", "{}", "~", "*", "con", "a/b/c",
-)  # fmt: skip
+    "",
+    " ",
+    "a\nb",
+    "\x1b]0;x\x07",
+    "\u202egpj",
+    "\udcff",
+    "a" * 300,
+    "é" * 200,
+    "/" * 40,
+    "..",
+    "../../x",
+    "-",
+    "--",
+    "\0",
+    "nan",
+    "inf",
+    "-inf",
+    "1e400",
+    "9" * 500,
+    "@",
+    "@@latest",
+    "constant@",
+    "%s%n",
+    "{}",
+    "~",
+    "*",
+    "con",
+    "a/b/c",
+)
 _COMMANDS: tuple[Callable[[str], Sequence[str]], ...] = (
     lambda text: ("run", text, "capitals"),
     lambda text: ("run", "constant", text),
@@ -241,7 +316,7 @@ def arguments(number: int, folder: Path) -> str:
     return "answered" if result.exit_code == 0 else "refused"
 
 
-COMMANDS: dict[str, Callable[[int, Path], str]] = {
+TRIALS: dict[str, Callable[[int, Path], str]] = {
     "stored artifacts": stored,
     "broken plugins": plugins,
     "arguments": arguments,

@@ -164,9 +164,28 @@ def damaged(data: bytes, draw: np.random.Generator) -> bytes:
 
 
 _WORDS = (
-    b"", b"null", b"NaN", b"-inf", b"1e400", b"[]", b"{}", b"true", b'""', b"\xff\xfe", b"\xed\xa0\x80",
-    b"9" * 400, b"[" * 3000, b"a" * 70_000, b"\0", b"-1", b"0", b"1.5", b"\xe2\x80\xae", b"\x1b[2J", b"\r\n",
-)  # fmt: skip
+    b"",
+    b"null",
+    b"NaN",
+    b"-inf",
+    b"1e400",
+    b"[]",
+    b"{}",
+    b"true",
+    b'""',
+    b"\xff\xfe",
+    b"\xed\xa0\x80",
+    b"9" * 400,
+    b"[" * 3000,
+    b"a" * 70_000,
+    b"\0",
+    b"-1",
+    b"0",
+    b"1.5",
+    b"\xe2\x80\xae",
+    b"\x1b[2J",
+    b"\r\n",
+)
 
 
 def _odd_words(data: bytes, draw: np.random.Generator) -> bytes:
@@ -225,7 +244,7 @@ def sound_tables() -> dict[str, bytes]:
         "a.jsonl": "\n".join(map(json.dumps, rows)).encode(),
         "a.parquet": stream.getvalue(),
         "twice.parquet": twice.getvalue(),
-    }  # fmt: skip
+    }
 
 
 # Features
@@ -358,7 +377,7 @@ def _odd_recipe(draw: np.random.Generator) -> str:
     return "\n".join(lines)
 
 
-INPUTS: dict[str, Trial] = {
+TRIALS: dict[str, Trial] = {
     "pictures": pictures,
     "archives": archives,
     "tables": tables,

@@ -13,7 +13,7 @@ from .files import (
     write_atomic,
     write_new,
 )
-from .integrity import check_files, damaged_files, own_sha256
+from .integrity import check_files, damaged_files, own_sha256, undisturbed
 from .selection import Selection, Subset
 from .session_log import Session
 
@@ -35,6 +35,7 @@ __all__ = [
     "read_json",
     "safe_name",
     "spec_key",
+    "undisturbed",
     "write_atomic",
     "write_new",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ArtifactError
 from .files import append_line, canonical_json, file_sha256, read_json
@@ -18,6 +20,9 @@ SMALL_BYTES = 1 << 20
 """Files up to this size are hashed whenever they are opened."""
 
 _LOG = "written.jsonl"
+_PATIENCE_S, _PAUSE_S = 60.0, 0.02
+
+Found = TypeVar("Found")
 
 
 def damaged_files(folder: Path) -> dict[str, str]:
@@ -34,6 +39,10 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
     Small ones are hashed; a large one only if it was changed after the manifest, which is written last.
     `pinpoint runs verify` and `stores verify` hash all.
     """
+    undisturbed(folder, lambda: _check(folder, names))
+
+
+def _check(folder: Path, names: Collection[str] | None) -> None:
     damaged = _damaged(folder, names, whole=False)
     if damaged:
         raise ArtifactError(
@@ -41,6 +50,27 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
             found=", ".join(f"{name} is {what}" for name, what in damaged.items()),
             fix=f"give the command that made it with --fresh, or remove '{folder}' and give it again",
         )
+
+
+def undisturbed(folder: Path, look: Callable[[], Found]) -> Found:
+    """What `look` gives; where it fails while a process replaces what is in the folder, once that is done."""
+    try:
+        return look()
+    except ArtifactError:
+        try:
+            lock = (folder / ".lock").open("rb")
+        except OSError:
+            lock = None
+        if lock is None:
+            raise
+        with lock:
+            deadline = time.monotonic() + _PATIENCE_S
+            while time.monotonic() < deadline:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    break
+                time.sleep(_PAUSE_S)
+            return look()
 
 
 def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dict[str, str]:

@@ -183,11 +183,13 @@ def _refuse_broken_text(words: Sequence[str]) -> None:
     for name, word in named.items():
         try:
             word.encode()
-        except UnicodeEncodeError as error:
+            is_text = "\0" not in word
+        except UnicodeEncodeError:
+            is_text = False
+        if not is_text:
             fix = "write it in UTF-8; a file of another name can be reached by a link or renamed"
             problem = f"{name} is not text in UTF-8"
-            shown = ascii(word[:100])
-            raise Failure(str(HarnessError(problem, found=shown, fix=fix))) from error
+            raise Failure(str(HarnessError(problem, found=ascii(word[:100]), fix=fix)))
 
 
 @click.group(

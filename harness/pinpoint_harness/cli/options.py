@@ -13,7 +13,7 @@ import click
 
 from ..console import visible
 from ..errors import UsageError, unknown_name
-from ..home import find_home
+from ..home import asked_home, find_home
 from ..reading import reading
 from ..types import RADII_KM, DataLocation
 from .everywhere import json_before
@@ -78,7 +78,9 @@ def home_options(**old: str) -> Callable[[Command], Command]:
     ) -> dict[str, Any]:
         above = click.get_current_context().find_root().params
         found = find_home(above.get("home"), runs=old_runs, stores=old_stores, models=old_models)
-        return {"home": replace(found, made=above.get("made"))}
+        home = replace(found, made=above.get("made"))
+        asked_home.set(home)
+        return {"home": home}
 
     return gathered(options, gather)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..artifacts import canonical_json, own_sha256, read_json, write_atomic
+from ..artifacts import canonical_json, own_sha256, read_json
 from ..errors import ArtifactError, DataError, UsageError
 from ..photo_ids import rows_sha256
 from ..running import Run
@@ -22,6 +22,7 @@ from ..types import RADII_KM, STATUS, Candidates
 from .admin import ADMIN_PRESETS, admin_estimates, place_names_sha256
 from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
 from .protocols import Protocol, get_protocol
+from .score_files import store_score, stored_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,9 +142,8 @@ def score_run(
     places = truth() if by_places and truth is not None else None
     if places is not None:
         settings["place_names_sha256"] = place_names_sha256(places)
-    path = run.folder / "scores" / f"{name}.json"
     run.check()
-    if (known := _stored_score(path, settings)) is not None:
+    if (path := stored_score(run, name)) and (known := _stored_score(path, settings)) is not None:
         return known
     how = {"cluster_column": run.record["dataset"]["cluster_column"], "resamples": resamples, "seed": seed}
     if by_places:
@@ -158,9 +158,8 @@ def score_run(
     if part is not None:
         rows = run.record["counts"]["total"]
         scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
-    path.parent.mkdir(exist_ok=True)
     stored = {**scores.to_dict(), "settings": settings}
-    write_atomic(path, canonical_json({**stored, "sha256": own_sha256(stored)}, sort_keys=False))
+    store_score(run, name, canonical_json({**stored, "sha256": own_sha256(stored)}, sort_keys=False))
     return scores
 
 
@@ -169,8 +168,6 @@ def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
 
     Without place names at hand those that it was made with are taken on trust.
     """
-    if not path.exists():
-        return None
     try:
         stored = read_json(path)
         written = stored.pop("sha256", None)

@@ -193,7 +193,7 @@ def _read_matrix(file: Path, width: int | None) -> tuple[NDArray[Any], pd.Series
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r", allow_pickle=False), None
     if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return _from_arrays({name: arrays[name] for name in arrays.files})
     if file.suffix in (".parquet", ".pq"):
         return _from_parquet(file)

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..artifacts import Content, canonical_json, check_files, read_json, safe_name
+from ..artifacts import Content, canonical_json, check_files, read_json, safe_name, undisturbed
 from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError, did_you_mean
 from ..home import command
@@ -76,6 +76,10 @@ class FeatureStore:
     @classmethod
     def open(cls, folder: Path) -> FeatureStore:
         """A complete store by its folder; ArtifactError for anything else."""
+        return undisturbed(folder, lambda: cls._open(folder))
+
+    @classmethod
+    def _open(cls, folder: Path) -> FeatureStore:
         if not (folder / "manifest.json").is_file():
             begun = (folder / "started.json").is_file()
             raise ArtifactError(
