@@ -43,9 +43,8 @@ def main() -> int:
 
 def _row(tally: Tally, seconds: float) -> str:
     ended = [tally.ended[word] for word in ("answered", "refused", "crash", "hang", "silent")]
-    return (
-        f"| {tally.kind} | {tally.trials:,} | " + " | ".join(f"{n:,}" for n in ended) + f" | {seconds:.0f} |"
-    )
+    cells = [tally.kind, f"{tally.trials:,}", *(f"{count:,}" for count in ended), f"{seconds:.0f}"]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

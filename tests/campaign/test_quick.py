@@ -1,4 +1,4 @@
-"""A few trials of every kind of the campaign, another part of them each time the suite is given another seed."""
+"""A few trials of every kind of the campaign."""
 
 from __future__ import annotations
 
