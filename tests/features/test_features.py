@@ -53,7 +53,14 @@ from pinpoint_harness.types import BackboneInfo, Context, DatasetInfo
 pytestmark = pytest.mark.usefixtures("any_number_of_rows")
 
 COUNT = 11
-FILES = ("features.npy", "rows.parquet", "failures.parquet", "store.json", "manifest.json")
+FILES = (
+    "contents.parquet",
+    "features.npy",
+    "rows.parquet",
+    "failures.parquet",
+    "store.json",
+    "manifest.json",
+)
 
 PLUGIN = """
 import numpy as np
@@ -916,3 +923,33 @@ def test_the_pictures_of_a_gallery_may_lie_apart(
         tmp_path, "run", "random-prior", "table", "--data", str(table), "--gallery-images", str(apart)
     )
     assert "method 'random-prior' opens no gallery" in idle.stderr
+
+
+def test_a_copy_without_its_times_of_change_is_read_and_not_embedded_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "p3.jpg").write_bytes(b"no picture")
+    first = complete(request(photos, tmp_path / "out"))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in photos.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+        os.utime(copy / path.name, (1, 1))
+    Colours.sizes.clear()
+    assert complete(request(copy, tmp_path / "out")).folder == first.folder
+    assert Colours.sizes == []
+    with monkeypatch.context() as patch:  # it is known now: nothing is read
+        patch.setattr(ImageStore, "read", lambda *given: pytest.fail("read again"))
+        assert complete(request(copy, tmp_path / "out")).folder == first.folder
+    assert damaged_files(first.folder) == {}
+    (copy / "p4.jpg").write_bytes(jpeg(9))
+    other = complete(request(copy, tmp_path / "out"))
+    assert other.folder != first.folder
+    assert Colours.sizes
+
+
+def test_fresh_embeds_a_copy_anew(photos: Path, tmp_path: Path) -> None:
+    first = complete(request(photos, tmp_path / "out"))
+    os.utime(photos / "p0.jpg", (1, 1))
+    other = complete(request(photos, tmp_path / "out", fresh=True))
+    assert other.folder != first.folder

@@ -4,6 +4,7 @@
         features.npy       fp16 (rows, width), sorted by id, to be mapped into memory
         rows.parquet       id, latitude, longitude, author, source of each row
         failures.parquet   the same of the photos without a feature, and why
+        contents.parquet   what the bytes of each picture were, by their hash
         store.json         what was asked and what came out
         manifest.json      recipe, versions and sha256 of the files above; written last
 

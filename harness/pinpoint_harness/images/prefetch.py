@@ -99,11 +99,21 @@ def prefetch_tiles(
     tiles: Sequence[Tile],
     depth: int,
     transform: Callable[[Pixels], Any] = _as_it_is,
+    seen: Callable[[int, bytes | Failure], None] = lambda row, data: None,
 ) -> Generator[tuple[int, Any], None, None]:
-    """`prefetch` of the rows of all tiles in turn; `refs` holds the position in `images` of every row."""
+    """`prefetch` of the rows of all tiles in turn; `refs` holds the position in `images` of every row.
+
+    `seen` is told, from the threads, what was read of each row.
+    """
     rows = np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [np.empty(0, np.int64)])
+
+    def read(index: int) -> bytes | Failure:
+        data = images.read(refs[rows[index]])
+        seen(int(rows[index]), data)
+        return data
+
     return prefetch(
-        lambda index: images.read(refs[rows[index]]),
+        read,
         len(rows),
         threads=os.cpu_count() or 1,
         depth=depth,
