@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterator
@@ -27,8 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def run_parent(root: Path, dataset: str, label: str) -> Path:
-    """Where the runs of one label on one dataset lie, a folder per key."""
-    return root / safe_name(dataset) / safe_name(label)
+    """Where the runs of one label on one dataset lie, a folder per key.
+
+    A label that no folder can be called by has a folder of its own beside that of a label like it.
+    """
+    folder = safe_name(label)
+    if folder != label:
+        folder += f"+{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return root / safe_name(dataset) / folder
 
 
 @dataclass(frozen=True)
