@@ -44,9 +44,11 @@ _MODULES = ("kinds", "commands", "processes")
 
 
 def trial_of(kind: str) -> Callable[[int, Path], str]:
-    """What makes one trial of a kind in a folder of its own, from its number."""
+    """What makes one trial of a kind in a folder of its own, from its number; what all share is made here."""
     for name in _MODULES:
-        trials: dict[str, Callable[[int, Path], str]] = import_module(f"{__name__}.{name}").TRIALS
+        module = import_module(f"{__name__}.{name}")
+        trials: dict[str, Callable[[int, Path], str]] = module.TRIALS
         if kind in trials:
+            module.WARM.get(kind, tuple)()
             return trials[kind]
     raise KeyError(kind)

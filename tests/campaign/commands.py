@@ -321,3 +321,5 @@ TRIALS: dict[str, Callable[[int, Path], str]] = {
     "broken plugins": plugins,
     "arguments": arguments,
 }
+WARM: dict[str, Callable[[], object]] = {"stored artifacts": sound_figures, "arguments": sound_home}
+"""What takes long and is made once, outside of any trial's time."""

@@ -385,3 +385,5 @@ TRIALS: dict[str, Trial] = {
     "checkpoints": checkpoints,
     "recipes": recipes,
 }
+WARM: dict[str, Callable[[], object]] = {"checkpoints": sound_checkpoint}
+"""What takes long and is made once, outside of any trial's time."""

@@ -161,3 +161,5 @@ def started(arguments: Sequence[str], said: str = os.devnull) -> int:
 
 
 TRIALS: dict[str, Callable[[int, Path], str]] = {"kills": kills, "concurrent starts": starts}
+WARM: dict[str, Callable[[], object]] = dict.fromkeys(TRIALS, lambda: [whole(name) for name in commands()])
+"""What takes long and is made once, outside of any trial's time."""

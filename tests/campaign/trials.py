@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-HANGS_S = 60
+HANGS_S = 120
 
 
 class HangError(BaseException):

@@ -14,7 +14,7 @@ import click
 from ..console import visible
 from ..errors import UsageError, unknown_name
 from ..home import asked_home, find_home
-from ..reading import reading
+from ..reading import reading, refuse_odd_file
 from ..types import RADII_KM, DataLocation
 from .everywhere import json_before
 
@@ -133,6 +133,8 @@ def location_options(images: bool = False, answers: bool = False) -> Callable[[C
     def gather(
         data: Path | None, columns: Sequence[str], images: Sequence[Path] = (), follow_links: bool = False
     ) -> dict[str, Any]:
+        for place in (*images, *filter(None, (data,))):
+            refuse_odd_file(place)
         return {"location": DataLocation(data, parse_columns(columns, roles), tuple(images), follow_links)}
 
     return gathered(options if images else options[:-2], gather)
