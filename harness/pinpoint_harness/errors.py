@@ -11,6 +11,10 @@ command_line: ContextVar[bool] = ContextVar("command_line", default=False)
 """Whether the command line is at work, in whose words errors are written."""
 
 
+_LONGEST_LINE, _MOST_LINES = 1000, 60
+"""Of a part of a message: names and cells of strangers' files may be of any length."""
+
+
 class HarnessError(Exception):
     """What was asked and went wrong, what was found, and what to do about it.
 
@@ -32,16 +36,30 @@ class HarnessError(Exception):
         self.args = (self._message(),)
 
     def _message(self) -> str:
-        lines = [self.problem]
+        lines = [_indented("", _bounded(self.problem), "  ")]
         if self.found:
-            lines.append(_indented("  found: ", self.found))
+            lines.append(_indented("  found: ", _bounded(self.found)))
         if self.fix:
-            lines.append(_indented("  fix:   ", self.fix))
+            lines.append(_indented("  fix:   ", _bounded(self.fix)))
         return "\n".join(lines)
 
 
-def _indented(label: str, text: str) -> str:
-    return label + text.replace("\n", "\n" + " " * len(label))
+def _indented(label: str, text: str, further: str = "") -> str:
+    """The text behind its label, further lines indented: none passes for another message."""
+    return label + text.replace("\n", "\n" + (further or " " * len(label)))
+
+
+def _bounded(text: str) -> str:
+    """A text of at most so many lines of so many signs, which says that it was cut."""
+    if len(text) <= _LONGEST_LINE:
+        return text
+    lines = text.split("\n")
+    kept = [
+        line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..." for line in lines[:_MOST_LINES]
+    ]
+    return "\n".join(kept) + (
+        f"\n... {len(lines) - _MOST_LINES:,} more lines" if len(lines) > _MOST_LINES else ""
+    )
 
 
 class UsageError(HarnessError):

@@ -5,6 +5,7 @@ PINPOINT_HOME                            default: results/ in the current folder
     stores/<dataset>/<backbone>/<key>/   features
     models/<kind>/<key>/                 trained stages
     audits/*.parquet                     what queries and galleries share
+    scores/<dataset>/<label>/<key>/      scores of runs that cannot be written to
     reports/*.html                       pages about runs
 """
 
@@ -15,6 +16,7 @@ import logging
 import os
 import shlex
 from collections.abc import Iterable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +26,9 @@ OLD_VARIABLES = {"runs": "PINPOINT_RESULTS", "stores": "PINPOINT_STORES", "model
 """Variables that each named one folder before PINPOINT_HOME; still read, with a warning."""
 
 log = logging.getLogger(__name__)
+
+asked_home: ContextVar[Home | None] = ContextVar("asked_home", default=None)
+"""The home of the command that is at work, for what lies below it beside its runs."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -293,7 +294,10 @@ def _cast(kind: type, given: Any) -> Any:
         raise ValueError(given)
     if kind is int and isinstance(given, float):
         raise TypeError("a float is not silently cut to an int")
-    return kind(given)
+    value = kind(given)
+    if kind is float and not math.isfinite(value):
+        raise ValueError("no key can hold it")
+    return value
 
 
 def _misfit(spec: ParamSpec, given: Any, owner: str) -> UsageError:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from .console import visible
+
 if TYPE_CHECKING:
     from tqdm import tqdm
 
@@ -113,7 +115,7 @@ class Phase:
         self._said = time.monotonic()
         self._bar.set_postfix_str(", ".join(filter(None, (facts, self.pace.left()))))
         if lasting:
-            self._bar.write(f"{self._title}: {place}, {facts}", file=sys.stderr)
+            self._bar.write(visible(f"{self._title}: {place}, {facts}"), file=_terminal())
 
     def _say(self, place: str, facts: str) -> None:
         self._said = time.monotonic()
@@ -122,6 +124,11 @@ class Phase:
         speed = "" if rate is None else f"{rate:,.{0 if rate >= 10 else 2}f} {self._unit}/s"
         words = filter(None, (f"{place} ({share:.0f} %)", speed, facts, self.pace.left()))
         log.info("%s: %s", self._title, ", ".join(words))
+
+
+def _terminal() -> Any:
+    """stderr as it is: a bar moves the cursor."""
+    return getattr(sys.stderr, "unescaped", sys.stderr)
 
 
 @contextmanager
@@ -138,7 +145,15 @@ def phase(title: str, total: int, *, done: int = 0, unit: str = "images", pauses
     from tqdm import tqdm
 
     bar: tqdm[Any]
-    with tqdm(total=total, initial=done, desc=title, unit=f" {unit}", smoothing=0.1, leave=False) as bar:
+    with tqdm(
+        total=total,
+        initial=done,
+        desc=visible(title),
+        unit=f" {unit}",
+        smoothing=0.1,
+        leave=False,
+        file=_terminal(),
+    ) as bar:
         yield Phase(title, pace, unit, bar)
 
 

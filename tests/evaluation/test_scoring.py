@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 from pinpoint_harness.api import evaluate, score
+from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import ArtifactError, HarnessError
 from pinpoint_harness.evaluation import Scores, get_protocol, score_frame, score_run
 from pinpoint_harness.photo_ids import rows_sha256
@@ -259,3 +261,30 @@ def test_other_place_names_are_another_score(tmp_path: Path) -> None:
         for truth in (french, elsewhere, french)
     ]
     assert values == [100, 0, 100]
+
+
+def test_the_score_of_a_run_that_cannot_be_written_to_lies_below_the_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pinpoint_harness.evaluation import score_files
+
+    theirs, mine = tmp_path / "theirs", tmp_path / "mine"
+    words = ["run", "constant", "capitals", "--set", "latitude=1", "--set", "longitude=2"]
+    assert CliRunner().invoke(cli, [*words, "--home", str(theirs)]).exit_code == 0
+    (run,) = theirs.glob("runs/*/*/*")
+    write = score_files.write_atomic
+
+    def refuses(path: Path, data: bytes) -> object:
+        if path.is_relative_to(theirs):
+            raise ArtifactError(f"cannot write '{path}'", found="Read-only file system")
+        return write(path, data)
+
+    monkeypatch.setattr(score_files, "write_atomic", refuses)
+    asked = ["score", str(run), "--protocol", "haversine-6371-le", "--home", str(mine)]
+    first = CliRunner().invoke(cli, asked)
+    assert first.exit_code == 0, first.stderr
+    (stored,) = mine.glob("scores/capitals/constant/*/haversine-6371-le.json")
+    assert not (run / "scores" / stored.name).exists()
+    before = stored.stat().st_mtime_ns
+    assert CliRunner().invoke(cli, asked).stdout == first.stdout
+    assert stored.stat().st_mtime_ns == before

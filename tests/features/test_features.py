@@ -53,7 +53,14 @@ from pinpoint_harness.types import BackboneInfo, Context, DatasetInfo
 pytestmark = pytest.mark.usefixtures("any_number_of_rows")
 
 COUNT = 11
-FILES = ("features.npy", "rows.parquet", "failures.parquet", "store.json", "manifest.json")
+FILES = (
+    "contents.parquet",
+    "features.npy",
+    "rows.parquet",
+    "failures.parquet",
+    "store.json",
+    "manifest.json",
+)
 
 PLUGIN = """
 import numpy as np
@@ -502,6 +509,7 @@ def test_a_store_of_another_release_is_refused_with_the_command_that_makes_it(
     record["recipe"]["version"] = VERSION - 1
     written = write_atomic(folder / "store.json", canonical_json(record))
     manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest.pop("sha256")  # of its own, which older releases did not write
     manifest["files"]["store.json"] = written
     write_atomic(folder / "manifest.json", canonical_json(manifest))
     with pytest.raises(ArtifactError, match=r"another release[\s\S]*pinpoint embed "):
@@ -774,7 +782,7 @@ def test_files_that_cannot_be_joined_say_why(photos: Path, tmp_path: Path) -> No
     with pytest.raises(DataError, match=r"width 3, expected 4"):
         imported(photos, tmp_path / "stores", tmp_path / "x.npy", ids=tmp_path / "ids.txt", width=4)
     np.save(tmp_path / "x.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(DataError, match=r"cannot be read[\s\S]*Python objects"):
+    with pytest.raises(DataError, match=r"cannot read[\s\S]*Python objects"):
         imported(photos, tmp_path / "stores", tmp_path / "x.npy")
 
 
@@ -915,3 +923,33 @@ def test_the_pictures_of_a_gallery_may_lie_apart(
         tmp_path, "run", "random-prior", "table", "--data", str(table), "--gallery-images", str(apart)
     )
     assert "method 'random-prior' opens no gallery" in idle.stderr
+
+
+def test_a_copy_without_its_times_of_change_is_read_and_not_embedded_again(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "p3.jpg").write_bytes(b"no picture")
+    first = complete(request(photos, tmp_path / "out"))
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in photos.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+        os.utime(copy / path.name, (1, 1))
+    Colours.sizes.clear()
+    assert complete(request(copy, tmp_path / "out")).folder == first.folder
+    assert Colours.sizes == []
+    with monkeypatch.context() as patch:  # it is known now: nothing is read
+        patch.setattr(ImageStore, "read", lambda *given: pytest.fail("read again"))
+        assert complete(request(copy, tmp_path / "out")).folder == first.folder
+    assert damaged_files(first.folder) == {}
+    (copy / "p4.jpg").write_bytes(jpeg(9))
+    other = complete(request(copy, tmp_path / "out"))
+    assert other.folder != first.folder
+    assert Colours.sizes
+
+
+def test_fresh_embeds_a_copy_anew(photos: Path, tmp_path: Path) -> None:
+    first = complete(request(photos, tmp_path / "out"))
+    os.utime(photos / "p0.jpg", (1, 1))
+    other = complete(request(photos, tmp_path / "out", fresh=True))
+    assert other.folder != first.folder

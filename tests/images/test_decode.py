@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.support.photo_files import encode, exif_block, photo, png, rationals
 
+from pinpoint_harness.errors import UsageError
 from pinpoint_harness.images import Failure, decoder_name, resize
 from pinpoint_harness.images import decode as images
+from pinpoint_harness.images.budget import memory_bytes, picture_bytes
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.images.prefetch import prefetch
 
@@ -492,3 +494,59 @@ def test_real_photos_decode_to_the_same_pixels_with_both_decoders(
     for path in paths:
         data = path.read_bytes()
         assert np.array_equal(pixels_of(data), only_pillow(data)), path.name
+
+
+@pytest.mark.parametrize("mode", ["P", "RGBA", "LA", "RGB", "L"])
+def test_transparency_over_white_is_the_same_in_strips(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = photo(70, 53)
+    if mode.endswith("A"):
+        picture = picture.convert(mode)
+        picture.putalpha(PIL.Image.linear_gradient("L").resize(picture.size))
+        data = encode(picture, "PNG")
+    else:
+        data = encode(picture.convert(mode), "PNG", transparency={"RGB": (9, 9, 9)}.get(mode, 7))
+    whole = decode(data)
+    monkeypatch.setattr("pinpoint_harness.images.decode._STRIP_PIXELS", 150)
+    in_strips = decode(data)
+    assert isinstance(whole, np.ndarray)
+    assert np.array_equal(whole, in_strips)
+
+
+def test_pictures_that_wait_or_are_decoded_stay_within_the_budget_whatever_their_sizes() -> None:
+    files = [encode(photo(400 if number % 3 else 40, 300, number), "PNG") for number in range(40)]
+    one, budget = 400 * 300 * 8, 3 * 400 * 300 * 8
+    lock, living, most = threading.Lock(), 0, 0
+
+    def transform(pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+        nonlocal living, most
+        with lock:
+            living += pixels.size * 8 // 3
+            most = max(most, living)
+        time.sleep(0.002)
+        with lock:
+            living -= pixels.size * 8 // 3
+        return pixels
+
+    given = prefetch(files.__getitem__, 40, threads=16, depth=40, transform=transform, memory=budget)
+    seen = [picture for _, picture in given]
+    assert all(np.array_equal(picture, decode(data)) for picture, data in zip(seen, files, strict=True))
+    assert one <= most <= budget
+
+
+def test_a_picture_larger_than_the_budget_is_decoded_alone_and_closing_leaves_nobody_waiting() -> None:
+    files = [encode(photo(400, 300, number), "PNG") for number in range(8)]
+    assert len(list(prefetch(files.__getitem__, 8, threads=4, depth=8, memory=1))) == 8
+    pictures = prefetch(files.__getitem__, 8, threads=4, depth=8, memory=1)
+    next(pictures)
+    pictures.close()
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("500M", 500 * 2**20), ("1.5 GiB", 3 * 2**29), ("77", 77)])
+def test_the_budget_is_what_was_asked_for(asked: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINPOINT_PICTURE_MEMORY", asked)
+    assert picture_bytes() == expected
+    monkeypatch.setenv("PINPOINT_PICTURE_MEMORY", "much")
+    with pytest.raises(UsageError, match="PINPOINT_PICTURE_MEMORY is 'much'"):
+        picture_bytes()
+    monkeypatch.delenv("PINPOINT_PICTURE_MEMORY")
+    assert 0 < picture_bytes() <= memory_bytes() // 8

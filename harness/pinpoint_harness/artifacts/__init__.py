@@ -13,7 +13,7 @@ from .files import (
     write_atomic,
     write_new,
 )
-from .integrity import check_files, damaged_files
+from .integrity import check_files, damaged_files, own_sha256, undisturbed
 from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
 from .session_log import Session
@@ -34,9 +34,11 @@ __all__ = [
     "library_versions",
     "listed_files",
     "new_folder",
+    "own_sha256",
     "read_json",
     "safe_name",
     "spec_key",
+    "undisturbed",
     "write_atomic",
     "write_new",
 ]

@@ -29,7 +29,15 @@ from typing import Any
 
 from ..errors import ArtifactError
 from .files import Content, canonical_json, check_writable, flush_folder, read_json, write_atomic, write_first
-from .integrity import MANIFEST, check_files, is_as_written, log_written, written_files
+from .integrity import (
+    MANIFEST,
+    check_files,
+    is_as_written,
+    log_written,
+    own_sha256,
+    undisturbed,
+    written_files,
+)
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +105,8 @@ class Artifact:
         if (artifact.folder / FRESH / MANIFEST).exists():
             artifact._finish_swap()
         if not fresh and artifact.complete:
-            artifact._check_same(read_json(artifact.folder / MANIFEST))
+            manifest = undisturbed(artifact.folder, lambda: read_json(artifact.folder / MANIFEST))
+            artifact._check_same(manifest)
             check_files(artifact.folder)
             artifact._tidy_up()
             return artifact
@@ -174,6 +183,7 @@ class Artifact:
             if not self.complete:
                 digests = {name: write_atomic(self._build / name, data) for name, data in files.items()}
                 manifest = self._identity() | {"versions": library_versions(), "files": digests}
+                manifest["sha256"] = own_sha256(manifest)
                 write_atomic(self._build / MANIFEST, canonical_json(manifest))
                 if self.fresh:
                     self._swap()

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from ..errors import ArtifactError, UsageError
+from ..reading import reads, refuse_odd_file
 
 Content = bytes | Callable[[BinaryIO], None]
 """What a file is to hold: its bytes or, where they would not fit in memory, what writes them."""
 
 _CHUNK_BYTES = 1 << 20
 _HOST_LENGTH = 16
+_LONGEST_NAME_BYTES = 160
+"""Of the 255 that file systems allow; the rest tells writers apart."""
 
 
 def canonical_json(value: object, *, sort_keys: bool = True) -> bytes:
@@ -29,6 +32,7 @@ def canonical_json(value: object, *, sort_keys: bool = True) -> bytes:
 
 
 def file_sha256(path: Path) -> str:
+    refuse_odd_file(path)
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while chunk := stream.read(_CHUNK_BYTES):
@@ -67,7 +71,8 @@ def temporary_name(name: str) -> str:
     Processes of several machines or containers may share a folder and have one number.
     """
     host = "".join(sign for sign in socket.gethostname() if sign.isalnum())[:_HOST_LENGTH]
-    return f"{name}.{host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    kept = name.encode()[:_LONGEST_NAME_BYTES].decode(errors="ignore")
+    return f"{kept}.{host}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def write_atomic(path: Path, data: Content) -> dict[str, Any]:
@@ -161,12 +166,10 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
+@reads(ArtifactError)
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file of ours; damage is an error that names the file."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ArtifactError(f"cannot read '{path}'", found=str(error)) from error
+    value = json.loads(path.read_bytes())
     if not isinstance(value, dict):
         raise ArtifactError(f"cannot read '{path}'", found=f"{type(value).__name__} instead of an object")
     return value

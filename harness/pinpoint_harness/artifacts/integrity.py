@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ArtifactError
-from .files import append_line, file_sha256, read_json
+from .files import append_line, canonical_json, file_sha256, read_json
 
 MANIFEST = "manifest.json"
 SMALL_BYTES = 1 << 20
 """Files up to this size are hashed whenever they are opened."""
 
 _LOG = "written.jsonl"
+_PATIENCE_S, _PAUSE_S = 60.0, 0.02
+
+Found = TypeVar("Found")
 
 
 def damaged_files(folder: Path) -> dict[str, str]:
@@ -33,6 +39,10 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
     Small ones are hashed; a large one only if it was changed after the manifest, which is written last.
     `pinpoint runs verify` and `stores verify` hash all.
     """
+    undisturbed(folder, lambda: _check(folder, names))
+
+
+def _check(folder: Path, names: Collection[str] | None) -> None:
     damaged = _damaged(folder, names, whole=False)
     if damaged:
         raise ArtifactError(
@@ -42,10 +52,34 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
         )
 
 
+def undisturbed(folder: Path, look: Callable[[], Found]) -> Found:
+    """What `look` gives; where it fails while a process replaces what is in the folder, once that is done."""
+    try:
+        return look()
+    except ArtifactError:
+        try:
+            lock = (folder / ".lock").open("rb")
+        except OSError:
+            lock = None
+        if lock is None:
+            raise
+        with lock:
+            deadline = time.monotonic() + _PATIENCE_S
+            while time.monotonic() < deadline:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    break
+                time.sleep(_PAUSE_S)
+            return look()
+
+
 def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dict[str, str]:
     manifest = folder / MANIFEST
     try:
-        files = {str(name): dict(written) for name, written in read_json(manifest)["files"].items()}
+        content = read_json(manifest)
+        if content.get("sha256", own_sha256(content)) != own_sha256(content):
+            return {MANIFEST: "changed"}
+        files = {str(name): dict(written) for name, written in content["files"].items()}
         finished_ns = manifest.stat().st_mtime_ns
     except (ArtifactError, OSError, AttributeError, KeyError, TypeError, ValueError):
         return {MANIFEST: "changed"}
@@ -67,6 +101,13 @@ def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dic
         with contextlib.suppress(OSError):  # a copy, found to be whole: not read again the next time
             os.utime(manifest)
     return damaged
+
+
+def own_sha256(content: Mapping[str, Any]) -> str:
+    """The checksum of a JSON object, which is one of its fields."""
+    return hashlib.sha256(
+        canonical_json({name: content[name] for name in content if name != "sha256"})
+    ).hexdigest()
 
 
 def is_as_written(path: Path, written: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import ArtifactError
 from ..progress import phase
+from ..reading import reading
 from .artifact import Artifact
 
 if TYPE_CHECKING:
@@ -65,5 +66,6 @@ def read(folder: Path) -> NDArray[Any]:
         raise ArtifactError(
             f"'{folder}' is not finished", found="no manifest", fix="run the command that makes it again"
         )
-    table: NDArray[Any] = np.load(folder / _TABLE, mmap_mode="r", allow_pickle=False)
+    with reading(folder / _TABLE, ArtifactError, fix=f"remove '{folder}' and give the command again"):
+        table: NDArray[Any] = np.load(folder / _TABLE, mmap_mode="r", allow_pickle=False)
     return table

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ..artifacts import write_atomic
 from ..errors import ArtifactError, UsageError, unknown_name
 from ..evaluation import Part
+from ..reading import reading
 
 VIEWS = {
     "all": "all",
@@ -162,29 +163,25 @@ def _sentences(audit: Audit) -> Iterator[str]:
 def iter_audits(folder: Path) -> Iterator[Path]:
     """Every file of a folder that is an audit of any version, ordered by name."""
     for path in sorted(folder.glob("*.parquet")):
-        with contextlib.suppress(OSError, pa.ArrowException):
-            if _KEY in (pq.read_schema(path).metadata or {}):
-                yield path
+        is_audit = False
+        with contextlib.suppress(ArtifactError), reading(path, ArtifactError):
+            is_audit = _KEY in (pq.read_schema(path).metadata or {})
+        if is_audit:
+            yield path
 
 
 def read_audit(path: Path) -> Audit:
     """An audit's file; ArtifactError for any other."""
-    try:
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
-            if found.metadata and _KEY in found.metadata and found.equals(SCHEMA, check_metadata=False):
-                asked = json.loads(found.metadata[_KEY])
-                return Audit(file.read().replace_schema_metadata(None), asked)
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(
-            f"cannot read the audit '{path}'",
-            found=f"{type(error).__name__}: {error}",
-            fix="pinpoint audit GALLERY DATASET writes one",
-        ) from error
+    fix = "pinpoint audit GALLERY DATASET writes one"
+    with reading(path, ArtifactError, what="the audit", fix=fix), pq.ParquetFile(path) as file:
+        found = file.schema_arrow
+        if found.metadata and _KEY in found.metadata and found.equals(SCHEMA, check_metadata=False):
+            asked = json.loads(found.metadata[_KEY])
+            return Audit(file.read().replace_schema_metadata(None), asked)
     raise ArtifactError(
         f"'{path}' is not an audit",
         found="another table, or one of an older version",
-        fix="pinpoint audit GALLERY DATASET writes one",
+        fix=fix,
     )
 
 

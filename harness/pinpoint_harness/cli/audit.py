@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..console import visible
 from ..types import DataLocation
 from .options import (
+    aligned,
     device_option,
     home_options,
     json_option,
@@ -159,7 +161,7 @@ def _report(found: Audit, effects: Sequence[Effect], path: Path, as_json: bool) 
         print_json({**facts, "counts": found.counts(), "runs": runs})
         return
     for line in found.in_words():
-        click.echo(line)
+        click.echo(visible(line))
     for effect in effects:
         _print(effect)
     click.echo(f"\na row per query: {path}")
@@ -167,8 +169,6 @@ def _report(found: Audit, effects: Sequence[Effect], path: Path, as_json: bool) 
 
 
 def _print(effect: Effect) -> None:
-    from tabulate import tabulate
-
     from ..audit.result import VIEWS
 
     click.echo(
@@ -182,7 +182,7 @@ def _print(effect: Effect) -> None:
         for name, scores in effect.views.items()
     ]
     headers = ["", "n", *(name.removeprefix("acc_") for name in metrics)]
-    click.echo(tabulate(rows, headers, "simple", disable_numparse=True))
+    click.echo(aligned(rows, headers))
     if effect.views[VIEWS["other_authors_only"]] is None:
         click.echo("no query is left without same authors: look at the hits, or run with the author filter")
     click.echo("\nhits by whose gallery photo stands at the answer's place")
@@ -196,7 +196,7 @@ def _print(effect: Effect) -> None:
         ]
         for item in effect.hits
     ]
-    click.echo(tabulate(lines, ["", "hits", "the query's author", "others", "no photo's place"], "simple"))
+    click.echo(aligned(lines, ["", "hits", "the query's author", "others", "no photo's place"]))
 
 
 def _view(scores: Scores, full: Scores, metrics: Sequence[str]) -> list[str]:

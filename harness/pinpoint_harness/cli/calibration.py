@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..console import visible
 from ..reports.pictures import picture_format
 from .drawing_options import drawing_options
 from .options import (
@@ -85,7 +86,7 @@ def calibration(
 def _print_calibration(run: Run, found: Calibration) -> None:
     print_title(run, found.protocol, found.rows, found.clusters)
     for note in found.notes:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {visible(note)}")
     if found.reliability:
         _print_reliability(found)
     _print_risk(found)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..errors import ArtifactError
-from .options import Command, home_options
+from .options import Command, aligned, home_options
 
 if TYPE_CHECKING:
     from ..artifacts.removal import Removable
@@ -104,15 +104,13 @@ def remove_named(
 
 def remove_shown(found: Sequence[tuple[Removable, Path]], *, yes: bool, dry_run: bool, empty: str) -> None:
     """Show what there is, ask, and remove all that is not in use; exit code 1 if something was."""
-    from tabulate import tabulate
-
     from ..artifacts.removal import readable, remove
 
     if not found:
         click.echo(empty)
         return
     rows = [[item.kind, item.state, readable(item.bytes), item.path] for item, _ in found]
-    click.echo(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    click.echo(aligned(rows, style="plain"))
     free = [(item, root) for item, root in found if item.state != "in use"]
     total = f"{len(free):,} of {len(found):,}, {readable(sum(item.bytes for item, _ in free))}"
     if dry_run:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from tabulate import tabulate
 
+from ..console import visible
 from ..errors import UsageError
 from ..reports.tables import find_metric
 from .choice_options import choice_options
-from .options import home_options, json_option, print_json, protocol_option, radii_option
+from .options import aligned, home_options, json_option, print_json, protocol_option, radii_option
 from .scoring_options import exclude_option
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class _View:
             [self.names[name], *(self.value(metric, name) for metric in metrics)] for name in self.order()
         ]
         headers = ["", *(find_metric(metric).label for metric in metrics)]
-        click.echo(tabulate(standing, headers, "simple", disable_numparse=True))
+        click.echo(aligned(standing, headers))
         if "notes" not in hide:
             click.echo("runs that share a letter in a column cannot be told apart")
         if "pairs" in hide:
@@ -163,7 +163,7 @@ class _View:
             mine = [item for item in compared.differences if (item.first, item.second) == (first, second)]
             if self.choice.columns:
                 mine = [item for item in mine if item.metric in metrics]
-            click.echo(f"\n{self.names[first]}  minus  {self.names[second]}")
+            click.echo(f"\n{visible(self.names[first])}  minus  {visible(self.names[second])}")
             click.echo(_pair(mine, "intervals" not in hide))
         if "notes" not in hide:
             click.echo(
@@ -193,7 +193,7 @@ def _pair(differences: Sequence[Difference], intervals: bool) -> str:
             [one for one in headers if one != "95 % interval"],
             [[*one[:2], *one[3:]] for one in lines],
         )
-    return tabulate(lines, headers, "simple", disable_numparse=True)
+    return aligned(lines, headers)
 
 
 def _line(item: Difference) -> list[str]:
@@ -218,7 +218,7 @@ def _beside(found: Sequence[Run], published: str, radii_km: Sequence[float], as_
     if as_json:
         print_json({"tested": False, "published protocol": row.protocol, "metrics": table.to_dict("records")})
         return
-    click.echo(tabulate(table.round(2).values.tolist(), list(table.columns), "simple"))
+    click.echo(aligned(table.round(2).values.tolist(), list(table.columns)))
     click.echo("unpaired, not tested: there are no answers to pair with; 95 % interval of ours only")
     if row.protocol == "?":
         click.echo("the published row does not state its protocol")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..console import visible
 from ..types import DataLocation
 from .new import new_command
 from .options import (
@@ -141,7 +142,7 @@ def verify(
     found = verify_dataset(registry_of(ctx).open_dataset(name, location))
     if list_missing:
         for missing in found.missing:
-            click.echo(missing)
+            click.echo(visible(missing))
     elif as_json:
         print_json(found.to_dict())
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -108,4 +109,18 @@ def store_facts(store: FeatureStore) -> dict[str, Any]:
         "made": made,
         "key": store.key[:16],
         "folder": str(store.folder),
+    }
+
+
+def damaged_store_facts(folder: Path) -> dict[str, Any]:
+    """The same of a store that cannot be used, by where it lies."""
+    backbone, dataset = (parent.name for parent in folder.parents[:2])
+    facts: dict[str, Any] = dict.fromkeys(("rows", "failed", "width", "part"), "")
+    return {
+        "dataset": dataset,
+        "backbone": backbone,
+        **facts,
+        "made": "damaged",
+        "key": folder.name,
+        "folder": str(folder),
     }

@@ -78,10 +78,19 @@ def set_up(context: click.Context) -> None:
     asked = context.find_root().params
     quiet, verbose = asked.get("quiet"), asked.get("verbose")
     level = logging.INFO if verbose else logging.WARNING  # warnings are never left out
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s: %(message)s", force=True)
+    logging.basicConfig(stream=sys.stderr, level=level, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_Lines("%(levelname)s: %(message)s"))
     progress_log.setLevel(logging.INFO if speaks() and not quiet else logging.WARNING)
     for one in (logging.INFO, logging.WARNING, logging.ERROR):
         logging.addLevelName(one, logging.getLevelName(one).lower())
+
+
+class _Lines(logging.Formatter):
+    """Further lines of a message stand below it: none can pass for a message of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        return super().formatMessage(record).replace("\n", "\n  ")
 
 
 def _on_the_whole(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
+import os
 import shlex
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -13,6 +16,7 @@ from typing import IO, Any, NamedTuple
 
 import click
 
+from ..console import keep_stdout, screens
 from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
 from ..version import __version__
 from .everywhere import accept, options, set_up
@@ -91,10 +95,15 @@ class Interrupted(click.ClickException):
 class LazyGroup(click.Group):
     """Knows its commands as data, so that `--help` imports none of them."""
 
+    def main(self, *arguments: Any, **extra: Any) -> Any:
+        with screens():
+            return super().main(*arguments, **extra)
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         given = tuple(args)
+        _refuse_broken_text(given)
         args = renewed(args)
         context = super().make_context(info_name, args, parent, **extra)
         context.meta[_ARGUMENTS] = given
@@ -137,6 +146,14 @@ class LazyGroup(click.Group):
         except TerminatedError:
             click.echo("stopped: what is finished is kept, and the same command resumes", err=True)
             raise
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads has gone
+                raise
+            raise _trouble(_named(error), error) from error
+        except MemoryError as error:
+            raise _trouble(
+                "the memory of this machine, or what it allows a process, is used up", error
+            ) from error
         except Exception:
             raise
         except BaseException as error:  # no command ends so by itself: success would be a lie
@@ -146,6 +163,35 @@ class LazyGroup(click.Group):
             raise Failure(str(PluginError("the command was ended by a plugin", found=found))) from error
         finally:
             command_line.reset(token)
+
+
+def _trouble(found: str, error: Exception) -> Failure:
+    """What the system refused, with no word from whoever asked for it."""
+    if log.isEnabledFor(logging.INFO):
+        log.info("what was raised", exc_info=error)
+    fix = "see to it and give the same command again; what a command has finished is kept"
+    return Failure(str(HarnessError("the command cannot go on", found=found, fix=fix)))
+
+
+def _named(error: OSError) -> str:
+    said = error.strerror or str(error) or type(error).__name__
+    return f"'{error.filename}': {said}" if error.filename else said
+
+
+def _refuse_broken_text(words: Sequence[str]) -> None:
+    """Refuse at once what could not be stored at the end: bytes that are no UTF-8."""
+    named = {f"argument {number}": word for number, word in enumerate(words, 1)}
+    named |= {f"${name}": value for name, value in os.environ.items() if name.startswith("PINPOINT_")}
+    for name, word in named.items():
+        try:
+            word.encode()
+            is_text = "\0" not in word
+        except UnicodeEncodeError:
+            is_text = False
+        if not is_text:
+            fix = "write it in UTF-8; a file of another name can be reached by a link or renamed"
+            problem = f"{name} is not text in UTF-8"
+            raise Failure(str(HarnessError(problem, found=ascii(word[:100]), fix=fix)))
 
 
 @click.group(
@@ -180,4 +226,8 @@ def main() -> None:
     # Background jobs of a shell inherit a SIGINT that is ignored; whoever sends one means it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end)
-    cli(prog_name="pinpoint")
+    keep_stdout()
+    try:
+        cli(prog_name="pinpoint")
+    finally:  # what plugins print while the process ends is no part of the result
+        sys.stdout = sys.stderr

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import DataError, UsageError, unknown_name
-from ..home import find_home
+from ..console import visible
+from ..errors import UsageError, unknown_name
+from ..home import asked_home, find_home
+from ..reading import reading, refuse_odd_file
 from ..types import RADII_KM, DataLocation
 from .everywhere import json_before
 
@@ -85,7 +87,9 @@ def home_options(**old: str) -> Callable[[Command], Command]:
     ) -> dict[str, Any]:
         above = click.get_current_context().find_root().params
         found = find_home(above.get("home"), runs=old_runs, stores=old_stores, models=old_models)
-        return {"home": replace(found, made=above.get("made"))}
+        home = replace(found, made=above.get("made"))
+        asked_home.set(home)
+        return {"home": home}
 
     return gathered(options, gather)
 
@@ -138,6 +142,8 @@ def location_options(images: bool = False, answers: bool = False) -> Callable[[C
     def gather(
         data: Path | None, columns: Sequence[str], images: Sequence[Path] = (), follow_links: bool = False
     ) -> dict[str, Any]:
+        for place in (*images, *filter(None, (data,))):
+            refuse_odd_file(place)
         return {"location": DataLocation(data, parse_columns(columns, roles), tuple(images), follow_links)}
 
     return gathered(options if images else options[:-2], gather)
@@ -208,10 +214,8 @@ def in_turn(grid: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[st
 
 def read_id_list(path: Path) -> list[str]:
     """One id a line; empty lines are passed over."""
-    try:
+    with reading(path, what="the id list"):
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"the id list '{path}' cannot be read", found=str(error)) from error
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -259,11 +263,17 @@ def print_listing(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) 
     elif not rows:
         click.echo(empty)
     else:
-        from tabulate import tabulate
+        click.echo(aligned([list(row.values()) for row in rows], list(rows[0]), "plain"))
 
-        click.echo(
-            tabulate([list(row.values()) for row in rows], list(rows[0]), "plain", disable_numparse=True)
-        )
+
+def aligned(
+    rows: Iterable[Sequence[object]], headers: Sequence[str] = (), style: str = "simple", **options: Any
+) -> str:
+    """A table of text, each row a line whatever its cells hold."""
+    from tabulate import tabulate
+
+    cells = [[visible(str(cell)) for cell in row] for row in rows]
+    return tabulate(cells, [visible(name) for name in headers], style, disable_numparse=True, **options)
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -274,7 +284,8 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     shown = {name: value for name, value in facts.items() if value not in ("", None, [], (), {})}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        lines = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+        items = value if isinstance(value, list | tuple) else [value]
+        lines = [visible(str(item)) for item in items]
         for index, line in enumerate(lines):
             click.echo(f"{name if index == 0 else '':<{width}}  {line}")
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import print_facts, print_json
+from ..console import visible
+from .options import aligned, print_facts, print_json
 
 if TYPE_CHECKING:
     from ..evaluation import Estimate, Scores
@@ -31,7 +32,7 @@ def print_report(
         given = ", ".join(f"{name}={value}" for name, value in asked["parameters"].items())
         print_facts({**asked, "parameters": given}, as_json=False)
     for note in run.record["notes"]:
-        click.echo(f"note: {note}")
+        click.echo(f"note: {visible(note)}")
     for item in scores:
         click.echo()
         _print_scores(item)
@@ -53,16 +54,12 @@ def report_facts(run: Run, scores: Sequence[Scores]) -> dict[str, Any]:
 
 
 def _print_scores(scores: Scores) -> None:
-    from tabulate import tabulate
-
     rows = [
         [name, _number(name, item.value), _interval(name, item), _hits(name, item)]
         for name, item in scores.estimates.items()
     ]
     headers = [scores.protocol, "value", "95 % interval", "hits"]
-    click.echo(
-        tabulate(rows, headers, "simple", colalign=("left", "right", "right", "right"), disable_numparse=True)
-    )
+    click.echo(aligned(rows, headers, colalign=("left", "right", "right", "right")))
     counts = ", ".join(f"{word} {count}" for word, count in scores.counts.items() if count or word == "ok")
     click.echo(f"rows: {counts}")
     if scores.part:
@@ -108,10 +105,8 @@ def print_title(run: Run, protocol: str, rows: int, clusters: str) -> None:
 
 
 def print_table(headers: list[str], rows: list[list[str]]) -> None:
-    from tabulate import tabulate
-
     align = ("left", *["right"] * (len(headers) - 1))
-    click.echo("\n" + tabulate(rows, headers, "simple", colalign=align, disable_numparse=True))
+    click.echo("\n" + aligned(rows, headers, colalign=align))
 
 
 def with_interval(found: Estimate, form: str) -> str:

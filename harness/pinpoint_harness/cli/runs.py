@@ -19,6 +19,7 @@ from .verify import finished_folders, one_or_all, print_damage
 if TYPE_CHECKING:
     from ..home import Home
     from ..running import Run
+    from ..running.run import DamagedRun
 
 
 @click.group()
@@ -46,22 +47,35 @@ runs.add_command(explain)
 def list_runs(dataset: str | None, order: str, home: Home, as_json: bool) -> None:
     """List every finished run with its scores, as far as it was scored by its dataset's own protocol.
 
+    Damaged ones are listed as such; `pinpoint runs verify` reads all files whole.
+
     \b
     Example:
       pinpoint runs list --dataset yfcc4k --sort geoscore
     """
-    from ..running import iter_runs
+    from ..running import survey_runs
 
-    runs = list(iter_runs(home.runs, dataset))
+    runs, damaged = survey_runs(home.runs, dataset)
     rows = [_listed(run) for run in runs]
     if not as_json:
         rows = [_shortened(row, name) for row, name in zip(rows, _short_names(runs), strict=True)]
+    for one in damaged:
+        rows.append(dict.fromkeys(_COLUMNS, None) | _damaged(one, as_json))
+        click.echo(f"damaged: '{one.folder}': {one.found}", err=True)
     if order == "finished":
-        rows.sort(key=lambda row: row["finished"], reverse=True)
+        rows.sort(key=lambda row: row["finished"] or "", reverse=True)
     elif order == "geoscore":
         rows.sort(key=lambda row: (row["dataset"], -float(row["geoscore"] or -1)))
     shown = rows if as_json else [{name: value or "-" for name, value in row.items()} for row in rows]
     print_listing(shown, as_json, f"no finished run under '{home.runs}'")
+
+
+_COLUMNS = ("key", "dataset", "method", "acc_25km", "geoscore", "rows", "ok", "kind", "finished")
+
+
+def _damaged(run: DamagedRun, whole: bool) -> dict[str, Any]:
+    key, label, dataset = run.folder.name, *(parent.name for parent in run.folder.parents[:2])
+    return {"key": key if whole else key[:8], "dataset": dataset, "method": label, "kind": "damaged"}
 
 
 def _listed(run: Run) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import click
 from ..errors import UsageError, did_you_mean
 from ..types import DataLocation
 from .clean import removal_options, remove_named
-from .embed import store_facts
+from .embed import damaged_store_facts, store_facts
 from .options import (
     backbone_option,
     device_option,
@@ -45,15 +45,19 @@ def stores() -> None:
 @home_options(stores="--out")
 @json_option
 def list_stores(home: Home, as_json: bool) -> None:
-    """List every feature store.
+    """List every feature store; damaged ones are listed as such.
 
     \b
     Example:
       pinpoint stores list
     """
-    from ..features import iter_stores
+    from ..features import survey_stores
 
-    rows = [store_facts(store) for store in iter_stores(home.stores)]
+    stores, damaged = survey_stores(home.stores)
+    rows = [store_facts(store) for store in stores]
+    for folder, found in damaged.items():
+        rows.append(damaged_store_facts(folder))
+        click.echo(f"damaged: {found}", err=True)
     print_listing(rows, as_json, f"no stores under '{home.stores}'")
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..artifacts import canonical_json, read_json, write_atomic
+from ..artifacts import canonical_json, own_sha256, read_json
 from ..errors import ArtifactError, DataError, UsageError
 from ..photo_ids import rows_sha256
 from ..running import Run
@@ -22,6 +22,7 @@ from ..types import RADII_KM, STATUS, Candidates
 from .admin import ADMIN_PRESETS, admin_estimates, place_names_sha256
 from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
 from .protocols import Protocol, get_protocol
+from .score_files import store_score, stored_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,6 +33,8 @@ SCORE_VERSION = 2
 log = logging.getLogger(__name__)
 
 RESAMPLES = 1000
+_LONGEST_RADII = 80
+"""Signs of radii in the name of a file; names of 255 bytes are the longest there are."""
 _ABSENT = ("missing", "unreadable")
 
 
@@ -139,9 +142,8 @@ def score_run(
     places = truth() if by_places and truth is not None else None
     if places is not None:
         settings["place_names_sha256"] = place_names_sha256(places)
-    path = run.folder / "scores" / f"{name}.json"
     run.check()
-    if (known := _stored_score(path, settings)) is not None:
+    if (path := stored_score(run, name)) and (known := _stored_score(path, settings)) is not None:
         return known
     how = {"cluster_column": run.record["dataset"]["cluster_column"], "resamples": resamples, "seed": seed}
     if by_places:
@@ -156,9 +158,8 @@ def score_run(
     if part is not None:
         rows = run.record["counts"]["total"]
         scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
-    path.parent.mkdir(exist_ok=True)
     stored = {**scores.to_dict(), "settings": settings}
-    write_atomic(path, canonical_json({**stored, "sha256": _own_sha256(stored)}, sort_keys=False))
+    store_score(run, name, canonical_json({**stored, "sha256": own_sha256(stored)}, sort_keys=False))
     return scores
 
 
@@ -167,13 +168,11 @@ def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
 
     Without place names at hand those that it was made with are taken on trust.
     """
-    if not path.exists():
-        return None
     try:
         stored = read_json(path)
         written = stored.pop("sha256", None)
         version = stored["settings"]["score_version"]
-        if version == SCORE_VERSION and written != _own_sha256(stored):
+        if version == SCORE_VERSION and written != own_sha256(stored):
             raise ArtifactError(f"'{path}' is not as it was written")
         if {"place_names_sha256": stored["settings"].get("place_names_sha256"), **settings} != {
             "place_names_sha256": None,
@@ -184,10 +183,6 @@ def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
     except (ArtifactError, LookupError, TypeError, ValueError) as error:
         log.warning("%s; the run is scored again", error)
         return None
-
-
-def _own_sha256(stored: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(stored)).hexdigest()
 
 
 def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, Candidates | None]:
@@ -283,8 +278,15 @@ def errors_km(
 
 
 def _radii_suffix(radii_km: Sequence[float]) -> str:
-    """Nothing for the field's five radii, else the radii themselves."""
-    return "" if tuple(radii_km) == RADII_KM else "+" + "+".join(f"{radius:g}km" for radius in radii_km)
+    """Nothing for the field's five radii, else the radii themselves, or their hash where they are many."""
+    if tuple(radii_km) == RADII_KM:
+        return ""
+    named = "+".join(f"{radius:g}km" for radius in radii_km)
+    exact = all(float(f"{radius:g}") == radius for radius in radii_km)
+    if exact and len(named) <= _LONGEST_RADII:
+        return f"+{named}"
+    digest = hashlib.sha256(repr([float(radius) for radius in radii_km]).encode()).hexdigest()
+    return f"+{len(radii_km)}-radii-{digest[:16]}"
 
 
 def _as_dicts(estimates: dict[str, Estimate]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from .store import (
     find_store,
     iter_stores,
     store_parent,
+    survey_stores,
     take_ids,
     write_matrix_header,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "import_store",
     "iter_stores",
     "store_parent",
+    "survey_stores",
     "take_ids",
     "tile_of",
     "write_matrix_header",

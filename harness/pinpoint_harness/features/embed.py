@@ -36,6 +36,7 @@ from ..plugins import plugin_code
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
+from .same_pictures import CONTENTS, DIGEST_BYTES, digest_of, encode_contents, found_by_content, stores_in
 from .store import NOT_FINITE, VERSION, FeatureStore, store_files, store_parent, write_matrix_header
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ SHARD_TILES = 16
 
 _FEATURES = ".npy"
 _FAILURES = ".failures.json"
+_CONTENTS = ".contents"
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +89,8 @@ def complete(request: EmbedRequest) -> FeatureStore:
         artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh, join=request.share.count > 1)
         if artifact.complete:
             return FeatureStore.open(artifact.folder)
+        if not request.fresh and (copied := _of_the_same(parent, spec, truth, refs, images)):
+            return copied
         with Session(artifact.folder, request.context) as session:
             with artifact.work():
                 session.phase("prepare")
@@ -122,6 +126,21 @@ def _spec(
     }
 
 
+def _of_the_same(
+    parent: Path, spec: Mapping[str, Any], truth: pd.DataFrame, refs: NDArray[np.int64], images: ImageStore
+) -> FeatureStore | None:
+    """A store of this spec that was made from a copy of these very pictures."""
+    now = spec["images"]["pictures_sha256"]
+    wanted = _but_for_pictures(spec)
+    alike = [one for one in stores_in(parent) if not one.imported and _but_for_pictures(one.spec) == wanted]
+    return found_by_content(alike, truth["id"].tolist(), refs, images, now)
+
+
+def _but_for_pictures(spec: Mapping[str, Any]) -> bytes:
+    """A spec as JSON, in which it was stored: there are no tuples in it."""
+    return canonical_json({**spec, "images": {**spec["images"], "pictures_sha256": None}})
+
+
 def _shards(truth: pd.DataFrame, backbone: Backbone) -> list[Tile]:
     return list(tiles(len(truth), SHARD_TILES * tile_of(backbone)))
 
@@ -135,11 +154,16 @@ def _embed(
     refs: NDArray[np.int64],
 ) -> None:
     """Commit every shard of this process's share that is not there yet."""
-    done = artifact.finished_shards(_FEATURES) & artifact.finished_shards(_FAILURES)
+    done = _finished(artifact)
     mine = [shard for shard in _shards(truth, backbone) if request.share.has(shard.index)]
     todo = [shard for shard in mine if shard.index not in done]
     depth = 2 * tile_of(backbone)  # one tile with the network, one being decoded
-    prepared = prefetch_tiles(images, refs, todo, depth, backbone.prepare)
+    contents = np.zeros((len(truth), DIGEST_BYTES), np.uint8)
+
+    def seen(row: int, data: bytes | Failure) -> None:
+        contents[row] = np.frombuffer(digest_of(data), np.uint8)
+
+    prepared = prefetch_tiles(images, refs, todo, depth, backbone.prepare, seen)
     title = f"{request.source.name} of {request.dataset_name}"
     total, left = (sum(map(len, chosen)) for chosen in (mine, todo))
     with closing(prepared), phase(title, total, done=total - left) as advance:
@@ -150,6 +174,7 @@ def _embed(
             # Failures first: the features stand for "this shard is done".
             named = {str(shard.start + row): why for row, why in failures.items()}
             artifact.write_shard(shard.index, _FAILURES, canonical_json(named))
+            artifact.write_shard(shard.index, _CONTENTS, contents[shard.start : shard.stop].tobytes())
             artifact.write_shard(shard.index, _FEATURES, partial(np.save, arr=features))
             advance(len(shard))
     for remark in images.remarks:
@@ -270,8 +295,7 @@ def _assemble(
 ) -> Mapping[str, Content]:
     """The final files from all shards."""
     shards = _shards(truth, backbone)
-    finished = artifact.finished_shards(_FEATURES) & artifact.finished_shards(_FAILURES)
-    missing = {shard.index for shard in shards} - finished
+    missing = {shard.index for shard in shards} - _finished(artifact)
     if missing:
         raise UnfinishedError(
             f"{len(shards) - len(missing)} of {len(shards)} shards are embedded; the rest is other "
@@ -305,4 +329,15 @@ def _assemble(
         "subset": artifact.spec["subset"],
         "recipe": dict(artifact.spec),
     }
-    return store_files(truth, failures, write, record)
+    files = [artifact.shard_path(shard.index, _CONTENTS) for shard in shards]
+    contents = np.frombuffer(b"".join(path.read_bytes() for path in files), np.uint8).reshape(
+        -1, DIGEST_BYTES
+    )
+    known = {CONTENTS: encode_contents(truth["id"].tolist(), contents)}
+    return {**store_files(truth, failures, write, record), **known}
+
+
+def _finished(artifact: Artifact) -> set[int]:
+    """The shards of which all parts stand."""
+    parts = (_FEATURES, _FAILURES, _CONTENTS)
+    return set.intersection(*(artifact.finished_shards(suffix) for suffix in parts))

@@ -19,6 +19,7 @@ from ..artifacts import Artifact, Selection, Subset, file_sha256, write_atomic
 from ..errors import DataError, UsageError
 from ..photo_ids import match
 from ..readers import ALIASES, pick_column, read_table, sniff
+from ..reading import reading, reads
 from .embed import EmbedRequest, complete
 from .store import VERSION, FeatureStore, store_files, store_parent, write_matrix_header
 
@@ -64,6 +65,7 @@ class Agreement:
     minimum: float
 
 
+@reads(of=lambda request: request.file)
 def import_store(request: ImportRequest) -> FeatureStore:
     """A store of the dataset from a file; photos the file lacks are its failures.
 
@@ -110,14 +112,11 @@ def import_store(request: ImportRequest) -> FeatureStore:
     return FeatureStore.open(artifact.folder)
 
 
+@reads()
 def read_external(file: Path, ids: Path | None, width: int | None = None) -> External:
     """Features from `.npy`, `.npz`, Parquet or, given a width, raw fp16; ids from the file or a table."""
-    try:
+    with reading(file, what="features from"):
         matrix, found = _read_matrix(file, width)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(
-            f"'{file}' cannot be read as features", found=f"{type(error).__name__}: {error}"
-        ) from error
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating) or 0 in matrix.shape:
         raise DataError(
             f"'{file}' must hold a matrix of floats, a row per photo",
@@ -134,6 +133,7 @@ def read_external(file: Path, ids: Path | None, width: int | None = None) -> Ext
     return External(matrix, names)
 
 
+@reads()
 def read_ids(path: Path) -> pd.Series[str]:
     """The ids of a table in its order: the usual column, or the only one."""
     form = sniff(path)
@@ -193,7 +193,7 @@ def _read_matrix(file: Path, width: int | None) -> tuple[NDArray[Any], pd.Series
     if file.suffix == ".npy":
         return np.load(file, mmap_mode="r", allow_pickle=False), None
     if file.suffix == ".npz":
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return _from_arrays({name: arrays[name] for name in arrays.files})
     if file.suffix in (".parquet", ".pq"):
         return _from_parquet(file)

@@ -19,6 +19,7 @@ from ..photo_ids import truth_hash
 from ..types import Context, DataLocation
 from .backbones import BackboneSource, find_backbone
 from .embed import EmbedRequest, complete
+from .same_pictures import made_from
 from .store import FeatureStore, iter_stores, store_parent
 
 if TYPE_CHECKING:
@@ -236,15 +237,16 @@ def _of_its_pictures(
             if not (refs >= 0).any():
                 return stores
             now = images.fingerprint(truth["id"], refs)
+            ordered = truth["id"].tolist()
+            fitting = [one for one in stores if one.imported or made_from(one, ordered, refs, images, now)]
     except PassingTroubleError:
         raise
     except DataError as error:
         words = "the stored features of '%s' are taken without a look at its pictures: %s"
         log.info(words, stores[0].dataset, error)
         return stores
-    fitting = [store for store in stores if store.imported or store.spec["images"]["pictures_sha256"] == now]
     if not fitting:
-        words = "features are computed anew: '%s' was made from other pictures (sizes or times of change)"
+        words = "features are computed anew: '%s' was made from other pictures"
         log.warning(words, stores[-1].folder)
     return fitting
 

@@ -4,6 +4,7 @@
         features.npy       fp16 (rows, width), sorted by id, to be mapped into memory
         rows.parquet       id, latitude, longitude, author, source of each row
         failures.parquet   the same of the photos without a feature, and why
+        contents.parquet   what the bytes of each picture were, by their hash
         store.json         what was asked and what came out
         manifest.json      recipe, versions and sha256 of the files above; written last
 
@@ -25,10 +26,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..artifacts import Content, canonical_json, check_files, read_json, safe_name
+from ..artifacts import Content, canonical_json, check_files, read_json, safe_name, undisturbed
 from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError, did_you_mean
 from ..home import command
+from ..reading import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,10 @@ VERSION = 2
 NOT_FINITE = "unreadable: its feature is not finite"
 
 
+class NotAStoreError(ArtifactError):
+    """An artifact of another kind."""
+
+
 def store_parent(root: Path, dataset: str, backbone: str) -> Path:
     """Where the stores of one dataset and backbone lie, a folder per key."""
     return root / safe_name(dataset) / safe_name(backbone)
@@ -71,6 +77,10 @@ class FeatureStore:
     @classmethod
     def open(cls, folder: Path) -> FeatureStore:
         """A complete store by its folder; ArtifactError for anything else."""
+        return undisturbed(folder, lambda: cls._open(folder))
+
+    @classmethod
+    def _open(cls, folder: Path) -> FeatureStore:
         if not (folder / "manifest.json").is_file():
             begun = (folder / "started.json").is_file()
             raise ArtifactError(
@@ -80,11 +90,13 @@ class FeatureStore:
                 if begun
                 else "`pinpoint stores list` shows the stores there are",
             )
-        manifest = read_json(folder / "manifest.json")
-        if manifest.get("kind") != "features":
-            raise ArtifactError(f"'{folder}' is not a feature store", found=f"a {manifest.get('kind')}")
-        check_files(folder, ["store.json"])
-        store = cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+        with reading(folder, ArtifactError, what="the store"):
+            manifest = read_json(folder / "manifest.json")
+            if (kind := manifest.get("kind")) != "features" and not (folder / "store.json").is_file():
+                raise NotAStoreError(f"'{folder}' is not a feature store", found=f"a {kind}")
+            check_files(folder, ["store.json"])
+            store = cls(folder, read_json(folder / "store.json"), str(manifest["key"]))
+            _ = len(store), store.width, store.dataset, store.backbone, store.spec
         if (version := store.spec.get("version", 1)) != VERSION:
             raise ArtifactError(
                 f"store '{folder}' was made by another release",
@@ -131,7 +143,9 @@ class FeatureStore:
     def matrix(self) -> Matrix:
         """The features `(rows, width)` as they lie on disk, read-only."""
         check_files(self.folder, ["features.npy"])
-        matrix: Matrix = np.load(self.folder / "features.npy", mmap_mode="r", allow_pickle=False)
+        path = self.folder / "features.npy"
+        with reading(path, ArtifactError, fix="embed or import again with --fresh"):
+            matrix: Matrix = np.load(path, mmap_mode="r", allow_pickle=False)
         if matrix.shape != (len(self), self.width) or matrix.dtype != np.float16:
             raise ArtifactError(
                 f"'{self.folder / 'features.npy'}' does not fit its record",
@@ -181,15 +195,24 @@ def iter_stores(
 
     Those that are damaged or of another release are left out, with a warning.
     """
+    stores, damaged = survey_stores(root)
+    for folder, found in damaged.items():
+        log.warning("store left out: '%s': %s", folder, found)
+    for store in stores:
+        if dataset in (None, store.dataset) and backbone in (None, store.backbone):
+            yield store
+
+
+def survey_stores(root: Path) -> tuple[list[FeatureStore], dict[Path, str]]:
+    """The complete stores under `root`, and the folders of those that cannot be used, with the reason."""
+    stores, damaged = [], {}
     for manifest in sorted(root.glob("*/*/*/manifest.json")):
-        if (manifest.parent / "store.json").is_file():
-            try:
-                store = FeatureStore.open(manifest.parent)
-            except ArtifactError as error:
-                log.warning("store left out: %s", " ".join(str(error).split()))
-                continue
-            if dataset in (None, store.dataset) and backbone in (None, store.backbone):
-                yield store
+        try:
+            stores.append(FeatureStore.open(manifest.parent))
+        except ArtifactError as error:
+            if not isinstance(error, NotAStoreError):
+                damaged[manifest.parent] = " ".join(str(error).split())
+    return stores, damaged
 
 
 def find_store(text: str, root: Path) -> FeatureStore:
@@ -243,11 +266,8 @@ def _encode(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
-            if found.equals(schema):
-                return file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(f"cannot read '{path}'", found=f"{type(error).__name__}: {error}") from error
+    with reading(path, ArtifactError), pq.ParquetFile(path) as file:
+        found = file.schema_arrow
+        if found.equals(schema):
+            return file.read()
     raise ArtifactError(f"'{path}' is not a table of a feature store", found=", ".join(found.names))

@@ -50,6 +50,11 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
 MAX_PIXELS = 100_000_000
 """300 MB of RGB. JPEGs of up to four times as many are decoded at half their size; phones reach 200 MP."""
 
+_BYTES_PER_PIXEL = 8
+"""While a picture is decoded: four in Pillow's hands, three of the result, and what lies between."""
+
+_STRIP_PIXELS = 1 << 20
+
 MAX_SIDE = 65_535
 """The longest side a JPEG can declare."""
 
@@ -174,6 +179,18 @@ def open_picture(data: bytes) -> PIL.ImageFile.ImageFile:
         except (SyntaxError, IndexError, TypeError, struct.error):  # those Pillow itself passes over
             continue
     raise PIL.UnidentifiedImageError("in no accepted format")
+
+
+def decoding_bytes(data: bytes) -> int:
+    """About what decoding a picture takes, from its header; 0 for what will be no picture."""
+    try:
+        with open_picture(data) as image:
+            width, height = image.size
+            half = image.format in ("JPEG", "MPO") and width * height > MAX_PIXELS
+    except Exception:  # noqa: BLE001 - `decode` says what is wrong
+        return 0
+    pixels = width * height // (4 if half else 1)
+    return pixels * _BYTES_PER_PIXEL if pixels <= MAX_PIXELS else 0
 
 
 def decoder_name() -> str:
@@ -349,10 +366,19 @@ def _rgb(image: PIL.Image.Image, half: bool = False) -> Pixels:
     if image.mode in ("I", "F"):
         raise ValueError(f"32-bit samples (mode {image.mode}) have no agreed white")
     if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", picture.size, "white")
-        return np.array(PIL.Image.alpha_composite(white, picture).convert("RGB"))
+        return _over_white(image)
     return np.array(image.convert("RGB"))
+
+
+def _over_white(image: PIL.Image.Image) -> Pixels:
+    """A few rows at a time: whole, it would exist four times over."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, step := max(1, _STRIP_PIXELS // width)):
+        strip = image.crop((0, top, width, min(top + step, height))).convert("RGBA")
+        white = PIL.Image.new("RGBA", strip.size, "white")
+        pixels[top : top + step] = PIL.Image.alpha_composite(white, strip).convert("RGB")
+    return pixels
 
 
 def _orientation(image: PIL.Image.Image) -> int:

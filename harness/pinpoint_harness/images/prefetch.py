@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..batching import Tile
+from .budget import Budget, picture_bytes
 from .containers import Failure, ImageStore
-from .decode import decode
+from .decode import decode, decoding_bytes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,27 +40,57 @@ def prefetch(
     depth: int = 16,
     transform: Callable[[Pixels], Any] = _as_it_is,
     remark: Remark | None = None,
+    memory: int | None = None,
 ) -> Generator[tuple[int, Any], None, None]:
     """`(index, picture or failure)` for 0..count-1 in that order, decoded by a few threads.
 
     `read` gives the bytes of a picture and is called from the threads; `transform`, such as a
     resize, is applied there to each decoded picture; `remark` is told there, with the index, what
-    `decode` remarks. No more than `depth` pictures exist at a
-    time, the one in the consumer's hands included. An exception in `read` or `transform` is
-    raised to the consumer at its picture. Closing the iterator stops the threads, each after the
-    picture it is at.
+    `decode` remarks. No more than `depth` pictures exist at a time, the one in the consumer's hands
+    included; those that wait or are being decoded take no more than `memory` bytes (default
+    `picture_bytes()`), unless a single one does. An exception in `read` or `transform` is raised to the
+    consumer at its picture. Closing the iterator stops the threads, each after the picture it is at.
     """
     if threads < 1 or depth < 1:
         raise ValueError(f"threads and depth must be 1 or more, not {threads} and {depth}")
 
-    def prepare(index: int) -> Any:
-        data = read(index)
-        if isinstance(data, Failure):
-            return data
+    def decoded(index: int, data: bytes) -> Any:
         image = decode(data) if remark is None else decode(data, remark=partial(remark, index))
         return image if isinstance(image, Failure) else transform(image)
 
-    return _in_order(prepare, count, threads, depth)
+    budget = Budget(picture_bytes() if memory is None else memory)
+    return _in_order(partial(_prepare, read, decoded, budget), count, threads, depth, budget)
+
+
+def _prepare(
+    read: Callable[[int], bytes | Failure], decoded: Callable[[int, bytes], Any], budget: Budget, index: int
+) -> tuple[Any, int]:
+    """What comes of a picture, and the bytes of the budget that it still holds."""
+    try:
+        data = read(index)
+    except BaseException:
+        budget.take(index, 0)
+        raise
+    if isinstance(data, Failure):
+        budget.take(index, 0)
+        return data, 0
+    at_work = decoding_bytes(data)
+    budget.take(index, at_work)
+    held = 0
+    try:
+        result = decoded(index, data)
+        held = min(at_work, _bytes_of(result))
+    finally:
+        budget.give_back(at_work - held)
+    return result, held
+
+
+def _bytes_of(result: Any) -> int:
+    """What a picture, or what was made of it, takes; 0 for what is not known to take much."""
+    if isinstance(result, tuple | list):
+        return sum(map(_bytes_of, result))
+    size = getattr(result, "nbytes", 0)
+    return size if isinstance(size, int) else 0
 
 
 def prefetch_tiles(
@@ -68,11 +99,21 @@ def prefetch_tiles(
     tiles: Sequence[Tile],
     depth: int,
     transform: Callable[[Pixels], Any] = _as_it_is,
+    seen: Callable[[int, bytes | Failure], None] = lambda row, data: None,
 ) -> Generator[tuple[int, Any], None, None]:
-    """`prefetch` of the rows of all tiles in turn; `refs` holds the position in `images` of every row."""
+    """`prefetch` of the rows of all tiles in turn; `refs` holds the position in `images` of every row.
+
+    `seen` is told, from the threads, what was read of each row.
+    """
     rows = np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [np.empty(0, np.int64)])
+
+    def read(index: int) -> bytes | Failure:
+        data = images.read(refs[rows[index]])
+        seen(int(rows[index]), data)
+        return data
+
     return prefetch(
-        lambda index: images.read(refs[rows[index]]),
+        read,
         len(rows),
         threads=os.cpu_count() or 1,
         depth=depth,
@@ -82,7 +123,7 @@ def prefetch_tiles(
 
 
 def _in_order(
-    prepare: Callable[[int], Any], count: int, threads: int, depth: int
+    prepare: Callable[[int], tuple[Any, int]], count: int, threads: int, depth: int, budget: Budget
 ) -> Generator[tuple[int, Any], None, None]:
     pending: deque[Future[Any]] = deque()
     executor = ThreadPoolExecutor(min(threads, depth), thread_name_prefix="pinpoint-decode")
@@ -92,6 +133,9 @@ def _in_order(
             while submitted < count and len(pending) < depth:
                 pending.append(executor.submit(prepare, submitted))
                 submitted += 1
-            yield index, pending.popleft().result()
+            result, held = pending.popleft().result()
+            budget.give_back(held)
+            yield index, result
     finally:
+        budget.close()
         executor.shutdown(wait=True, cancel_futures=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..console import others_code
 from ..errors import HarnessError, PluginError, TerminatedError, UnfinishedError
 
 
@@ -12,10 +13,12 @@ from ..errors import HarnessError, PluginError, TerminatedError, UnfinishedError
 def plugin_code(problem: str, fix: str | None = None) -> Iterator[None]:
     """Run what a plugin brings: PluginError for whatever it raises, `sys.exit` among it.
 
-    What the harness itself raises through it passes, and so does an interrupt.
+    What the harness itself raises through it passes, and so does an interrupt. What is printed there goes
+    to stderr, where this is the command line.
     """
     try:
-        yield
+        with others_code():
+            yield
     except (HarnessError, UnfinishedError, KeyboardInterrupt, TerminatedError):
         raise
     except BaseException as error:

@@ -19,14 +19,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import pluggy
 
 from ..errors import HarnessError, PluginError, unknown_name
+from ..reading import reading
 from ..types import BackboneInfo, DataLocation, Dataset, DatasetInfo, MethodInfo
 from . import hookspecs
 from .boundary import plugin_code, what_was_raised
+from .guarded import GuardedDataset
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +121,7 @@ class Registry:
         opened = self.dataset(name).load()
         with plugin_code(f"dataset '{name}' cannot be opened"):
             dataset: Dataset = opened(location or DataLocation())
-        return dataset
+        return cast("Dataset", GuardedDataset(name, dataset))
 
     def add_plugin(self, module: object, origin: Origin) -> None:
         """Register all of one plugin or, if anything about it is wrong, nothing of it."""
@@ -253,10 +255,8 @@ def _import_explicit(spec: str) -> tuple[ModuleType, Origin]:
 
 
 def _import_file(path: Path) -> tuple[ModuleType, Origin]:
-    try:
+    with reading(path, PluginError, what="the plugin"):
         content = path.read_bytes()
-    except OSError as error:
-        raise PluginError(f"plugin file '{path}' cannot be read", found=str(error)) from error
     digest = hashlib.sha256(content).hexdigest()
     # A name of its own keeps the file from shadowing an installed module.
     stem = re.sub(r"\W", "_", path.stem)

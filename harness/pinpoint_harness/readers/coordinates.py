@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError
+from ..reading import reads
 from ..types import DataLocation
 from .delimited import ALIASES, pick_column, read_table
 from .forms import open_form
@@ -34,6 +35,7 @@ def open_gallery(registry: Registry, gallery: str, data: Path | None = None) -> 
     return np.concatenate([truth[["latitude", "longitude"]].to_numpy() for truth in truths])
 
 
+@reads()
 def read_coordinates(path: Path) -> Floats:
     """The points of any table that has a latitude and a longitude column, `(m, 2)`."""
     form = open_form(path)

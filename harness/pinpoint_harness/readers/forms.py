@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from ..reading import reads
 from .delimited import sniff
 from .json_rows import is_json
 from .json_tables import json_cells
@@ -14,6 +15,7 @@ from .table_form import TableForm
 _SAMPLE_ROWS = 50
 
 
+@reads()
 def open_form(
     path: Path, *, delimiter: str | None = None, header: bool | None = None, quoting: bool = True
 ) -> TableForm:

@@ -8,12 +8,14 @@ from typing import Any
 import pandas as pd
 
 from ..errors import DataError
+from ..reading import reads
 from .answer_columns import looks_like_truth
 from .cells import place_of
 from .json_rows import cell_text, parse_unique, read_text
 from .nested import by_photo, flat, records_of
 
 
+@reads()
 def json_cells(path: Path, *, as_columns: bool) -> tuple[pd.DataFrame, dict[str, str]]:
     """The cells of any of the shapes of JSON, and the columns whose role the shape leaves no doubt about.
 

@@ -15,6 +15,7 @@ from .nested import LONGEST_LIST, holds_lists, leaf, leaf_names
 from .table_form import TableForm, as_text, unreadable
 
 _SAMPLE_ROWS = 50
+_HARMLESS_ROWS, _MOST_ROWS_A_BYTE = 5_000_000, 4
 
 
 def parquet_files(path: Path) -> list[Path]:
@@ -69,6 +70,16 @@ def _joined(columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.large_string())
 
 
+def _refuse_bomb(path: Path, rows: int) -> None:
+    """Refuse millions of rows that all say the same: the photos of a table have names of their own."""
+    if rows > _HARMLESS_ROWS and rows > _MOST_ROWS_A_BYTE * path.stat().st_size:
+        raise DataError(
+            f"'{path}' is not a table of photos",
+            found=f"{rows:,} rows in a file of {path.stat().st_size:,} bytes",
+            fix="write it with a row per photo",
+        )
+
+
 def _read_file(path: Path, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
     try:
         with pq.ParquetFile(path) as file:
@@ -78,6 +89,7 @@ def _read_file(path: Path, names: Sequence[str]) -> dict[str, pa.ChunkedArray]:
                     f"'{path}' has no column '{lacking[0]}' as the files beside it have",
                     fix="give a folder that holds the files of one table only",
                 )
+            _refuse_bomb(path, file.metadata.num_rows)
             table = file.read(columns=list(names))
     except (OSError, pa.ArrowException) as error:
         raise unreadable(path, error) from error

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, UsageError, name_list
 from ..photo_ids import match
+from ..reading import reads
 from ..types import Predictions
 from .answer_columns import MOST_CHOICES, Header, Source
 from .answer_values import Options, Order, Units, confidence_of, exchanged_columns, judge, order_tells
@@ -154,6 +155,7 @@ class _Cells:
     roles: Mapping[str, str] = field(default_factory=dict)
 
 
+@reads()
 def read_answers(
     path: Path,
     *,

@@ -21,6 +21,7 @@ import pandas as pd
 
 from ..errors import DataError, did_you_mean, name_list
 from ..images import ImageStore, dataset_roots, holds_pictures
+from ..reading import reading
 from ..types import DataLocation, DatasetInfo
 from .delimited import ALIASES, Table, pick_column, read_table
 from .forms import open_form
@@ -150,7 +151,7 @@ class TableDataset:
         follow_links = self.location.follow_links
         if self.location.images:
             return ImageStore.open(self.location.images, follow_links=follow_links)
-        with _locate(self.spec, self.location) as truth_file:
+        with _locate(self.spec, self.location) as truth_file, reading(truth_file):
             if any(map(holds_pictures, parquet_files(truth_file)[:1])):
                 columns = _choose_columns(self.spec, open_form(truth_file), Layout(), self.location.columns)
                 return ImageStore.open([truth_file], name_column=columns.get("image", columns["id"]))
@@ -180,7 +181,7 @@ def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
     repeated or damaged, and for coordinates that are missing, no numbers, out of range, or in
     exchanged columns.
     """
-    with _locate(spec, location) as path, ThreadPoolExecutor(1) as beside:
+    with _locate(spec, location) as path, reading(path), ThreadPoolExecutor(1) as beside:
         sha256 = beside.submit(content_sha256, path)  # while the file is being read
         table, columns, layout = _read_columns(spec, path, location.columns)
         _refuse_row_count(spec, table)

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,11 +38,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError, HarnessError, unknown_name
+from ..reading import reading
 from .recipe_fields import check_fields
 
 if TYPE_CHECKING:
     from ..home import Home
     from ..plugins import Registry
+
+MOST_STEPS = 10_000
+_RECIPES = ("reproduce", "demo")
+_NAME = re.compile(r"\{([^{}]*)\}")
 
 NEAR = 3.0
 """A cell is near if it misses its expectation by no more than this many tolerances."""
@@ -148,10 +154,8 @@ def recipe_names() -> list[str]:
 def load_recipe(name: str) -> Recipe:
     """A recipe that comes with the package, or the path of one's own TOML file."""
     if name.endswith(".toml"):
-        try:
+        with reading(name, what="the recipe"):
             return parse_recipe(Path(name).read_text(encoding="utf-8"), Path(name).stem)
-        except OSError as error:
-            raise DataError(f"recipe '{name}' cannot be read", found=str(error)) from error
     if name not in recipe_names():
         raise unknown_name(f"there is no recipe '{name}'", name, recipe_names())
     text = (files("pinpoint_results") / "expected" / f"{name}.toml").read_text(encoding="utf-8")
@@ -165,6 +169,13 @@ def parse_recipe(text: str, name: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise DataError(f"recipe '{name}' is not TOML", found=str(error)) from error
     check_fields(content, text, name)
+    steps = [*content["steps"], *content.get("more", [])]
+    if nested := [step for step in steps if step[0] in _RECIPES]:
+        raise DataError(
+            f"recipe '{name}': a step runs a recipe",
+            found=" ".join(nested[0]),
+            fix="write that recipe's steps; one that leads back to itself would never end",
+        )
     each = content.pop("each", {})
     lanes = content.pop("lanes", None)
     if lanes is not None and lanes not in each:
@@ -191,6 +202,12 @@ def _steps(
     steps: list[Step] = []
     for step in lists:
         names = [name for name in each if any(f"{{{name}}}" in word for word in step)]
+        if len(steps) + math.prod(len(each[name]) for name in names) > MOST_STEPS:
+            raise DataError(
+                f"a recipe has more than {MOST_STEPS:,} steps",
+                found=f"{' '.join(step)} for every combination of {', '.join(names)}",
+                fix="give fewer values in [each], or several recipes",
+            )
         for values in itertools.product(*(each[name] for name in names)):
             chosen = dict(zip(names, values, strict=True))
             lane = f"{lanes}={chosen[lanes]}" if lanes in chosen else None
@@ -199,9 +216,8 @@ def _steps(
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
-    for name, value in values.items():
-        word = word.replace(f"{{{name}}}", value)
-    return word
+    """A word with values for names; braces in a value stand for themselves."""
+    return _NAME.sub(lambda found: values.get(found[1], found[0]), word)
 
 
 def check(recipe: Recipe, home: Home) -> list[Cell]:

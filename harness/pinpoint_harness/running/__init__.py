@@ -17,7 +17,7 @@ from .request import (
     parameter_grid,
     preset_of,
 )
-from .run import Run, find_run, iter_runs, run_parent, sound_runs
+from .run import Run, find_run, iter_runs, run_parent, survey_runs
 from .runner import build_method, predict_tiles
 
 __all__ = [
@@ -45,7 +45,7 @@ __all__ = [
     "repeats",
     "run_parent",
     "run_record",
-    "sound_runs",
     "statuses",
+    "survey_runs",
     "value_of",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..artifacts import Selection
 from ..batching import Tile, padded
-from ..errors import PluginError, UsageError
+from ..errors import DataError, PluginError, UsageError
 from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
@@ -137,7 +137,7 @@ class ImageInput(Inputs):
         # Two tiles: one with the method, one being decoded.
         with closing(prefetch_tiles(self._store, self._refs, tiles, depth=2 * size)) as decoded:
             for tile in tiles:
-                yield _full_tile([next(decoded)[1] for _ in range(len(tile))], size)
+                yield _full_tile(_pictures_of(tile, decoded), size)
 
     def close(self) -> None:
         for remark in self._store.remarks:
@@ -220,6 +220,23 @@ class FeatureInput(Inputs):
             rows = np.where(rows < 0, rows[rows >= 0][0], rows)
             features = torch.from_numpy(self._store.matrix[rows])  # (size, width)
             yield TileInput(features.to(self._device), failures)
+
+
+def _pictures_of(tile: Tile, decoded: Iterator[tuple[int, Any]]) -> list[Any]:
+    """A tile's pictures as they are; DataError where they take most of the memory there is."""
+    from ..images.budget import memory_bytes
+
+    pictures, taken, most = [], 0, 3 * memory_bytes() // 4
+    for _ in range(len(tile)):
+        pictures.append(next(decoded)[1])
+        taken += getattr(pictures[-1], "nbytes", 0)
+        if taken > most:
+            raise DataError(
+                f"a tile of {len(tile)} pictures does not fit into memory",
+                found=f"{len(pictures)} of them take {taken / 2**30:.1f} GiB, a method is given them whole",
+                fix="give a smaller --tile, such as 16; another tile makes another run",
+            )
+    return pictures
 
 
 def _full_tile(images: Sequence[Pixels | Failure], size: int) -> TileInput:

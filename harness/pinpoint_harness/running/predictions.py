@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..errors import ArtifactError, PluginError
 from ..geo import geodesic_km, on_globe
 from ..readers.cells import AUTHOR_NAMES, NULL_WORDS
+from ..reading import reading
 from ..types import RADII_KM, STATUS, Candidates, Predictions
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ SCHEMA = pa.schema(
 
 _ROW_GROUP_ROWS = 1 << 16
 _PROBABILITY_TOLERANCE = 1e-6
+_SHOWN = 200
+_BROKEN = {chr(code) for code in range(0xD800, 0xE000)}
+"""Halves of signs, which no file can hold."""
 
 
 def build(
@@ -138,24 +142,20 @@ def encode(table: pa.Table) -> bytes:
 
 def read(path: Path) -> pa.Table:
     """A run's table; ArtifactError unless the file has exactly this schema."""
-    try:
-        # Not `read_table`, which would take `name=value` in a folder's name for a column.
-        with pq.ParquetFile(path) as file:
-            found = file.schema_arrow
-            if not found.equals(SCHEMA):
-                raise ArtifactError(
-                    f"'{path}' is not a run's predictions",
-                    found=_schema_difference(found),
-                    fix="give the predictions.parquet of a run; answers made elsewhere are evaluated "
-                    "with the method stored-predictions",
-                )
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise ArtifactError(
-            f"cannot read predictions from '{path}'",
-            found=f"{type(error).__name__}: {error}",
-            fix="run the command again with --fresh",
-        ) from error
+    # Not `read_table`, which would take `name=value` in a folder's name for a column.
+    with (
+        reading(path, ArtifactError, what="predictions from", fix="run the command again with --fresh"),
+        pq.ParquetFile(path) as file,
+    ):
+        found = file.schema_arrow
+        if not found.equals(SCHEMA):
+            raise ArtifactError(
+                f"'{path}' is not a run's predictions",
+                found=_schema_difference(found),
+                fix="give the predictions.parquet of a run; answers made elsewhere are evaluated "
+                "with the method stored-predictions",
+            )
+        return file.read()
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
@@ -275,8 +275,11 @@ def check_predictions(predictions: Predictions, n: int) -> None:
         _check_candidates(predictions.candidates, n)
     if predictions.within is not None:
         _check_within(predictions.within, n)
-    if not all(isinstance(note, str) for note in predictions.notes):
-        raise PluginError("notes must be strings", found=repr(predictions.notes))
+    notes = predictions.notes
+    if not isinstance(notes, tuple | list) or not all(isinstance(note, str) for note in notes):
+        raise PluginError("notes must be a tuple of strings", found=repr(notes)[:_SHOWN])
+    if any(char in _BROKEN for note in notes for char in note):
+        raise PluginError("notes must be text that UTF-8 can hold", found=ascii(notes)[:_SHOWN])
 
 
 def _check_array(name: str, array: object, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
@@ -299,6 +302,8 @@ def _check_rows(rule: str, kept: NDArray[np.bool_]) -> None:
 
 
 def _check_status(status: Sequence[str], coordinates: NDArray[np.float64]) -> None:
+    if not isinstance(status, tuple | list | np.ndarray):
+        raise PluginError("status must be a list of words", found=type(status).__name__)
     if len(status) != len(coordinates):
         raise PluginError(f"status must have {len(coordinates)} entries", found=f"{len(status)} entries")
     known = np.array([word in STATUS or str(word).startswith("unreadable: ") for word in status], dtype=bool)
@@ -314,6 +319,8 @@ def _check_status(status: Sequence[str], coordinates: NDArray[np.float64]) -> No
 
 
 def _check_candidates(candidates: Candidates, n: int) -> None:
+    if not isinstance(candidates, Candidates):
+        raise PluginError("candidates must be Candidates", found=type(candidates).__name__)
     coordinates = candidates.coordinates
     k = coordinates.shape[1] if isinstance(coordinates, np.ndarray) and coordinates.ndim == 3 else 0
     _check_array("candidates.coordinates", coordinates, (n, k, 2), np.float64)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import params as parameters
-from ..artifacts import Selection, Subset, file_sha256
+from ..artifacts import Selection, Subset, canonical_json, file_sha256
 from ..batching import ROW_BLOCK, WorkerShare, whole_blocks
+from ..console import visible
 from ..devices import default_device
-from ..errors import UsageError
+from ..errors import PluginError, UsageError
 from ..features import StoreLookup
 from ..home import Home, find_home
 from ..photo_ids import rows_sha256
@@ -92,14 +93,26 @@ def method_spec(entry: Entry[MethodInfo], params: Any, method: Method) -> dict[s
     """
     with plugin_code(f"method '{entry.name}' does not say what its answers depend on: content()"):
         own = dict(method.content()) if hasattr(method, "content") else {}
+        canonical_json(own)  # raises where it could not be part of a key
     names = [item.name for item in fields(params) if item.name not in own]
     parameters = {name: _by_content(getattr(params, name)) for name in names}
     return {
         "method": entry.target,
         "plugin_sha256": entry.origin.file_sha256,
-        "answer_version": entry.load().answer_version,
+        "answer_version": _answer_version(entry),
         "parameters": parameters | own,
     }
+
+
+def _answer_version(entry: Entry[MethodInfo]) -> int:
+    version = getattr(entry.load(), "answer_version", None)
+    if isinstance(version, bool) or not isinstance(version, int):
+        raise PluginError(
+            f"method '{entry.name}' does not say its answer_version",
+            found=repr(version)[:100],
+            fix="give the class a whole number: answer_version = 1",
+        )
+    return version
 
 
 def _by_content(value: Any) -> Any:
@@ -137,6 +150,10 @@ def build_request(
     """
     if subset.limit is not None and subset.limit < 1:
         raise UsageError(f"limit {subset.limit} leaves nothing to run", fix="give 1 or more")
+    if label is not None and label != visible(label):
+        raise UsageError(
+            f"{visible(label)!r} cannot be a name", fix="give one line of signs that can be seen"
+        )
     if tile < 1:
         raise UsageError(f"a tile of {tile} holds no query", fix="give 1 or more")
     if tile != whole_blocks(tile):

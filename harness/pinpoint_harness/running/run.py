@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from ..artifacts import check_files, read_json, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
+from ..reading import reading
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -25,8 +28,14 @@ log = logging.getLogger(__name__)
 
 
 def run_parent(root: Path, dataset: str, label: str) -> Path:
-    """Where the runs of one label on one dataset lie, a folder per key."""
-    return root / safe_name(dataset) / safe_name(label)
+    """Where the runs of one label on one dataset lie, a folder per key.
+
+    A label that no folder can be called by has a folder of its own beside that of a label like it.
+    """
+    folder = safe_name(label)
+    if folder != label:
+        folder += f"+{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return root / safe_name(dataset) / folder
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,12 @@ class Run:
 
     @cached_property
     def _stored(self) -> dict[str, Any]:
-        check_files(self.folder, ["run.json"])
-        return read_json(self.folder / "run.json")
+        path = self.folder / "run.json"
+        with reading(path, ArtifactError):
+            check_files(self.folder, ["run.json"])
+            stored = read_json(path)
+            _ = int(stored["recipe"].get("version", 1)), stored["label"], stored["dataset"]["name"]
+        return stored
 
     @property
     def version(self) -> int:
@@ -155,56 +168,72 @@ class Run:
         if not path.exists():
             return []
         entries = []
-        for line in path.read_text().splitlines():
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                continue  # a line torn by a kill; the log is for people, not for results
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValueError, RecursionError):  # torn by a kill; it is for people, not for results
+                entry = json.loads(line)
+                if isinstance(entry, dict) and isinstance(entry.get("time"), str):
+                    entries.append(entry)
         return entries
+
+
+@dataclass(frozen=True)
+class DamagedRun:
+    """The folder of a finished run whose files are not as they were written, and how they are."""
+
+    folder: Path
+    found: str
 
 
 def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
     """Every complete run under `root`, ordered by dataset, label and key.
 
-    Those of another version are left out, with one warning that says how to make the first again.
+    Those of another version are left out, with one warning that says how to make the first again, and
+    damaged ones with a warning each.
     """
-    runs = [run for run in _stored_runs(root) if dataset is None or run.dataset == dataset]
-    yield from (run for run in runs if run.version == VERSION)
+    runs, damaged = survey_runs(root, dataset)
+    for one in damaged:
+        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
+    yield from runs
+
+
+def survey_runs(root: Path, dataset: str | None = None) -> tuple[list[Run], list[DamagedRun]]:
+    """The complete runs of this version under `root` and the damaged ones, each ordered by its place."""
+    stored, damaged = _stored_runs(root)
+    runs = [run for run in stored if dataset is None or run.dataset == dataset]
     others = [run for run in runs if run.version != VERSION]
     if others:
         words = "runs under '%s' left out, stored by another release: %d, first '%s'; make it again: %s"
         log.warning(words, root, len(others), others[0].folder, remake_command(others[0]._stored, root))
-
-
-def sound_runs(root: Path) -> tuple[list[Run], list[tuple[Path, ArtifactError]]]:
-    """Every complete run under `root`, ordered as by `iter_runs`, and what cannot be used.
-
-    The latter are folders of runs that are damaged or of another version, with what is wrong.
-    """
-    sound: list[Run] = []
-    others: list[tuple[Path, ArtifactError]] = []
-    for manifest in sorted(root.glob("*/*/*/manifest.json")):
-        run = Run(manifest.parent)
+    whole = []
+    for run in runs:
+        if run.version != VERSION:
+            continue
         try:
             run.check()
         except ArtifactError as error:
-            others.append((run.folder, error))
+            damaged.append(DamagedRun(run.folder, _in_a_line(error)))
         else:
-            sound.append(run)
-    return sound, others
+            whole.append(run)
+    mine = [one for one in damaged if dataset is None or one.folder.parents[1].name == safe_name(dataset)]
+    return whole, sorted(mine, key=lambda one: one.folder)
 
 
-def _stored_runs(root: Path) -> list[Run]:
-    runs = []
+def _stored_runs(root: Path) -> tuple[list[Run], list[DamagedRun]]:
+    """Those that can say what they are, and those that cannot."""
+    runs, damaged = [], []
     for manifest in sorted(root.glob("*/*/*/manifest.json")):
         run = Run(manifest.parent)
         try:
             _ = run.version
         except ArtifactError as error:
-            log.warning("run left out: %s", " ".join(str(error).split()))
+            damaged.append(DamagedRun(run.folder, _in_a_line(error)))
         else:
             runs.append(run)
-    return runs
+    return runs, damaged
+
+
+def _in_a_line(error: ArtifactError) -> str:
+    return " ".join((error.found or error.problem).split())
 
 
 LATEST = "@latest"
@@ -224,7 +253,9 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
         raise ArtifactError(
             f"run '{text}' is not finished", fix="give the same `pinpoint run` command again to resume it"
         )
-    runs = _stored_runs(root)
+    runs, damaged = _stored_runs(root)
+    for one in damaged:
+        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
     name = text.removesuffix(LATEST)
     if "@" not in text:
         named = [run for run in runs if run.key.startswith(text)]

@@ -142,7 +142,7 @@ def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predicti
     fix = "mend the method and give the same command again; what a run has finished is kept"
     with plugin_code(f"the method failed on a tile of {len(queries)} queries", fix):
         answer = method.predict(queries)
-    answers.check_predictions(answer, len(queries))
+        answers.check_predictions(answer, len(queries))
     return answer
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError
+from ..reading import reading
 from .stages import StageContext
 
 
@@ -25,16 +26,14 @@ class Checkpoints:
         steps = self._artifact.finished_shards(self._SUFFIX)
         if not steps:
             return None
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
         path = self.path(max(steps))
-        try:
-            with safe_open(path, framework="pt") as file:
-                return max(steps), {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - no dictionary
-        except SafetensorError as error:
-            raise ArtifactError(
-                f"the checkpoint '{path}' is damaged", found=str(error), fix="train again with --fresh"
-            ) from error
+        with (
+            reading(path, ArtifactError, what="the checkpoint", fix="train again with --fresh"),
+            safe_open(path, framework="pt") as file,
+        ):
+            return max(steps), {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118 - no dictionary
 
     def save(self, step: int, tensors: Mapping[str, Any], notes: Mapping[str, str]) -> None:
         """Put a checkpoint in place, then drop the one before."""

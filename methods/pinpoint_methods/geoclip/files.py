@@ -9,7 +9,6 @@ The package is found and never imported: its files are read as data.
 from __future__ import annotations
 
 import importlib.util
-import pickle
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pinpoint_harness.artifacts import Artifact, file_sha256
 from pinpoint_harness.errors import ArtifactError, DataError
 from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
+from pinpoint_harness.reading import reading
 
 from .towers import ImageHead, LocationEncoder
 
@@ -150,13 +150,11 @@ def _load(path: Path) -> Any:
     with torch's own reader, which builds tensors and plain containers and refuses anything else: no code
     of the file is run.
     """
-    try:
-        with warnings.catch_warnings():
-            # Its remark about a pickle by another program than torch, which it then refuses or reads.
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise _unfit(f"cannot read tensors from '{path}'", error) from error
+    fix = f"take the file that comes with the package: {INSTALL}"
+    with reading(path, what="tensors from", fix=fix), warnings.catch_warnings():
+        # Its remark about a pickle by another program than torch, which it then refuses or reads.
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _unfit(asked: str, error: Exception) -> DataError:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.readers import ALIASES, cell_text, is_json, parse_unique, pick_column, read_table, sniff
+from pinpoint_harness.reading import reads
 
 ANSWER_COLUMNS: Mapping[str, tuple[str, ...]] = {
     "city": ("pred_city", "predicted_city"),
@@ -43,6 +44,7 @@ class PlaceAnswers:
     notes: tuple[str, ...]
 
 
+@reads()
 def read_place_answers(path: Path, columns: Mapping[str, str] | None = None) -> PlaceAnswers:
     """The answers of a table (CSV, TSV, Parquet), of a JSON file or of JSON lines.
 

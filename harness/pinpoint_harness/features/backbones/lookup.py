@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...artifacts import canonical_json
 from ...errors import UsageError, unknown_name
 from ...plugins import NAME_PATTERN, Entry, Origin, Registry, plugin_code
 from ...types import Backbone, BackboneInfo, Context
@@ -52,11 +53,10 @@ class BackboneSource:
 
     def content(self, backbone: Backbone) -> Mapping[str, Any]:
         """What its features depend on, by content and never by name or place."""
-        return {
-            "target": self.entry.target,
-            "plugin_sha256": self.entry.origin.file_sha256,
-            **backbone.content(),
-        }
+        with plugin_code(f"backbone '{self.name}' does not say what its features depend on: content()"):
+            own = dict(backbone.content())
+            canonical_json(own)  # raises where it could not be part of a key
+        return {"target": self.entry.target, "plugin_sha256": self.entry.origin.file_sha256, **own}
 
 
 def find_backbone(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...artifacts import read_json
 from ...errors import DataError
+from ...reading import in_words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,10 +64,10 @@ class Preprocess:
             )
         try:
             return cls.of_config(config)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             raise DataError(
                 f"'{path}' does not say how images are prepared",
-                found=f"{type(error).__name__}: {error}",
+                found=in_words(error),
                 fix="give a checkpoint with its own preprocessor_config.json",
             ) from error
 

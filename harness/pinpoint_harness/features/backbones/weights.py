@@ -6,13 +6,14 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ...artifacts import canonical_json, file_sha256, read_json, write_atomic
 from ...errors import ArtifactError, DataError, HarnessError
 from ...home import checksums_file
+from ...reading import reading
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +82,9 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint, in the order of their names; nothing else is ever loaded."""
     index = folder / _INDEX
     if index.is_file():
-        try:
-            names = set(json.loads(index.read_bytes())["weight_map"].values())
-        except (ValueError, KeyError, AttributeError) as error:
-            raise WeightsError(f"cannot read '{index}'", found=f"{type(error).__name__}: {error}") from error
-        return [folder / name for name in sorted(names)]
+        with reading(index, WeightsError):
+            names = {Path(name).name for name in json.loads(index.read_bytes())["weight_map"].values()}
+            return [folder / name for name in sorted(names)]
     single = folder / _SINGLE
     return [single] if single.is_file() else []
 
@@ -155,7 +154,10 @@ def _remembered_sha256(path: Path) -> str:
     real = path.resolve()
     stat = real.stat()
     fingerprint = [stat.st_size, stat.st_mtime_ns]
-    known: dict[str, Any] = read_json(memory) if memory.is_file() else {}
+    known: dict[str, Any] = {}
+    if memory.is_file():
+        with suppress(ArtifactError):  # it can be made again
+            known = read_json(memory)
     entry = known.get(str(real))
     if isinstance(entry, dict) and entry.get("fingerprint") == fingerprint:
         return str(entry["sha256"])

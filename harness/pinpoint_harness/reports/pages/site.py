@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...artifacts import check_writable, listed_files, new_folder, safe_name, write_atomic
-from ...errors import ArtifactError, HarnessError, UsageError
+from ...errors import HarnessError, UsageError
 from ...evaluation import PROTOCOLS, get_protocol
 from ...home import command
 from ...progress import log
-from ...running import sound_runs
+from ...running import survey_runs
 from ..tables.measured import compared_rows, scored_by
 from .leaderboard import INDEX, Board, Edition, board_page, board_rows, index_page
 from .prose import leakage
@@ -53,13 +53,13 @@ def write_site(
     are damaged are said and logged. Returns the path of the index. UsageError where no run is stored, and
     as of `artifacts.new_folder`.
     """
-    runs, others = sound_runs(root)
-    if not runs and not others:
+    runs, damaged = survey_runs(root)
+    if not runs and not damaged:
         fix = command(["run", "METHOD", "DATASET"], root)
         raise UsageError(f"there is no finished run under '{root}'", fix=fix)
-    for _, error in others:
-        log.warning("run left out: %s", " ".join(str(error).split()))
-    left_out = [f"{folder.relative_to(root).as_posix()}: {_reason(error)}" for folder, error in others]
+    for one in damaged:
+        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
+    left_out = [f"{one.folder.relative_to(root).as_posix()}: {one.found}" for one in damaged]
     with new_folder(path, KIND, overwrite=overwrite) as folder:
         editions = _editions(runs, left_out, registry)
         boards = [board for edition in editions for board in _boards(edition, registry, options)]
@@ -161,8 +161,3 @@ def report_parts(edition: Edition, rows: Sequence[Row]) -> list[list[Run]]:
     if parts:
         parts[0] = [*(run for run in edition.runs if run.oracle), *parts[0]]
     return parts
-
-
-def _reason(error: ArtifactError) -> str:
-    """What is wrong with a run, without the places on this machine that `problem` and `fix` name."""
-    return error.found or "damaged"

@@ -19,6 +19,7 @@ from ...evaluation import (
     compare,
     score_run,
 )
+from ...evaluation.score_files import stored_score
 from ...home import command
 from ...plugins import Registry
 from ...running import Run, iter_runs, repeats, value_of
@@ -210,7 +211,7 @@ def _common_protocol(runs: Sequence[Run]) -> str:
 
 def scored_by(run: Run, names: Iterable[str] = PROTOCOLS) -> list[str]:
     """Which of these protocols or presets a run has been scored by, at the field's five radii."""
-    return [name for name in names if (run.folder / "scores" / f"{name}.json").exists()]
+    return [name for name in names if stored_score(run, name)]
 
 
 def _row(run: Run, scores: Scores, places: Scores | None) -> Row:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from ...errors import DataError, UsageError
+from ...errors import UsageError
 from ...evaluation import PROTOCOLS
 from ...evaluation.comparison import RESAMPLES
+from ...reading import reading
 from ...running import Run
 from ...types import RADII_KM
 from . import csv_rows as csv_form
@@ -60,13 +61,8 @@ def find_published(dataset: str, method: str) -> Row:
 
 def read_rows(file: Path | Traversable) -> list[Row]:
     """The rows of one CSV file in the columns of the published ones."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {file}", found=error.strerror) from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file.name} is not UTF-8 text", found=str(error)) from error
-    return csv_form.read(text, file.name)
+    with reading(str(file), what="rows from"):
+        return csv_form.read(file.read_text(encoding="utf-8-sig"), file.name)
 
 
 def _merge(rows: list[Row], row: Row) -> None:
