@@ -31,6 +31,7 @@ from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
 from .running import (
     SingleInput,
     TileInput,
+    backbones_of,
     build_method,
     build_params,
     choose_device,
@@ -172,9 +173,10 @@ class Locator:
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
         check_looks(self._entry, kind)
-        self._backbone = (
-            None if kind == "image" else LiveBackbone(find_backbone(registry, kind, weights), device)
-        )
+        names = [] if kind == "image" else backbones_of(kind)
+        if len(names) > 1 and weights:
+            raise UsageError(f"--weights replaces those of one backbone, '{kind}' are several")
+        self._backbones = [LiveBackbone(find_backbone(registry, name, weights), device) for name in names]
 
     def answers(self, photos: Sequence[Photo], author: str | None = None) -> Iterator[Answer]:
         """An answer for each photo in turn; one that cannot be read has the reason as its status.
@@ -189,7 +191,7 @@ class Locator:
         dataset = PhotoDataset(photos, self._source, author)
         todo = list(tiles(len(photos), TILE))
         truth = dataset.truth()
-        with closing(SingleInput(dataset, truth, self._backbone)) as inputs:
+        with closing(SingleInput(dataset, truth, self._backbones)) as inputs:
             answered = predict_tiles(self._method, inputs, truth, todo, TILE)
             for photo, (_, given, predictions) in zip(photos, answered, strict=True):
                 yield _answer(photo.name, predictions, given)
@@ -218,7 +220,7 @@ class Locator:
         """What the answers depend on beside the photos, as in the recipe of a run."""
         return {
             **method_spec(self._entry, self._params, self._method),
-            "inputs": {"decoder": decoder_name(), **(self._backbone.content() if self._backbone else {})},
+            "inputs": {"decoder": decoder_name(), **self._features_content()},
             "source": self._source,
             "author": author,
             "seed": self._context.seed,
@@ -236,6 +238,10 @@ class Locator:
             found="author_filter = false" if hasattr(self._params, "author_filter") else "no author_filter",
             fix="leave --author away, or give --set author_filter=true to a method that has it",
         )
+
+    def _features_content(self) -> dict[str, Any]:
+        each = [one.content() for one in self._backbones]
+        return {"backbones": each} if len(each) > 1 else dict(*each)
 
     def notes(self) -> list[str]:
         """What must be said beside every answer; complete once there is one."""
