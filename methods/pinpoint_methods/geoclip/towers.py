@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pinpoint_harness.devices import whole_float32
+
 A1, A2, A3, A4 = 1.340264, -0.081106, 0.000893, 0.003796
 """Of the Equal Earth projection (Šavrič, Patterson, Jenny 2018, doi:10.1080/13658816.2018.1504949)."""
 
@@ -50,7 +52,8 @@ class Capsule(nn.Module):
         self.head = nn.Linear(width, embedding)
 
     def forward(self, plane: Tensor) -> Tensor:  # (n, 2) -> (n, embedding)
-        phase = 2 * math.pi * plane @ self.frequencies.T  # (n, f)
+        with whole_float32():
+            phase = 2 * math.pi * plane @ self.frequencies.T  # (n, f)
         x = torch.cat([torch.cos(phase), torch.sin(phase)], dim=1)  # (n, 2 f)
         for layer in self.hidden:
             x = torch.relu(layer(x))
