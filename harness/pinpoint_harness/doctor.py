@@ -14,6 +14,7 @@ from typing import Any
 from .artifacts import check_writable, library_versions
 from .artifacts.removal import readable, size_of
 from .batching import ROW_BLOCK
+from .devices import check_products, usable_cores
 from .errors import HarnessError
 from .home import OLD_VARIABLES, WORLDS_VARIABLE, Home, checksums_file, worlds_root
 from .plugins import Registry
@@ -54,7 +55,7 @@ def examine(registry: Registry, home: Home) -> Report:
     """Try everything a run may need; nothing found missing stops the rest of the examination."""
     report = Report()
     report.facts["versions"] = [f"{name} {version}" for name, version in library_versions().items()]
-    report.facts["devices"] = _devices()
+    report.facts["devices"] = _devices(report)
     report.facts["equal rows"] = _equal_rows(report)
     report.facts["faiss"] = _faiss(report)
     report.facts["extras"] = [
@@ -70,10 +71,15 @@ def examine(registry: Registry, home: Home) -> Report:
     return report
 
 
-def _devices() -> list[str]:
+def _devices(report: Report) -> list[str]:
     import torch
 
-    found = [f"cpu: {os.cpu_count()} cores, {torch.get_num_threads()} threads"]
+    found = [f"cpu: {usable_cores()} of {os.cpu_count()} cores, {torch.get_num_threads()} threads"]
+    if torch.cuda.is_available():
+        try:
+            check_products(torch.ops.aten.mm.overloads(), torch.__version__)
+        except HarnessError as error:
+            report.problems.append(str(error))
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         found.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

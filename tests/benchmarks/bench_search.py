@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_search.py [CASE ...] [--rows N] [--threads T] [--pairs P]
 
-Cases: batch, single, channels, exclusion, growth-rows, growth-queries, memory; all by default.
+Cases: batch, single, channels, exclusion, crowd, growth-rows, growth-queries, memory; all by default.
 Ours and FAISS alternate in one process on the same rows, every second pair in the other order;
 the ratio is the median over the pairs, above 1 where ours is faster. Before a time is taken, ours
 must equal a brute force in float64 to the bit, and FAISS's scores must equal ours to 1e-5.
@@ -212,6 +212,26 @@ def exclude(
     )
 
 
+def bench_crowd(options: Options) -> None:
+    """Queries by the creator of a fifth of the gallery: none of them may see so many rows."""
+    random = np.random.default_rng(6)
+    author = random.integers(2, options.rows // 24, options.rows).astype(np.uint64)
+    author[random.permutation(options.rows)[: options.rows // 5]] = 1
+    for width in options.widths:
+        matrix = clustered(options.rows, width, 1)
+        store, batch = Gallery.of({"a": matrix}, Rows(author_token=author)), max(options.batches)
+        for title, token in (("one creator", np.ones(batch, np.uint64)), ("half by one", None)):
+            if token is None:
+                token = author[random.integers(0, options.rows, batch)]
+                token[: batch // 2] = 1
+            queries, exclusion = clustered(batch, width, 7), Exclusion(author_token=token)
+            found = search(store, {"a": queries}, {"a": K}, exclusion)["a"]
+            assert (author[found.rows.numpy()] != token[:, None]).all()
+            plain = partial(search, store, {"a": queries}, {"a": K})
+            excluding = partial(search, store, {"a": queries}, {"a": K}, exclusion)
+            race(f"search/crowd {batch} x {width}-d, {title}", plain, excluding, options.pairs, "1.05x")
+
+
 def selector_search(index: Any, queries: Matrix, hidden: list[NDArray[np.int64]]) -> Callable[[], object]:
     wide = queries.astype(np.float32)
 
@@ -297,6 +317,7 @@ CASES: dict[str, Callable[[Options], None]] = {
     "single": bench_single,
     "channels": bench_channels,
     "exclusion": bench_exclusion,
+    "crowd": bench_crowd,
     "growth-rows": bench_growth_rows,
     "growth-queries": bench_growth_queries,
     "memory": bench_memory,

@@ -180,6 +180,28 @@ def test_bf16_stays_close_to_fp32(tmp_path: Path) -> None:
     assert 0.999 < torch.cosine_similarity(exact, half).item() < 1
 
 
+def test_one_photo_alone_does_not_wait_for_a_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = opened(checkpoint(tmp_path / "model", siglip))
+    compiled: list[int] = []
+
+    def compile_(network: Any) -> Any:
+        def call(pixel_values: torch.Tensor) -> Any:
+            compiled.append(len(pixel_values))
+            return network(pixel_values=pixel_values)
+
+        return call
+
+    monkeypatch.setattr(type(backbone), "compiled", True)
+    monkeypatch.setattr(torch, "compile", compile_)
+    prepared = backbone.prepare(photo(3))
+    backbone.features([prepared])
+    assert compiled == []
+    backbone.features([prepared] * backbone.tile)
+    assert compiled == [backbone.tile]
+
+
 def test_a_feature_does_not_depend_on_the_others_of_its_tile(tmp_path: Path) -> None:
     for dtype in ("float32", "bfloat16"):
         backbone = opened(checkpoint(tmp_path / dtype, siglip), dtype=dtype)

@@ -39,6 +39,7 @@ from pinpoint_methods.pinpoint.config import PinpointConfig
 from pinpoint_methods.pinpoint.reranker import (
     FeatureReranker,
     Reranker,
+    attention,
     build_reranker,
     retrieval_scores,
     retrieval_sum,
@@ -262,6 +263,14 @@ def test_support_is_pooled_by_one_head_of_ordinary_attention(galleries: Path) ->
             expected = last @ (out @ seen * math.sqrt(8)) + model.support.weight[:, 8:] @ facts[n, c]
             torch.testing.assert_close(token[n, c], expected + model.support.bias, rtol=1e-4, atol=1e-4)
     assert 0 < alone < QUERIES * 8
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_in_pieces_is_attention(masked: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    q, k, v = (torch.randn(10, 2, 4, 8, generator=generator) for _ in range(3))
+    mask = torch.randn(10, 2, 4, 4, generator=generator) if masked else None
+    torch.testing.assert_close(attention(q, k, v, mask, most=3), attention(q, k, v, mask))
 
 
 def test_without_context_layers_a_score_does_not_depend_on_the_other_candidates(galleries: Path) -> None:

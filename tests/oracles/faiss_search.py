@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pinpoint_harness.search import Exclusion, Gallery, SearchResult
+    from pinpoint_harness.search.exclusion import Blocked
     from pinpoint_harness.search.gallery import Channel
 
 _SURPLUS = 64
@@ -88,7 +89,7 @@ def _over_fetch(
         fetched = min(fetched, _MOST_ON_GPU)
     scores, rows = indexes.indexes[name].search(vectors.cpu().numpy(), fetched)
     query = np.repeat(np.arange(len(vectors)), fetched)
-    kept = (rows.ravel() >= 0) & ~_blocked(task.blocked, rows.ravel() * len(vectors) + query)
+    kept = (rows.ravel() >= 0) & ~_blocked(task.blocked, rows.ravel(), query, len(vectors))
     query_kept = torch.from_numpy(query[kept]).to(device)
     row_kept = torch.from_numpy(rows.ravel()[kept].astype(np.int64)).to(device)
     certain = exact.exact_scores(channel, vectors, query_kept, row_kept)
@@ -107,10 +108,12 @@ def _over_fetch(
     return "Faiss", Outcome(keys, best, counts, uncertified, len(row_kept))
 
 
-def _blocked(blocked: NDArray[np.int64], cells: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which cells are among the sorted blocked ones."""
-    if not len(blocked):
-        return np.zeros(len(cells), dtype=np.bool_)
-    place = np.minimum(np.searchsorted(blocked, cells), len(blocked) - 1)
-    found: NDArray[np.bool_] = blocked[place] == cells
+def _blocked(
+    blocked: Blocked, row: NDArray[np.int64], query: NDArray[np.int64], queries: int
+) -> NDArray[np.bool_]:
+    """Which pairs a batch may not see."""
+    found = np.isin(row * queries + query, blocked.cells)
+    for crowd in blocked.crowds:
+        place = np.minimum(np.searchsorted(crowd.rows, row), len(crowd.rows) - 1)
+        found |= (crowd.rows[place] == row) & (crowd.label_of_row[place] == crowd.label_of_query[query])
     return found

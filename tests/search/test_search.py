@@ -26,6 +26,7 @@ from pinpoint_harness.search import (
     xyz_of,
 )
 from pinpoint_harness.search import engine as engine_module
+from pinpoint_harness.search import exclusion as exclusion_module
 
 Matrix = NDArray[np.float16]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
@@ -322,12 +323,27 @@ def test_permuted_gallery_gives_the_same_ids_and_bits() -> None:
     assert found.scores.numpy().tobytes() == reference.scores.numpy().tobytes()
 
 
-def test_many_excluded_pairs_split_the_batch_without_changing_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("listed", [0, 300, 1500])
+@pytest.mark.parametrize("give_up_at", [-20, 4096])
+def test_authors_of_many_photos_are_compared_without_changing_a_bit(
+    listed: int, give_up_at: int, each_kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gallery, rows, queries, exclusion, reference = arrangements()
-    monkeypatch.setattr(engine_module, "_BLOCKED_PAIRS", 1500)
-    assert_identical(
-        search(Gallery.of({"a": gallery}, rows), {"a": queries}, {"a": 10}, exclusion)["a"], reference
-    )
+    monkeypatch.setattr(exclusion_module, "LISTED_BY_LABEL", listed)
+    monkeypatch.setattr(engine_module, "_GIVE_UP_AT", give_up_at)  # below none: all are searched again
+    found = search(Gallery.of({"a": gallery}, rows), {"a": queries}, {"a": 10}, exclusion)
+    assert_identical(found["a"], reference)
+    assert (found.statistics["a"].uncertified > 0) == (give_up_at < 0)
+
+
+def test_crowded_places_split_the_batch_without_changing_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    gallery, queries = gaussian(25, 400, 16), gaussian(26, 50, 16)
+    places = xyz_of(np.random.default_rng(27).integers(0, 4, (450, 2)))
+    rows, hidden = Rows(xyz=places[:400]), Exclusion(xyz=places[400:], radius_km=1.0)
+    store = Gallery.of({"a": gallery}, rows)
+    reference = search(store, {"a": queries}, {"a": 10}, hidden)["a"]
+    monkeypatch.setattr(engine_module, "_BLOCKED_PAIRS", 100)
+    assert_identical(search(store, {"a": queries}, {"a": 10}, hidden)["a"], reference)
 
 
 def test_channels_of_different_width_are_searched_in_one_call() -> None:

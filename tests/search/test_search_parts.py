@@ -28,6 +28,7 @@ from pinpoint_harness.search import (
     search,
     xyz_of,
 )
+from pinpoint_harness.search.rows import LabelIndex
 
 Matrix = NDArray[np.float16]
 
@@ -227,13 +228,28 @@ def test_unknown_authors_and_keys_exclude_nothing() -> None:
 def test_pairs_are_not_listed_beyond_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pinpoint_harness.search.exclusion._LISTED_ROWS", 4)
     rows = Rows(author_token=np.array([7, 7, 8], np.uint64), xyz=xyz_of([(0, 0), (0, 0), (9, 9)]))
-    by_author = Exclusion(author_token=np.array([7, 8], np.uint64))
     by_place = Exclusion(xyz=xyz_of([(9, 9), (0, 0)]), radius_km=1.0)
-    for exclusion in (by_author, by_place):
-        assert exclusion.pairs_up_to(rows, 2) is None
-        assert len(exclusion.pairs(rows)[0]) == 3
+    assert by_place.blocked(rows, 2, 2) is None
+    blocked = by_place.blocked(rows, 2, 3)
+    assert blocked is not None
+    assert blocked.cells.tolist() == [1, 3, 4]  # row * queries + query
     query, row = by_place.pairs(rows)
     assert sorted(zip(query.tolist(), row.tolist(), strict=True)) == [(0, 2), (1, 0), (1, 1)]
+
+
+def test_labels_that_many_share_are_compared_and_the_rare_ones_listed() -> None:
+    index = LabelIndex(np.array([7, 8, 7, 0, 7, 9], np.uint64))
+    asked = np.array([7, 0, 8, 7, 5, 9], np.uint64)
+    (query, row), crowd = index.split(asked, 2)  # 7 has 2 x 3 pairs, 8 and 9 have one each
+    assert sorted(zip(query.tolist(), row.tolist(), strict=True)) == [(2, 1), (5, 5)]
+    assert crowd is not None
+    assert crowd.rows.tolist() == [0, 2, 4]
+    same = crowd.label_of_row[:, None] == crowd.label_of_query
+    assert same.tolist() == [[True, False, False, True, False, False]] * 3
+    assert crowd.counts().tolist() == [3, 0, 0, 3, 0, 0]
+    assert crowd.take(np.array([3, 4])).counts().tolist() == [3, 0]
+    listed, crowd = index.split(asked, 8)
+    assert (len(listed[0]), crowd) == (8, None)
 
 
 def test_a_radius_crosses_the_antimeridian_and_the_pole() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..devices import usable_cores
 from ..images import Failure, ImageStore
 from ..progress import phase
 from ..readers import PLACEHOLDER_COPIES
@@ -52,7 +52,7 @@ class Pictures:
             data = self.read(row)
             return b"" if isinstance(data, Failure) else hashlib.sha256(data).digest()
 
-        with phase(title, len(rows)) as advance, ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        with phase(title, len(rows)) as advance, ThreadPoolExecutor(usable_cores()) as threads:
             for start in range(0, len(rows), _AT_ONCE):
                 some = rows[start : start + _AT_ONCE].tolist()
                 for row, found in zip(some, threads.map(digest, some), strict=True):

@@ -7,7 +7,6 @@ It is ten lines on libraries that are here anyway, where the package would bring
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from PIL import Image
 from scipy.fft import dctn
 
 from ..artifacts import Artifact, row_table, safe_name
+from ..devices import usable_cores
 from ..images import Failure, decoder_name
 from ..images.prefetch import prefetch
 from ..photo_ids import rows_sha256
@@ -46,7 +46,7 @@ def hash_pictures(pictures: Pictures, rows: NDArray[np.int64]) -> tuple[NDArray[
     decoded = prefetch(
         lambda index: pictures.read(int(rows[index])),
         len(rows),
-        threads=os.cpu_count() or 1,
+        threads=usable_cores(),
         depth=64,
         transform=perceptual_hash,
     )

@@ -6,7 +6,6 @@ objects of a `--plugin FILE` could not cross into another process.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..batching import Tile
+from ..devices import usable_cores
 from .budget import Budget, picture_bytes
 from .containers import Failure, ImageStore
 from .decode import decode, decoding_bytes
@@ -115,7 +115,7 @@ def prefetch_tiles(
     return prefetch(
         read,
         len(rows),
-        threads=os.cpu_count() or 1,
+        threads=usable_cores(),
         depth=depth,
         transform=transform,
         remark=lambda index, text: images.remark(refs[rows[index]], text),

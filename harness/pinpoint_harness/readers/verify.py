@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..devices import usable_cores
 from ..errors import DataError
 from ..images import Failure, PassingTroubleError
 from ..images.prefetch import prefetch
@@ -134,7 +134,7 @@ def _look_at_all(store: ImageStore, truth: pd.DataFrame) -> _Look:
 
     unreadable: dict[str, list[str]] = defaultdict(list)
     with phase("decoding", len(present)) as advance:
-        decoded = prefetch(read, len(present), threads=os.cpu_count() or 1, depth=64, remark=remark)
+        decoded = prefetch(read, len(present), threads=usable_cores(), depth=64, remark=remark)
         for index, image in decoded:
             if isinstance(image, Failure):
                 unreadable[image.reason or image.kind].append(ids[present[index]])

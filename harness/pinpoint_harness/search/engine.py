@@ -10,7 +10,7 @@ import torch
 
 from ..errors import DataError
 from . import exact, kernels
-from .exclusion import Exclusion, blocked_cells
+from .exclusion import Blocked, Exclusion, blocked_cells
 from .result import Hits, SearchResult, Statistics
 from .scan import Outcome, Scan, Task
 
@@ -107,10 +107,8 @@ def _prepared(name: str, given: Tensor | NDArray[Any], device: torch.device) -> 
     return vectors
 
 
-def _batches(
-    gallery: Gallery, exclusion: Exclusion | None, count: int
-) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """Slices of queries with their blocked cells, halved where exclusions are too many to hold.
+def _batches(gallery: Gallery, exclusion: Exclusion | None, count: int) -> Iterator[tuple[slice, Blocked]]:
+    """Slices of queries with what is blocked, halved where places have too many rows around them to list.
 
     One query can block every row, so a batch of one is always let through.
     """
@@ -147,22 +145,17 @@ def _settled(
     return outcome, Statistics(used, len(vectors), len(chosen), rescored)
 
 
-def _spare(channel: Channel, blocked: NDArray[np.int64], queries: int) -> Tensor | None:
+def _spare(channel: Channel, blocked: Blocked, queries: int) -> Tensor | None:
     """At most so many of each query's blocked rows have equals that take their place."""
-    if channel.ordinal is None or not len(blocked):
+    if channel.ordinal is None or not blocked:
         return None
-    counts = np.bincount(blocked % queries, minlength=queries)
-    return torch.from_numpy(counts).to(channel.ordinal.device)
+    return torch.from_numpy(blocked.counts(queries)).to(channel.ordinal.device)
 
 
 def _narrowed(task: Task, chosen: Tensor, queries: int) -> Task:
     """The same task for some of its queries."""
-    place = np.full(queries, -1)
-    place[chosen.cpu().numpy()] = np.arange(len(chosen))
-    row, query = np.divmod(task.blocked, queries)
-    kept = place[query] >= 0
-    blocked = row[kept] * len(chosen) + place[query[kept]]
-    return Task(task.k, task.rank, np.sort(blocked), None if task.spare is None else task.spare[chosen])
+    blocked = task.blocked.take(chosen.cpu().numpy(), queries)
+    return Task(task.k, task.rank, blocked, None if task.spare is None else task.spare[chosen])
 
 
 def _joined(parts: list[tuple[Outcome, Statistics]], k: int, device: torch.device) -> Hits:

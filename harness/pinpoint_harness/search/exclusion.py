@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -15,13 +15,16 @@ from ..geo import chord_from_km
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .rows import Rows
+    from .rows import Crowd, LabelIndex, Rows
 
 Pairs = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 """Query numbers and row numbers, one pair per place."""
 
 _LISTED_ROWS = 1 << 23
 """At most so many rows are listed around a group of places at once."""
+
+LISTED_BY_LABEL = 1 << 20
+"""Pairs of equal labels that are listed; labels that many queries and rows share are compared instead."""
 
 _PER_QUERY = ("own_row", "own_key", "author_token", "xyz")
 
@@ -78,39 +81,39 @@ class Exclusion:
 
     def pairs(self, rows: Rows) -> Pairs:
         """Every excluded (query, row), in no order and with repetitions."""
-        found = self.pairs_up_to(rows, None)
-        assert found is not None
-        return found
+        listed = [index.pairs(labels) for index, labels in self._labels(rows)]
+        return _joined([*listed, *self._by_number(), *self._by_place(rows)])
 
-    def pairs_up_to(self, rows: Rows, most: int | None) -> Pairs | None:
-        """The same, or None as soon as there are more than `most`: one query can exclude every row."""
-        if most is not None and self._labelled(rows) > most:
-            return None
-        found, total = [(np.empty(0, np.int64), np.empty(0, np.int64))], 0
-        for query, row in self._each(rows):
+    def blocked(self, rows: Rows, queries: int, most: int | None) -> Blocked | None:
+        """The same as cells and crowds, or None as soon as there are more than `most` cells by place."""
+        found, crowds = list(self._by_number()), []
+        for index, labels in self._labels(rows):
+            listed, crowd = index.split(labels, LISTED_BY_LABEL)
+            found.append(listed)
+            crowds += [] if crowd is None else [crowd]
+        total = 0
+        for query, row in self._by_place(rows):
             total += len(row)
             if most is not None and total > most:
                 return None
             found.append((query, row))
-        return np.concatenate([query for query, _ in found]), np.concatenate([row for _, row in found])
+        query, row = _joined(found)
+        cells = row * queries + query
+        cells.sort()
+        return Blocked(cells, tuple(crowds))
 
-    def _labelled(self, rows: Rows) -> int:
-        """Pairs of equal labels, counted without listing them."""
-        total = 0
-        if self.own_key is not None:
-            total += int(rows.by_key.counts(self.own_key).sum())
-        if self.author_token is not None:
-            total += int(rows.by_author.counts(self.author_token).sum())
-        return total
-
-    def _each(self, rows: Rows) -> Iterator[Pairs]:
+    def _by_number(self) -> Iterator[Pairs]:
         if self.own_row is not None:
             (known,) = np.nonzero(self.own_row >= 0)
             yield known, self.own_row[known].astype(np.int64)
+
+    def _labels(self, rows: Rows) -> Iterator[tuple[LabelIndex, NDArray[np.uint64]]]:
         if self.own_key is not None:
-            yield rows.by_key.pairs(self.own_key)
+            yield rows.by_key, self.own_key
         if self.author_token is not None:
-            yield rows.by_author.pairs(self.author_token)
+            yield rows.by_author, self.author_token
+
+    def _by_place(self, rows: Rows) -> Iterator[Pairs]:
         if self.xyz is not None:
             step = max(1, _LISTED_ROWS // rows.by_place.n)
             for start in range(0, len(self.xyz), step):
@@ -145,19 +148,43 @@ def squared_chord(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.
     return total
 
 
-def blocked_cells(
-    exclusion: Exclusion | None, rows: Rows, queries: int, most: int | None
-) -> NDArray[np.int64] | None:
-    """Excluded pairs as sorted `row * queries + query`, of which a tile of rows is one slice.
+@dataclass(frozen=True)
+class Blocked:
+    """What a batch of queries may not see of a gallery.
 
-    None if there are more than `most`.
+    `cells` are listed pairs as sorted `row * queries + query`, of which a tile of rows is one slice.
     """
+
+    cells: NDArray[np.int64]
+    crowds: tuple[Crowd, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(len(self.cells) or self.crowds)
+
+    def counts(self, queries: int) -> NDArray[np.int64]:
+        """At least as many as the rows that each query may not see."""
+        counts = np.bincount(self.cells % queries, minlength=queries)
+        for crowd in self.crowds:
+            counts = counts + crowd.counts()
+        return counts
+
+    def take(self, chosen: NDArray[np.int64], queries: int) -> Blocked:
+        """The same for some of its queries."""
+        place = np.full(queries, -1)
+        place[chosen] = np.arange(len(chosen))
+        row, query = np.divmod(self.cells, queries)
+        kept = place[query] >= 0
+        cells = row[kept] * len(chosen) + place[query[kept]]
+        return Blocked(np.sort(cells), tuple(crowd.take(chosen) for crowd in self.crowds))
+
+
+def blocked_cells(exclusion: Exclusion | None, rows: Rows, queries: int, most: int | None) -> Blocked | None:
+    """What is excluded; None if more than `most` cells would have to be listed by place."""
     if exclusion is None:
-        return np.empty(0, dtype=np.int64)
-    found = exclusion.pairs_up_to(rows, most)
-    if found is None:
-        return None
-    query, row = found
-    cells = row * queries + query
-    cells.sort()
-    return cells
+        return Blocked(np.empty(0, dtype=np.int64))
+    return exclusion.blocked(rows, queries, most)
+
+
+def _joined(parts: Sequence[Pairs]) -> Pairs:
+    parts = [(np.empty(0, np.int64), np.empty(0, np.int64)), *parts]
+    return np.concatenate([query for query, _ in parts]), np.concatenate([row for _, row in parts])

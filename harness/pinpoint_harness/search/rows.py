@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,33 @@ def xyz_of(coordinates: ArrayLike) -> NDArray[np.float32]:
     return unit_xyz(coordinates).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """Labels that too many queries and rows share to list their pairs: numbers that are compared.
+
+    `rows` are sorted, and a row has one label; a query without one of these labels has -1.
+    """
+
+    rows: NDArray[np.int64]  # (r,)
+    label_of_row: NDArray[np.int32]  # (r,)
+    label_of_query: NDArray[np.int32]  # (queries,)
+
+    def counts(self) -> NDArray[np.int64]:
+        """Rows of each query's label."""
+        counts = np.bincount(self.label_of_row, minlength=int(self.label_of_query.max(initial=0)) + 1)
+        return np.where(self.label_of_query < 0, 0, counts[self.label_of_query])
+
+    def take(self, chosen: NDArray[np.int64]) -> Crowd:
+        """The same for some of the queries."""
+        return replace(self, label_of_query=self.label_of_query[chosen])
+
+
 class LabelIndex:
     """From a label to the rows that carry it; label 0 means unknown and has no rows."""
 
     def __init__(self, labels: NDArray[np.uint64]) -> None:
         self._order = np.argsort(labels, kind="stable").astype(np.int32)
         self._sorted = labels[self._order]
-
-    def counts(self, labels: NDArray[np.uint64]) -> NDArray[np.int64]:
-        first, last = self._range(labels)
-        return last - first
 
     def pairs(self, labels: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every (position in `labels`, row) with equal labels."""
@@ -41,6 +58,24 @@ class LabelIndex:
         position = np.repeat(np.arange(len(labels)), counts)
         within = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
         return position, self._order[first[position] + within].astype(np.int64)
+
+    def split(
+        self, labels: NDArray[np.uint64], most: int
+    ) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], Crowd | None]:
+        """Those pairs of the rarest labels, at most so many, and the other labels as a crowd."""
+        distinct, which = np.unique(labels, return_inverse=True)
+        first, last = self._range(distinct)
+        pairs = (last - first) * np.bincount(which, minlength=len(distinct))
+        if pairs.sum() <= most:
+            return self.pairs(labels), None
+        rarest = np.argsort(pairs, kind="stable")
+        common = np.zeros(len(distinct), dtype=np.bool_)
+        common[rarest] = np.cumsum(pairs[rarest]) > most
+        listed = self.pairs(np.where(common[which], np.uint64(0), labels))
+        number, row = self.pairs(np.where(common, distinct, np.uint64(0)))
+        order = np.argsort(row)
+        mine = np.where(common, np.arange(len(distinct)), -1)[which]
+        return listed, Crowd(row[order], number[order].astype(np.int32), mine.astype(np.int32))
 
     def _range(self, labels: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         first = np.searchsorted(self._sorted, labels, side="left")

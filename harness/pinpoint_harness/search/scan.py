@@ -8,17 +8,18 @@ if its approximate one plus the error reaches that floor. The floor rises as the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from . import exact
+from .exclusion import Blocked
 from .kernels import Kernel
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import Tensor
 
 LARGEST_BLOCK = 64
@@ -34,13 +35,12 @@ _GROWTH = 1.25
 class Task:
     """What is looked for: k rows per query, in ranks' order, without the blocked cells.
 
-    `blocked` holds sorted `row * queries + query`; of each query, at most `spare[query]` rows are
-    blocked that have equals in the gallery.
+    Of each query, at most `spare[query]` rows are blocked that have equals in the gallery.
     """
 
     k: int
     rank: Tensor | None
-    blocked: NDArray[np.int64]
+    blocked: Blocked
     spare: Tensor | None
 
 
@@ -53,6 +53,36 @@ class Outcome:
     counts: Tensor
     uncertified: Tensor
     rescored: int
+
+
+class _Blank:
+    """Takes what is blocked out of one tile after another: cells by their number, crowds by comparison."""
+
+    def __init__(self, blocked: Blocked, starts: Sequence[int], queries: int, device: torch.device) -> None:
+        self.cells, self.starts = blocked.cells, starts
+        self.edges = self.cells.searchsorted([start * queries for start in starts]).tolist()
+        self.crowds = [
+            (
+                np.searchsorted(crowd.rows, starts).tolist(),
+                *(torch.from_numpy(part).to(device) for part in (crowd.rows, crowd.label_of_row)),
+                torch.from_numpy(crowd.label_of_query).to(device),
+            )
+            for crowd in blocked.crowds
+        ]
+
+    def __call__(self, tile: Tensor, number: int) -> None:
+        """Set to minus infinity what no query may see of this tile, `(rows, queries)`."""
+        start, cells = self.starts[number], self.cells[self.edges[number] : self.edges[number + 1]]
+        if len(cells):
+            there = torch.from_numpy(cells - start * tile.shape[1]).to(tile.device)
+            tile.view(-1).index_fill_(0, there, -torch.inf)
+        for edges, rows, label_of_row, label_of_query in self.crowds:
+            piece = slice(edges[number], edges[number + 1])
+            if piece.start == piece.stop:
+                continue
+            place = rows[piece] - start
+            same = label_of_row[piece, None] == label_of_query  # (r, queries)
+            tile.index_copy_(0, place, tile.index_select(0, place).masked_fill_(same, -torch.inf))
 
 
 class Scan:
@@ -80,10 +110,12 @@ class Scan:
         scores = torch.empty(shape, dtype=self.kernel.dtype, device=self.floor.device)
         waiting = torch.full((self.tile // self.block, self.shape[0]), -torch.inf, device=self.floor.device)
         due = 0
-        edges = self._blocked_edges()
+        starts = range(0, self.count + self.tile, self.tile)
+        blank = _Blank(self.task.blocked, starts, self.shape[0], self.floor.device)
         for number, start in enumerate(range(0, self.count, self.tile)):
             stop = min(start + self.tile, self.count)
-            tile = self._fill(scores, start, stop, self.task.blocked[edges[number] : edges[number + 1]])
+            tile = self._fill(scores, start, stop)
+            blank(tile, number)
             maxima = _block_maxima(tile, self.block)  # (blocks, queries)
             torch.maximum(waiting[: len(maxima)], maxima, out=waiting[: len(maxima)])
             if number >= due or stop == self.count:
@@ -110,19 +142,11 @@ class Scan:
         rows = min(max(_TILE_CELLS[device] // self.shape[0], fewest, 4 * self.task.k * self.block), most)
         return -(-min(rows, self.count) // self.block) * self.block
 
-    def _blocked_edges(self) -> list[int]:
-        tiles = range(0, self.count + self.tile, self.tile)
-        edges = self.task.blocked.searchsorted([start * self.shape[0] for start in tiles])
-        return [int(edge) for edge in edges]
-
-    def _fill(self, scores: Tensor, start: int, stop: int, blocked: NDArray[np.int64]) -> Tensor:
+    def _fill(self, scores: Tensor, start: int, stop: int) -> Tensor:
         count = stop - start
         self.kernel.fill(start, stop, scores[:count])
         padded = -(-count // self.block) * self.block
         scores[count:padded] = -torch.inf
-        if len(blocked):
-            cells = torch.from_numpy(blocked - start * self.shape[0]).to(scores.device)
-            scores.view(-1).index_fill_(0, cells, -torch.inf)
         return scores[:padded]
 
     def _raise_floor(self, maxima: Tensor) -> None:

@@ -146,12 +146,13 @@ def hand_features(lists: CandidateBatch, slots: Slots, same: Tensor) -> Tensor:
         near = best[:, None].masked_fill(km >= RADII_KM[0], -1.0).amax(dim=2)
         found.append(near - best.amax(dim=1, keepdim=True))
         for kind in range(len(CHANNELS)):
-            slot = mine & (channel == kind)
-            if not slot.any():  # a channel that was dropped says nothing
+            # Asked on the host: each look at a GPU waits for all that was begun there.
+            (places,) = torch.nonzero((slots.gallery == number) & (slots.channel == kind), as_tuple=True)
+            if not len(places):  # a channel that was dropped says nothing
                 found += [torch.zeros_like(image)] * 2
                 continue
-            found.append((inverse * slot).amax(dim=2))
-            first = int(slot.nonzero()[0])
+            found.append((inverse * (mine & (channel == kind))).amax(dim=2))
+            first = int(places[0])
             away = torch.log1p(km[:, :, first])
             found.append(torch.where(lists.row[:, first, None] >= 0, away, _FARTHEST))
     others = lists.valid[:, None].float()

@@ -13,6 +13,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from pinpoint_harness.devices import whole_float32
+
 Weights = Mapping[str, Tensor]
 
 
@@ -33,7 +35,8 @@ class Capsule(nn.Module):
         self.head = nn.Linear(width, embedding)
 
     def forward(self, plane: Tensor) -> Tensor:  # (n, 2) -> (n, embedding)
-        phase = 2 * math.pi * plane @ self.frequencies.T  # (n, f)
+        with whole_float32():
+            phase = 2 * math.pi * plane @ self.frequencies.T  # (n, f)
         x = torch.cat([torch.cos(phase), torch.sin(phase)], dim=1)  # (n, 2 f)
         for layer in self.hidden:
             x = torch.relu(layer(x))

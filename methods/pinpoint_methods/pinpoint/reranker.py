@@ -24,6 +24,22 @@ FACTS = 6
 """Numbers known of a candidate beside its embeddings: three similarities and three of its support."""
 
 
+_MOST_LISTS = 65_535
+"""Of one call of attention: as many blocks as CUDA starts along a dimension of a grid."""
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, most: int = _MOST_LISTS) -> Tensor:
+    """Scaled dot-product attention `(b, heads, t, width)`, in pieces of at most so many lists."""
+    if len(q) <= most:
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    sides = zip(*(torch.split(side, most) for side in (q, k, v)), strict=True)
+    masks = [None] * -(-len(q) // most) if mask is None else torch.split(mask, most)
+    pieces = zip(sides, masks, strict=True)
+    return torch.cat(
+        [functional.scaled_dot_product_attention(*side, attn_mask=part) for side, part in pieces]
+    )
+
+
 class Layer(nn.Module):
     """Self-attention and an MLP, each after a LayerNorm and added to what was there."""
 
@@ -45,7 +61,7 @@ class Layer(nn.Module):
         asking, x = normed[:, :first].contiguous(), x[:, :first]
         q = self.query(asking).view(b, -1, self.heads, width // self.heads).transpose(1, 2)  # (b, h, t, w/h)
         k, v = self.key_value(normed).view(b, t, 2, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        seen = functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        seen = attention(q, k, v, mask)
         x = x + self.out(seen.transpose(1, 2).reshape(b, -1, width))
         out: Tensor = x + self.mlp(x)
         return out
@@ -125,7 +141,7 @@ class Reranker(nn.Module):
             read.append((lists.query * self.scale)[:, None].expand(-1, c, -1))  # (n, c, e)
         if config.list_features:
             read += [self.feature_standard(lists.features), facts]
-        made = [self.query(torch.cat(read, dim=2)) + self.gallery(retriever.slots.gallery.to(facts.device))]
+        made = [self.query(torch.cat(read, dim=2)) + self.gallery(retriever.gallery_of_slot)]
         if config.visual_token:
             made.append(self.visual(self._with(retriever.embeddings("image", lists), image, raw)))
         if config.gps_token:

@@ -60,6 +60,7 @@ class SourceRetriever:
         self.galleries, self.support, self.tables = galleries, support, tables
         self.config, self.device = config, device
         self.slots = slots_of(config, [gallery.source for gallery in galleries])
+        self.gallery_of_slot = self.slots.gallery.to(device)
 
     def find(
         self, image: Tensor, raw: Tensor, exclusions: Sequence[Exclusion], k: Mapping[str, int]
@@ -97,7 +98,7 @@ class SourceRetriever:
             for rows in found
         ]
         row = torch.from_numpy(np.concatenate(each, axis=1).astype(np.int64)).to(self.device)  # (n, c)
-        gallery = self.slots.gallery.to(self.device)
+        gallery = self.gallery_of_slot
         same = (row[:, :, None] == row[:, None]) & (gallery[:, None] == gallery)  # (n, c, c)
         earlier = same.tril(-1).any(dim=2)
         valid = (row >= 0) & ~earlier

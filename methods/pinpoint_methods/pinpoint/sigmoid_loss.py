@@ -11,6 +11,7 @@ turned into its share of the gradient while it is at hand: three matrix products
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -60,42 +61,50 @@ def near_pairs(xyz: Tensor, radius_km: float, first: int = 0, count: int | None 
     at 0 m. A sweep along one direction leaves each point only those within the radius of it.
     """
     limit = float(chord_from_km(radius_km))
-    order = torch.argsort(xyz @ xyz.new_tensor(_SWEEP))
+    height, order = torch.sort(sum(w * side for w, side in zip(_SWEEP, xyz.unbind(dim=1), strict=True)))
     points = xyz[order]
-    height = (points @ xyz.new_tensor(_SWEEP)).contiguous()
-    height = torch.cummax(height, dim=0).values  # equal products may differ in their last digit
     stop = torch.searchsorted(height, height + limit * 1.001 + 1e-6, right=True)
     ahead = stop - torch.arange(len(points), device=xyz.device) - 1  # (B,) points yet to compare with
-    found = [_compare(points, ahead, piece, limit) for piece in _pieces(ahead)]
+    found = [_compare(points, ahead, piece, times, limit) for piece, times in _pieces(ahead)]
     one, other = (torch.cat(side) for side in zip(*found, strict=True))
     one, other = order[torch.cat([one, other])], order[torch.cat([other, one])]
     last = len(xyz) if count is None else first + count
-    kept = (one >= first) & (one < last)
-    one, other = one[kept] - first, other[kept]
+    if (first, last) != (0, len(xyz)):
+        kept = torch.nonzero((one >= first) & (one < last)).flatten()
+        one, other = one[kept] - first, other[kept]
     by_row = torch.argsort(one * len(xyz) + other)
     return one[by_row], other[by_row]
 
 
-def _pieces(ahead: Tensor) -> list[slice]:
-    """Runs of points with at most so many comparisons, so that a batch in one town fits as well."""
+def _pieces(ahead: Tensor) -> list[tuple[slice, int]]:
+    """Runs of points, and how often they are compared: a batch in one town must fit as well.
+
+    One look at the device where a run is enough: each look waits for all that was begun there.
+    """
     before = torch.cumsum(ahead, 0)
-    cuts = [0]
-    if int(before[-1]) > _PIECE_PAIRS:
-        piece = before // _PIECE_PAIRS
-        cuts += (torch.nonzero(piece[1:] > piece[:-1]).flatten() + 1).tolist()
-    return [slice(*ends) for ends in zip(cuts, [*cuts[1:], len(ahead)], strict=True)]
+    total = int(before[-1])
+    if total <= _PIECE_PAIRS:
+        return [(slice(0, len(ahead)), total)]
+    piece = before // _PIECE_PAIRS
+    inner = torch.nonzero(piece[1:] > piece[:-1]).flatten() + 1
+    cuts, sums = [0, *inner.tolist(), len(ahead)], [0, *before[inner - 1].tolist(), total]
+    return [
+        (slice(*ends), upto - since)
+        for ends, since, upto in zip(pairwise(cuts), sums, sums[1:], strict=False)
+    ]
 
 
-def _compare(points: Tensor, ahead: Tensor, piece: slice, limit: float) -> Pairs:
+def _compare(points: Tensor, ahead: Tensor, piece: slice, times: int, limit: float) -> Pairs:
     counts = ahead[piece]
     start = torch.arange(piece.start, piece.stop, device=points.device)
-    one = torch.repeat_interleave(start, counts)
-    within = torch.arange(len(one), device=points.device) - torch.repeat_interleave(
-        torch.cumsum(counts, 0) - counts, counts
+    one = torch.repeat_interleave(start, counts, output_size=times)
+    within = torch.arange(times, device=points.device) - torch.repeat_interleave(
+        torch.cumsum(counts, 0) - counts, counts, output_size=times
     )
     other = one + 1 + within
     close = (points[one] - points[other]).square().sum(dim=1) < limit**2
-    return one[close], other[close]
+    kept = torch.nonzero(close).flatten()
+    return one[kept], other[kept]
 
 
 class _SigmoidLoss(torch.autograd.Function):
@@ -152,8 +161,8 @@ def _tiles(
     rows: int, columns: int, tile: tuple[int, int], masked: Pairs | None
 ) -> Iterator[tuple[slice, slice, Pairs | None]]:
     """Rows and columns of each tile, and its masked pairs counted from its corner."""
-    cuts = []
-    if masked is not None:
+    cuts = [0, 0 if masked is None else len(masked[0])]
+    if masked is not None and rows > tile[0]:
         edges = torch.arange(0, rows + tile[0], tile[0], device=masked[0].device)
         cuts = torch.searchsorted(masked[0].contiguous(), edges).tolist()
     for number, top in enumerate(range(0, rows, tile[0])):

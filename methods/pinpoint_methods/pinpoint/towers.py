@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pinpoint_harness.devices import whole_float32
+
 from .config import SOURCES, RetrievalConfig
 
 
@@ -92,7 +94,8 @@ class LocationTower(nn.Module):
     def waves(self, xyz: Tensor) -> Tensor:
         # 2^13 waves leave 10 bits of fp32 for the phase, and none of bf16.
         with torch.autocast(xyz.device.type, enabled=False):
-            cycles = xyz @ self.frequencies.T  # (b, 3) -> (b, frequencies)
+            with whole_float32():
+                cycles = xyz @ self.frequencies.T  # (b, 3) -> (b, frequencies)
             phase = 2 * math.pi * (cycles - cycles.detach().round())
             return torch.cat([phase.sin(), phase.cos()], dim=1)
 

@@ -104,6 +104,7 @@ class Preprocess:
 
     def pixels(self, image: NDArray[np.uint8]) -> Tensor:
         """An image `(h, w, 3)` resized and cropped, uint8 `(3, height, width)`."""
+        import numpy as np
         import torch
         from torch.nn import functional
 
@@ -115,7 +116,8 @@ class Preprocess:
             planes = functional.interpolate(planes[None], target, mode=self.mode, antialias=True)[0]
         if self.crop is not None:
             planes = _cropped(planes, self.crop)
-        return planes.contiguous()
+        # By numpy, in this thread: torch would start threads of its own in each of those that decode.
+        return torch.from_numpy(np.ascontiguousarray(planes.numpy()))
 
     def normalised(self, batch: Tensor) -> Tensor:
         """Pixels `(n, 3, h, w)` uint8 in the units of the network, fp32, on the device they are on."""

@@ -59,8 +59,8 @@ class HuggingFaceTower:
     """SigLIP 2, SigLIP, CLIP and its kin, DINOv2 and DINOv3, from a folder in the Hugging Face format.
 
     Configuration and preprocessing come from the checkpoint's own files. The network is loaded
-    when the first features are asked for: on a GPU compiled, with weights cast once to the
-    context's dtype.
+    when the first features are asked for, with weights cast once to the context's dtype. On a GPU
+    it is compiled for tiles of several pictures; one picture alone would wait minutes for that.
     """
 
     takes_any_tile = True
@@ -95,7 +95,7 @@ class HuggingFaceTower:
             "config_sha256": file_sha256(self._folder / "config.json"),
             "weights_sha256": weights_sha256(self._folder),
             "preprocess": self._preprocess.record(),
-            "compiled": self._compiled,
+            "compiled": self.compiled,
         }
 
     def prepare(self, image: NDArray[np.uint8]) -> Tensor:
@@ -106,15 +106,18 @@ class HuggingFaceTower:
 
         batch = torch.stack(list(images))  # (tile, 3, h, w), uint8
         if self._device == "cuda":
-            batch = batch.pin_memory().to(self._context.device, non_blocking=True)
+            # Memory is pinned for the current device, and would open a context on another one.
+            with torch.cuda.device(self._context.device):
+                batch = batch.pin_memory().to(self._context.device, non_blocking=True)
+        network = self._compiled_network if self.compiled and len(batch) > 1 else self._network
         with torch.inference_mode():
             pixels = self._preprocess.normalised(batch).to(self._dtype)
-            answer = self._network(pixel_values=pixels)
+            answer = network(pixel_values=pixels)
         features: Tensor = getattr(answer, self.tower.output)
         return features[:, 0] if self.tower.class_token else features  # (tile, width)
 
     @property
-    def _compiled(self) -> bool:
+    def compiled(self) -> bool:
         """Where there is what compiling takes; in the key, since fused kernels give other last digits."""
         compiler = any(map(shutil.which, ("cc", "gcc", "clang")))
         return self._device == "cuda" and compiler and importlib.util.find_spec("triton") is not None
@@ -137,11 +140,15 @@ class HuggingFaceTower:
 
     @cached_property
     def _network(self) -> Any:
-        import torch
         import transformers
 
         weights_sha256(self._folder)  # refuses a folder without safetensors, by name
         model_class = getattr(transformers, self.tower.model)
         network = load_tower(model_class, self._folder, self._config, self._dtype, "vision tower")
-        network = network.to(self._context.device)
-        return torch.compile(network) if self._compiled else network
+        return network.to(self._context.device)
+
+    @cached_property
+    def _compiled_network(self) -> Any:
+        import torch
+
+        return torch.compile(self._network)
