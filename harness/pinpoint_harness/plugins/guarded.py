@@ -10,7 +10,6 @@ from .boundary import plugin_code
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..images.containers import ImageStore
     from ..types import Dataset
 
 COLUMNS = ("id", "image", "latitude", "longitude", "author", "source")
@@ -42,6 +41,6 @@ class GuardedDataset:
             )
         return truth
 
-    def images(self) -> ImageStore:
+    def images(self) -> Any:
         with plugin_code(f"dataset '{self._name}' cannot open its pictures"):
             return self._dataset.images()
