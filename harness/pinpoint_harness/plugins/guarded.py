@@ -27,6 +27,8 @@ class GuardedDataset:
         return type(self._dataset)  # it is still an instance of its class
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute == "_dataset":  # of a copy that is not made yet
+            raise AttributeError(attribute)
         return getattr(self._dataset, attribute)
 
     def truth(self) -> pd.DataFrame:
