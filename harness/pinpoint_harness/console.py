@@ -30,7 +30,13 @@ _TRICKS = (
 _TRICK = re.compile(f"[{_TRICKS}]")
 _STYLE_OR_TRICK = re.compile(f"({_STYLES})|[{_TRICKS}]")
 
-_local = threading.local()
+
+class _Local(threading.local):
+    depth: int = 0
+    """How many calls of others' code this thread is in."""
+
+
+_local = _Local()
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -50,7 +56,7 @@ def _but_for_styles(found: re.Match[str]) -> str:
 @contextmanager
 def others_code() -> Iterator[None]:
     """Whose prints are no part of a result, while it runs in this thread."""
-    _local.depth = getattr(_local, "depth", 0) + 1
+    _local.depth += 1
     try:
         yield
     finally:
@@ -80,7 +86,7 @@ class Screen(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"text is written here, not {type(text).__name__}")
         shown = _STYLE_OR_TRICK.sub(_but_for_styles, text)
-        if self._results and (getattr(_local, "depth", 0) or not _is_main_thread()):
+        if self._results and (_local.depth or not _is_main_thread()):
             sys.stderr.write(shown)
             return len(text)
         known = self.unescaped.encoding or "utf-8"

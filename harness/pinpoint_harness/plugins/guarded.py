@@ -10,7 +10,6 @@ from .boundary import plugin_code
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ..images.containers import ImageStore
     from ..types import Dataset
 
 COLUMNS = ("id", "image", "latitude", "longitude", "author", "source")
@@ -28,6 +27,8 @@ class GuardedDataset:
         return type(self._dataset)  # it is still an instance of its class
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute == "_dataset":  # of a copy that is not made yet
+            raise AttributeError(attribute)
         return getattr(self._dataset, attribute)
 
     def truth(self) -> pd.DataFrame:
@@ -42,6 +43,6 @@ class GuardedDataset:
             )
         return truth
 
-    def images(self) -> ImageStore:
+    def images(self) -> Any:
         with plugin_code(f"dataset '{self._name}' cannot open its pictures"):
             return self._dataset.images()
