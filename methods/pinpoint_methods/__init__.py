@@ -5,6 +5,7 @@ Importing this imports none of them: a class is loaded when it is used.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pinpoint_harness.plugins import hookimpl
@@ -94,6 +95,21 @@ METHODS = {
             needs=(
                 "the package: pip install --no-deps geoclip==1.3.0, or a folder by --set towers=",
                 "CLIP ViT-L/14: openai/clip-vit-large-patch14 from the hub, or a folder by --set backbone=",
+            ),
+        ),
+    ),
+    "plonk": (
+        "pinpoint_methods.plonk.method:Plonk",
+        MethodInfo(
+            title="PLONK: a place that flows from noise to where the photo says, on the sphere",
+            paper="Dufour et al.: Around the World in 80 Timesteps: A Generative Approach to Global Visual "
+            "Geolocation. CVPR 2025. arXiv:2412.06781",
+            licence="MIT",
+            training_data="by `model`: YFCC100M, OSV-5M or iNaturalist; the backbone's",
+            needs=(
+                "the weights nicolas-dufour/PLONK_YFCC, PLONK_OSV_5M or PLONK_iNaturalist, or a folder by "
+                "--set weights=",
+                "the backbone's weights, or a feature store",
             ),
         ),
     ),
@@ -239,6 +255,57 @@ BACKBONES = {
             training_data="LVD-1689M, pictures alone, not public",
         ),
     }.items()
+}
+
+_VARIANTS = "pinpoint_methods.backbones:"
+_STREETCLIP_INFO, _DINOV3_INFO = (BACKBONES[name][1] for name in ("streetclip", "dinov3-vitl16"))
+
+BACKBONES |= {
+    "dinov2-large-reg-square": (
+        f"{_VARIANTS}SquareDINOv2",
+        BackboneInfo(
+            title="DINOv2 ViT-L/14 with registers, the middle square at 336 pixels: what PLONK looks through",
+            width=1024,
+            weights="facebook/dinov2-with-registers-large",
+            paper="Darcet et al.: Vision Transformers Need Registers. ICLR 2024. arXiv:2309.16588",
+            licence="Apache-2.0",
+            training_data="LVD-142M, pictures alone, not public",
+        ),
+    ),
+    "streetclip-cls": (
+        f"{_VARIANTS}CLIPClassToken",
+        replace(
+            _STREETCLIP_INFO,
+            title="StreetCLIP's class token before its projection: what PLONK on OSV-5M looks through",
+            width=1024,
+        ),
+    ),
+    "siglip2-so400m-256-openclip": (
+        f"{_VARIANTS}BicubicSigLIP",
+        BackboneInfo(
+            title="SigLIP 2 so400m, 256 pixels, resized as by OpenCLIP: a tower of Chipoint 2",
+            width=1152,
+            weights="google/siglip2-so400m-patch16-256",
+            paper=_SIGLIP2,
+            licence="Apache-2.0",
+            training_data=_WEBLI,
+        ),
+    ),
+    "siglip2-giant-opt-256-openclip": (
+        f"{_VARIANTS}BicubicSigLIP",
+        BackboneInfo(
+            title="SigLIP 2 giant, 256 pixels, resized as by OpenCLIP: a tower of Chipoint 2",
+            width=1536,
+            weights="google/siglip2-giant-opt-patch16-256",
+            paper=_SIGLIP2,
+            licence="Apache-2.0",
+            training_data=_WEBLI,
+        ),
+    ),
+    "dinov3-vitl16-cropped": (
+        f"{_VARIANTS}CroppedDINOv3",
+        replace(_DINOV3_INFO, title="DINOv3 ViT-L/16, cropped to 224 pixels (gated): a tower of Chipoint 2"),
+    ),
 }
 
 

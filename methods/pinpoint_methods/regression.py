@@ -25,12 +25,12 @@ from .common.head import (
     HeldOut,
     Photos,
     chosen,
-    degrees_of,
     head_files,
     load_head,
     made_by,
     training_stores,
 )
+from .common.sphere import degrees_of
 
 if TYPE_CHECKING:
     from pinpoint_harness.artifacts import Content

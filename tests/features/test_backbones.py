@@ -18,8 +18,11 @@ from transformers import (
     AutoModel,
     CLIPConfig,
     CLIPModel,
+    CLIPVisionModel,
     Dinov2Config,
     Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
     DINOv3ViTConfig,
     DINOv3ViTModel,
     SiglipConfig,
@@ -34,8 +37,9 @@ from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import DataError, PluginError, UsageError
 from pinpoint_harness.features.backbones import WeightsError, find_backbone, weights
 from pinpoint_harness.features.backbones.preprocess import Preprocess
-from pinpoint_harness.plugins import Origin, Registry
+from pinpoint_harness.plugins import Origin, Registry, load_registry
 from pinpoint_harness.types import BackboneInfo, Context
+from pinpoint_methods.backbones import BicubicSigLIP, CLIPClassToken, CroppedDINOv3, SquareDINOv2
 
 SIDE = 32
 TEXT: dict[str, Any] = {
@@ -279,6 +283,73 @@ def test_old_files_with_bare_numbers_are_understood() -> None:
     assert Preprocess.of_config(old).shortest == 224
     without_crop = {name: value for name, value in old.items() if "crop" not in name}
     assert Preprocess.of_config(without_crop).size == (224, 224)
+
+
+# Towers as published methods used them
+
+
+def plonk_pixels(image: Any) -> torch.Tensor:
+    """The middle square at 336 pixels by Pillow, normalised as for ImageNet: PLONK's own preparation."""
+    picture = Image.fromarray(image)
+    side = min(picture.size)
+    left, top = (round((whole - side) / 2) for whole in picture.size)
+    square = picture.crop((left, top, left + side, top + side)).resize((336, 336), Image.Resampling.BICUBIC)
+    values = torch.from_numpy(np.asarray(square, dtype=np.float32) / 255)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    return ((values - mean) / std).permute(2, 0, 1)
+
+
+@pytest.mark.parametrize("shape", [(60, 81), (97, 40), (400, 400)])
+def test_plonks_dinov2_sees_the_middle_square_whatever_the_checkpoint_says(
+    shape: tuple[int, int], tmp_path: Path
+) -> None:
+    def with_registers() -> Any:
+        config = {**VISION, "patch_size": 14, "image_size": 56, "mlp_ratio": 2, "num_register_tokens": 4}
+        return Dinov2WithRegistersModel(Dinov2WithRegistersConfig(**config))
+
+    folder = checkpoint(tmp_path / "model", with_registers)
+    backbone = SquareDINOv2(folder, Context())
+    image = photo(4, *shape)
+    pixels = backbone._preprocess.normalised(backbone.prepare(image)[None])
+    levels = (pixels[0] - plonk_pixels(image)).abs() * 255 * 0.229
+    assert float(levels.max()) <= 2.3
+    with torch.inference_mode():
+        whole = AutoModel.from_pretrained(folder).eval()(pixels).last_hidden_state[:, 0]
+    assert torch.allclose(embed(backbone, [image]), whole, atol=1e-5)
+    assert backbone.content() != opened(folder).content()
+
+
+def test_the_class_token_of_clip_is_that_of_its_last_layer_before_its_norm(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path / "model", clip)
+    backbone, image = CLIPClassToken(folder, Context()), photo(4)
+    pixels = backbone._preprocess.normalised(backbone.prepare(image)[None])
+    with torch.inference_mode():
+        whole = CLIPVisionModel.from_pretrained(folder).eval()(pixels).last_hidden_state[:, 0]
+    assert backbone.width == 32
+    assert torch.allclose(embed(backbone, [image]), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "build"), [(BicubicSigLIP, siglip), (CroppedDINOv3, dinov3)])
+def test_chipoints_towers_prepare_pictures_as_their_gallery_was_made(
+    kind: Any, build: Callable[[], Any], tmp_path: Path
+) -> None:
+    backbone = kind(checkpoint(tmp_path / "model", build), Context())
+    image = photo(4, 300, 420)
+    picture = Image.fromarray(image)
+    if kind is BicubicSigLIP:
+        expected = picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    else:
+        left, top = (358 - 224) // 2, (256 - 224) // 2
+        resized = picture.resize((358, 256), Image.Resampling.BILINEAR)
+        expected = resized.crop((left, top, left + 224, top + 224))
+    found = backbone.prepare(image).permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(found - np.asarray(expected).astype(int)).max() <= 2
+
+
+def test_an_id_that_several_backbones_name_stands_for_the_first() -> None:
+    registry = load_registry()
+    for name in ("streetclip", "dinov3-vitl16"):
+        assert find_backbone(registry, registry.backbones[name].info.weights).name == name
 
 
 # What the key depends on

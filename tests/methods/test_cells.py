@@ -35,7 +35,8 @@ from pinpoint_methods.cells.method import Cells
 from pinpoint_methods.cells.prototypes import Near, Prototypes, choose_temperature
 from pinpoint_methods.cells.quadtree import DEPTH, codes_of, mean_places, members, quadtree
 from pinpoint_methods.cells.table import CellTable
-from pinpoint_methods.common.head import Photos, degrees_of
+from pinpoint_methods.common.head import Photos
+from pinpoint_methods.common.sphere import degrees_of
 
 Places = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests.support.weight_files import Trap
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -586,16 +587,6 @@ def test_without_clip_the_message_says_all_ways(
     with pytest.raises(DataError, match=r"without weights/location_encoder_weights.pth") as caught:
         built(towers=str(tmp_path))
     assert_names_every_way(str(caught.value))
-
-
-class Trap:
-    """Unpickled by Python's own reader, it would leave a file behind."""
-
-    def __init__(self, sprung: Path) -> None:
-        self.sprung = sprung
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.sprung,)
 
 
 @pytest.mark.parametrize("protocol", ["torch", "pickle"])

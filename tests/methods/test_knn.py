@@ -26,8 +26,9 @@ from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import Context, Method, Queries
+from pinpoint_methods.common.kernel_grid import lknn_peak
 from pinpoint_methods.retrieval.knn import KNNVote, NearestPhoto
-from pinpoint_methods.retrieval.lknn import LKNN, lknn_peak
+from pinpoint_methods.retrieval.lknn import LKNN
 
 
 def built(kind: type[Any], *stores: FeatureStore, **settings: Any) -> Method:

@@ -24,7 +24,7 @@ from pinpoint_harness.running import build_method, check_predictions
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
-from pinpoint_methods.common.head import degrees_of
+from pinpoint_methods.common.sphere import degrees_of
 from pinpoint_methods.regression import LOSSES, Regression
 
 # Losses

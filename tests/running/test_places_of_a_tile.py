@@ -200,6 +200,7 @@ ELSEWHERE = {
     "stored-predictions": "joins answers that are there already, by id",
     "place-names": "joins answers that are there already, by id",
     "geoclip": "test_geoclip.py, on small models in the real format",
+    "plonk": "test_plonk.py, on small models in the real format",
     "streetclip": "test_streetclip.py, on small models in the real format",
 }
 GIVEN: dict[str, dict[str, Any]] = {

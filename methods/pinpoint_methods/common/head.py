@@ -151,13 +151,6 @@ class HeldOut:
         return shares
 
 
-def degrees_of(xyz: Floats) -> Floats:
-    """Latitude and longitude that vectors `(n, 3)` of any length but 0 point to, `(n, 2)`."""
-    x, y, z = np.asarray(xyz, dtype=np.float64).T
-    degrees: Floats = np.degrees(np.stack([np.arctan2(z, np.hypot(x, y)), np.arctan2(y, x)], axis=1))
-    return degrees
-
-
 class Head(nn.Module):
     """LayerNorm, hidden layers with GELU, and a linear layer."""
 

@@ -9,8 +9,6 @@ The package is found and never imported: its files are read as data.
 from __future__ import annotations
 
 import importlib.util
-import pickle
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from pinpoint_harness.errors import ArtifactError, DataError
 from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
 
+from ..common.checkpoints import load_tensors
 from .towers import ImageHead, LocationEncoder
 
 if TYPE_CHECKING:
@@ -43,6 +42,8 @@ _IMAGE = "weights/image_encoder_mlp_weights.pth"
 _LOGIT_SCALE = "weights/logit_scale_weights.pth"
 _GALLERY = "gps_gallery/coordinates_100K.csv"
 _FILES = (_LOCATION, _IMAGE, _LOGIT_SCALE, _GALLERY)
+
+_FIX = f"take the file that comes with the package: {INSTALL}"
 
 _KIND = "geoclip-gallery"
 _VECTORS = "vectors.safetensors"
@@ -136,27 +137,11 @@ def _packaged() -> Path:
 
 def _part(build: Callable[[Any], Part], path: Path) -> Part:
     """What `build` makes of the tensors in a file."""
-    stored = _load(path)
+    stored = load_tensors(path, _FIX)
     try:
         return build(stored)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _unfit(f"'{path}' does not hold this part of GeoCLIP", error) from error
-
-
-def _load(path: Path) -> Any:
-    """The tensors of a .pth file.
-
-    The authors publish these three files in no other form within the package. `weights_only` reads them
-    with torch's own reader, which builds tensors and plain containers and refuses anything else: no code
-    of the file is run.
-    """
-    try:
-        with warnings.catch_warnings():
-            # Its remark about a pickle by another program than torch, which it then refuses or reads.
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise _unfit(f"cannot read tensors from '{path}'", error) from error
 
 
 def _unfit(asked: str, error: Exception) -> DataError:
@@ -164,5 +149,5 @@ def _unfit(asked: str, error: Exception) -> DataError:
     return DataError(
         asked,
         found=f"{type(error).__name__}: {first_line}",
-        fix=f"take the file that comes with the package: {INSTALL}",
+        fix=_FIX,
     )

@@ -64,11 +64,14 @@ def find_backbone(
 ) -> BackboneSource:
     """The backbone of a registered name, a Hugging Face id or a local folder; nothing is loaded.
 
-    `weights` replaces the weights a registered backbone names. An id that a registered backbone
-    names as its weights stands for that backbone, so that both find the same stores. `imported` says that
+    `weights` replaces the weights a registered backbone names. An id that registered backbones name as
+    their weights stands for the first of them, so that both find the same stores. `imported` says that
     there are, or will be, features under this name that were made elsewhere: then any name will do.
     """
-    by_weights = {entry.info.weights: entry for entry in registry.backbones.values() if entry.info.weights}
+    by_weights: dict[str, Entry[BackboneInfo]] = {}
+    for known in registry.backbones.values():
+        by_weights.setdefault(known.info.weights, known)
+    by_weights.pop("", None)
     entry = registry.backbones.get(name) or by_weights.get(name)
     if entry is not None:
         if weights and not entry.info.weights:

@@ -27,12 +27,14 @@ class Tower:
     """How one family gives what its full model's `get_image_features` gives.
 
     `model` is the class of `transformers` that holds the vision part alone; `output` the field of
-    its answer; `width` the field of its configuration that says how wide that is.
+    its answer; `width` the field of its configuration that says how wide that is. With `class_token` the
+    output holds a vector for every token, of which the first is the feature.
     """
 
     model: str
     output: str
     width: str
+    class_token: bool = False
 
 
 _CLIP = Tower("CLIPVisionModelWithProjection", "image_embeds", "projection_dim")
@@ -80,7 +82,12 @@ class HuggingFaceTower:
 
     @property
     def width(self) -> int:
-        return int(getattr(self._config, TOWERS[self._kind].width))
+        return int(getattr(self._config, self.tower.width))
+
+    @property
+    def tower(self) -> Tower:
+        """Which part of the checkpoint gives the features, and which of its outputs they are."""
+        return TOWERS[self._kind]
 
     def content(self) -> dict[str, Any]:
         return {
@@ -103,8 +110,8 @@ class HuggingFaceTower:
         with torch.inference_mode():
             pixels = self._preprocess.normalised(batch).to(self._dtype)
             answer = self._network(pixel_values=pixels)
-        features: Tensor = getattr(answer, TOWERS[self._kind].output)  # (tile, width)
-        return features
+        features: Tensor = getattr(answer, self.tower.output)
+        return features[:, 0] if self.tower.class_token else features  # (tile, width)
 
     @property
     def _compiled(self) -> bool:
@@ -134,7 +141,7 @@ class HuggingFaceTower:
         import transformers
 
         weights_sha256(self._folder)  # refuses a folder without safetensors, by name
-        model_class = getattr(transformers, TOWERS[self._kind].model)
+        model_class = getattr(transformers, self.tower.model)
         network = load_tower(model_class, self._folder, self._config, self._dtype, "vision tower")
         network = network.to(self._context.device)
         return torch.compile(network) if self._compiled else network

@@ -1,0 +1,88 @@
+"""Published weights that are no backbone: where their files lie, and tensors read without running code."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.features.backbones import WeightsError
+from pinpoint_harness.features.backbones.weights import HUB_ID, download_command
+
+_OWN_TENSORS = (
+    "where the file may be trusted, write the tensors alone, by `torch.save(model.state_dict(), FILE)` or "
+    "safetensors, and give that file"
+)
+
+
+def find_release(source: str, files: Sequence[str], owner: str, option: str = "--set weights=FOLDER") -> Path:
+    """The folder with all of `files`: a local one, or what the Hugging Face client has cached or fetches.
+
+    `source` is a folder or `owner/name[@revision]`. Raises WeightsError that names what lacks, the
+    command that downloads it and the `option` that takes a folder.
+    """
+    folder, on_hub = Path(source).expanduser(), HUB_ID.fullmatch(source) is not None
+
+    def missing(found: str) -> WeightsError:
+        command = f"`{download_command(source)}` where there is a network, or " if on_hub else ""
+        fix = f"{command}{option}, a folder that holds {', '.join(files)}"
+        return WeightsError(f"{owner} needs the files of '{source}'", found=found, fix=fix)
+
+    if not folder.is_dir():
+        if not on_hub:
+            raise missing("no such folder")
+        try:
+            folder = _snapshot(source, files)
+        except Exception as error:
+            lines = str(error).strip().splitlines()
+            raise missing(f"{type(error).__name__}: {lines[0] if lines else ''}") from error
+    absent = [name for name in files if not (folder / name).is_file()]
+    if absent:
+        raise missing(f"'{folder}' without {', '.join(absent)}")
+    return folder
+
+
+def _snapshot(source: str, files: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    repository, _, revision = source.partition("@")
+    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(files)}
+    try:
+        here = Path(snapshot_download(repository, local_files_only=True, **wanted))
+        if all((here / name).is_file() for name in files):
+            return here
+    except LocalEntryNotFoundError:
+        pass
+    return Path(snapshot_download(repository, local_files_only=False, **wanted))
+
+
+def load_tensors(path: Path, fix: str = _OWN_TENSORS) -> Any:
+    """What a file of weights holds: tensors by name, of a file of torch also plain containers of them.
+
+    `weights_only` reads torch's files with torch's own reader, which builds tensors and plain containers
+    and refuses anything else: no code of the file is run. DataError with the `fix` where it refuses.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            # Its remark about a pickle by another program than torch, which it then refuses or reads.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, SafetensorError, pickle.UnpicklingError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise DataError(
+            f"cannot read tensors from '{path}' without running code that stands in it"
+            if isinstance(error, pickle.UnpicklingError)
+            else f"cannot read tensors from '{path}'",
+            found=f"{type(error).__name__}: {first_line}",
+            fix=fix,
+        ) from error
