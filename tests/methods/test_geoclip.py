@@ -21,6 +21,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tests.support.weight_files import Trap
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel
@@ -41,9 +42,10 @@ from pinpoint_harness.running import build_params, check_predictions
 from pinpoint_harness.running.record import describe_method
 from pinpoint_harness.testing import assert_contract
 from pinpoint_harness.types import Context, Queries
+from pinpoint_methods.common.place_gallery import best_rows
 from pinpoint_methods.geoclip import towers
 from pinpoint_methods.geoclip.files import INSTALL, TowerFiles
-from pinpoint_methods.geoclip.method import GeoCLIP, best_rows
+from pinpoint_methods.geoclip.method import GeoCLIP
 from pinpoint_methods.geoclip.towers import LocationEncoder, equal_earth
 from pinpoint_methods.geoclip.views import Views
 
@@ -251,6 +253,82 @@ def test_the_best_its_gallery_allows_is_known(file: str, expected: list[float], 
     assert [
         round(100 * float((error_km <= radius).mean()), 2) for radius in (1, 25, 200, 750, 2500)
     ] == expected
+
+
+# A release for the hub
+
+
+def released(folder: Path, towers_folder: str) -> Path:
+    """The towers in one file, as the package's `GeoCLIP.from_pretrained` reads it."""
+    folder.mkdir()
+    stored = {
+        name: torch.load(Path(towers_folder, "weights", f"{name}_weights.pth"), weights_only=True)
+        for name in ("location_encoder", "image_encoder_mlp", "logit_scale")
+    }
+    weights = {f"location_encoder.{name}": value for name, value in stored["location_encoder"].items()}
+    weights |= {f"image_encoder.mlp.{name}": value for name, value in stored["image_encoder_mlp"].items()}
+    save_file(weights | {"logit_scale": stored["logit_scale"]}, folder / "model.safetensors")
+    shutil.copy(Path(towers_folder, "gps_gallery", "coordinates_100K.csv"), folder / "gallery.csv")
+    config = {
+        "format_version": 1, "model_type": "geoclip-geolocation", "sigma": [1, 16, 256],
+        "gallery_file": "gallery.csv",
+        "backbone": {"repo_id": "openai/clip-vit-large-patch14", "revision": "a" * 40},
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_release_answers_as_the_folder_of_the_package_does(small: dict[str, str], tmp_path: Path) -> None:
+    folder = released(tmp_path / "release", small["towers"])
+    by_release = built(towers=str(folder), backbone=small["backbone"])
+    images = photos(3)
+    expected = ask(built(**small), images)
+    assert np.array_equal(ask(by_release, images).candidates.probability, expected.candidates.probability)
+    assert by_release._files.clip == "openai/clip-vit-large-patch14@" + "a" * 40
+    assert set(by_release.content()["towers"]) == {"config.json", "model.safetensors", "gallery.csv"}
+
+
+@needs_package
+def test_a_release_that_the_package_writes_is_one_that_is_read(package: Any, tmp_path: Path) -> None:
+    hub = importlib.import_module("geoclip.model._hub")
+    towers_folder = small_towers(tmp_path / "towers")
+    folder = released(tmp_path / "release", str(towers_folder))
+    path, config, weights = hub.read_release(folder, "geoclip-geolocation")
+    assert torch.equal(
+        hub.read_gallery(path, config), torch.from_numpy(TowerFiles.find(folder).coordinates()).float()
+    )
+    assert len(weights) == len(load_file(folder / "model.safetensors"))
+
+
+def test_a_release_comes_from_the_hub_by_its_id(
+    small: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    folder, asked = released(tmp_path / "release", small["towers"]), []
+
+    def snapshot(repository: str, **options: Any) -> str:
+        asked.append((repository, options["revision"], tuple(options["allow_patterns"])))
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
+    found = TowerFiles.find(Path("someone/geoclip@v1"))
+    assert found.folder == folder
+    assert asked == [("someone/geoclip", "v1", ("config.json", "model.safetensors", "*.csv"))]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"format_version": 2}, {"model_type": "other"}, {"gallery_file": "../gallery.csv"}, {"backbone": 1}],
+)
+def test_another_kind_of_release_is_refused(
+    change: dict[str, Any], small: dict[str, str], tmp_path: Path
+) -> None:
+    folder = released(tmp_path / "release", small["towers"])
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(DataError, match="is no release of GeoCLIP that can be read"):
+        TowerFiles.find(folder)
 
 
 # The gallery, encoded once

@@ -23,13 +23,14 @@ from pinpoint_harness import params
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.features.backbones import WeightsError
+from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.testing import assert_contract
 from pinpoint_harness.types import RADII_KM, Context, Predictions, Queries
 from pinpoint_methods.common.checkpoints import load_tensors
 from pinpoint_methods.common.consensus import RULES
-from pinpoint_methods.common.sphere import degrees_of, unit_vectors
+from pinpoint_methods.common.sphere import degrees_of
 from pinpoint_methods.plonk.flow import (
     draw_places,
     log_density,
@@ -228,7 +229,7 @@ def test_drawn_places_are_as_many_as_the_density_says() -> None:
 
 
 def test_the_area_around_a_place_is_that_of_caps_and_the_points_lie_in_their_rings() -> None:
-    place = unit_vectors(np.array([[48.85, 2.35], [90.0, 0.0], [-33.9, 151.2]]))
+    place = unit_xyz(np.array([[48.85, 2.35], [90.0, 0.0], [-33.9, 151.2]]))
     points, area = points_around(place)
     caps = 2 * np.pi * (1 - np.cos(np.array(RADII_KM) / 6371))
     assert area.sum(axis=1).cumsum() == pytest.approx(caps, rel=1e-9)
@@ -275,7 +276,7 @@ def test_how_likely_the_answer_is_within_each_radius_is_the_share_of_places_draw
     assert answer.confidence is not None
     method = built(weights, steps=60, samples=1000, seed=9, density_steps=12)
     places = method.draw(queries(given))[0]
-    km = 6371 * np.arccos((places @ unit_vectors(answer.coordinates)[0]).clip(-1, 1))
+    km = 6371 * np.arccos((places @ unit_xyz(answer.coordinates)[0]).clip(-1, 1))
     assert answer.within[0, 4] == pytest.approx((km < 2500).mean(), abs=0.06)
     assert answer.within[0, 3] == pytest.approx((km < 750).mean(), abs=0.03)
     flat = np.exp(answer.confidence[0]) * 2 * np.pi * (1 - np.cos(25 / 6371))

@@ -22,11 +22,18 @@ _OWN_TENSORS = (
 )
 
 
-def find_release(source: str, files: Sequence[str], owner: str, option: str = "--set weights=FOLDER") -> Path:
+def find_release(
+    source: str,
+    files: Sequence[str],
+    owner: str,
+    option: str = "--set weights=FOLDER",
+    also: Sequence[str] = (),
+) -> Path:
     """The folder with all of `files`: a local one, or what the Hugging Face client has cached or fetches.
 
     `source` is a folder or `owner/name[@revision]`. Raises WeightsError that names what lacks, the
-    command that downloads it and the `option` that takes a folder.
+    command that downloads it and the `option` that takes a folder. Patterns of files in `also` are fetched
+    with the others.
     """
     folder, on_hub = Path(source).expanduser(), HUB_ID.fullmatch(source) is not None
 
@@ -39,7 +46,7 @@ def find_release(source: str, files: Sequence[str], owner: str, option: str = "-
         if not on_hub:
             raise missing("no such folder")
         try:
-            folder = _snapshot(source, files)
+            folder = _snapshot(source, files, also)
         except Exception as error:
             lines = str(error).strip().splitlines()
             raise missing(f"{type(error).__name__}: {lines[0] if lines else ''}") from error
@@ -49,12 +56,12 @@ def find_release(source: str, files: Sequence[str], owner: str, option: str = "-
     return folder
 
 
-def _snapshot(source: str, files: Sequence[str]) -> Path:
+def _snapshot(source: str, files: Sequence[str], also: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     repository, _, revision = source.partition("@")
-    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": list(files)}
+    wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": [*files, *also]}
     try:
         here = Path(snapshot_download(repository, local_files_only=True, **wanted))
         if all((here / name).is_file() for name in files):

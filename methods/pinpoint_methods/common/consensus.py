@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pinpoint_harness.geo import haversine_km
+from pinpoint_harness.geo import haversine_km, unit_xyz
 from pinpoint_harness.types import RADII_KM
 
 from .kernel_grid import lknn_peak
-from .sphere import degrees_of, unit_vectors
+from .sphere import degrees_of
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
@@ -71,7 +71,7 @@ def mean_shift(places: Floats, weight: Floats, bandwidth_km: float = BANDWIDTH_K
     The kernel is a von Mises-Fisher one of concentration `(6371 / bandwidth_km)^2`: a Gaussian of that
     width. Of equal peaks the one reached from the better candidate.
     """
-    xyz, sharpness = unit_vectors(places), (_EARTH_KM / bandwidth_km) ** 2
+    xyz, sharpness = unit_xyz(places), (_EARTH_KM / bandwidth_km) ** 2
     points = xyz.copy()
     for _ in range(_SHIFTS):
         moved = _kernel(points, xyz, sharpness, weight) @ xyz
@@ -103,7 +103,7 @@ def cluster(places: Floats, weight: Floats) -> Floats:
         if members.sum() >= CLUSTER_MEMBERS:
             break
     share = weight[members]
-    mean = (share if share.sum() > 0 else np.ones(len(share))) @ unit_vectors(places[members])
+    mean = (share if share.sum() > 0 else np.ones(len(share))) @ unit_xyz(places[members])
     # Of antipodes nothing is left; within 1000 km there are none.
     return degrees_of(mean)
 

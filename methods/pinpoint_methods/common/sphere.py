@@ -1,4 +1,4 @@
-"""Places in degrees as vectors in space, and back."""
+"""Vectors in space as places in degrees; `pinpoint_harness.geo.unit_xyz` is the way back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
-
-
-def unit_vectors(places: Floats) -> Floats:
-    """Degrees `(..., 2)` as unit vectors `(..., 3)`."""
-    latitude, longitude = np.radians(np.moveaxis(np.asarray(places, np.float64), -1, 0))
-    flat = np.cos(latitude)
-    xyz: Floats = np.stack([flat * np.cos(longitude), flat * np.sin(longitude), np.sin(latitude)], axis=-1)
-    return xyz
 
 
 def degrees_of(xyz: Floats) -> Floats:

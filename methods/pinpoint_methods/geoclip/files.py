@@ -20,12 +20,13 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from pinpoint_harness.artifacts import Artifact, file_sha256
+from pinpoint_harness.artifacts import Artifact, file_sha256, read_json
 from pinpoint_harness.errors import ArtifactError, DataError
+from pinpoint_harness.features.backbones.weights import HUB_ID
 from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
 
-from ..common.checkpoints import load_tensors
+from ..common.checkpoints import find_release, load_tensors
 from .towers import ImageHead, LocationEncoder
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ _LOGIT_SCALE = "weights/logit_scale_weights.pth"
 _GALLERY = "gps_gallery/coordinates_100K.csv"
 _FILES = (_LOCATION, _IMAGE, _LOGIT_SCALE, _GALLERY)
 
+_CONFIG, _RELEASED = "config.json", "model.safetensors"
+_RELEASE = {"format_version": 1, "model_type": "geoclip-geolocation"}
+
 _FIX = f"take the file that comes with the package: {INSTALL}"
 
 _KIND = "geoclip-gallery"
@@ -57,7 +61,8 @@ def missing(found: str) -> DataError:
         found=found,
         fix=f"towers and gallery: `{INSTALL}` (the extra geoclip installs torchvision besides, which is not "
         "needed), or --set towers=FOLDER that holds weights/ and gps_gallery/ as the package's geoclip/model "
-        f"does; CLIP: `hf download {CLIP}` where there is a network, or --set backbone=FOLDER that holds "
+        "does, or a release for `GeoCLIP.from_pretrained` by its folder or Hugging Face id; "
+        f"CLIP: `hf download {CLIP}` where there is a network, or --set backbone=FOLDER that holds "
         "config.json, preprocessor_config.json and model.safetensors",
     )
 
@@ -68,10 +73,20 @@ class TowerFiles:
 
     folder: Path
 
+    encoder_file: str = _LOCATION
+    gallery_file: str = _GALLERY
+    clip: str = CLIP
+    """The Hugging Face id of the CLIP that the towers were trained on."""
+
     @classmethod
     def find(cls, given: Path | None) -> TowerFiles:
-        """The folder given, else that of the installed package."""
+        """The folder given, or a release by its folder or Hugging Face id, else the installed package."""
+        if given is not None and not given.is_dir() and HUB_ID.fullmatch(str(given)):
+            wanted = (_CONFIG, _RELEASED)
+            given = find_release(str(given), wanted, "GeoCLIP", "--set towers=FOLDER", also=("*.csv",))
         folder = given or _packaged()
+        if (folder / _CONFIG).is_file():
+            return ReleasedTowers.open(folder)
         absent = [name for name in _FILES if not (folder / name).is_file()]
         if absent:
             raise missing(f"'{folder}' without {', '.join(absent)}")
@@ -82,7 +97,7 @@ class TowerFiles:
 
     def coordinates(self) -> Floats:
         """The gallery's points, `(rows, 2)` degrees."""
-        return read_coordinates(self.folder / _GALLERY)
+        return read_coordinates(self.folder / self.gallery_file)
 
     def image_head(self) -> ImageHead:
         return _part(ImageHead, self.folder / _IMAGE)
@@ -102,8 +117,8 @@ class TowerFiles:
         digests = self.digests()
         spec = {
             "encoder": 1,
-            "location_encoder_sha256": digests[_LOCATION],
-            "coordinates_sha256": digests[_GALLERY],
+            "location_encoder_sha256": digests[self.encoder_file],
+            "coordinates_sha256": digests[self.gallery_file],
             "made": {"device": context.device.partition(":")[0], "dtype": "float32"},
         }
         artifact = Artifact.begin((models or context.models) / _KIND, _KIND, spec)
@@ -126,6 +141,54 @@ class TowerFiles:
                 parts.append(normalize(encoder(chunk.to(device)), dim=1).cpu())
                 advance(len(chunk))
         return torch.cat(parts)
+
+
+class ReleasedTowers(TowerFiles):
+    """A release as `GeoCLIP.from_pretrained` reads it: `config.json`, `model.safetensors` and a gallery.
+
+    DataError where it is none of the format that is known.
+    """
+
+    @classmethod
+    def open(cls, folder: Path) -> ReleasedTowers:
+        config = read_json(folder / _CONFIG)
+        gallery, clip = str(config.get("gallery_file")), config.get("backbone")
+        known = all(config.get(key) == value for key, value in _RELEASE.items())
+        beside = Path(gallery).name == gallery and (folder / gallery).is_file()
+        if (
+            not known
+            or not beside
+            or not isinstance(clip, dict)
+            or not {"repo_id", "revision"} <= clip.keys()
+        ):
+            raise DataError(
+                f"'{folder}' is no release of GeoCLIP that can be read",
+                found=", ".join(
+                    f"{key} {config.get(key)!r}" for key in (*_RELEASE, "gallery_file", "backbone")
+                ),
+                fix=f"give one with format_version 1, model_type {_RELEASE['model_type']} and its gallery",
+            )
+        return cls(folder, _RELEASED, gallery, "{repo_id}@{revision}".format(**config["backbone"]))
+
+    def digests(self) -> dict[str, str]:
+        return {name: file_sha256(self.folder / name) for name in (_CONFIG, _RELEASED, self.gallery_file)}
+
+    def image_head(self) -> ImageHead:
+        return self._below("image_encoder.mlp.", ImageHead)
+
+    def location_encoder(self) -> LocationEncoder:
+        return self._below("location_encoder.", LocationEncoder)
+
+    def logit_scale(self) -> float:
+        return self._below("logit_scale", lambda stored: float(stored[""].exp()))
+
+    def _below(self, prefix: str, build: Callable[[Any], Part]) -> Part:
+        def part(stored: dict[str, Tensor]) -> Part:
+            return build(
+                {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)}
+            )
+
+        return _part(part, self.folder / _RELEASED)
 
 
 def _packaged() -> Path:

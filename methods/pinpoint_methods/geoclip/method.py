@@ -17,8 +17,9 @@ from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features.backbones import WeightsError
 from pinpoint_harness.features.backbones.weights import fetch_weights
 from pinpoint_harness.params import param
-from pinpoint_harness.types import Candidates, Context, Predictions, Queries
+from pinpoint_harness.types import Context, Predictions, Queries
 
+from ..common.place_gallery import most_similar_places
 from .files import CLIP, TowerFiles, missing
 from .views import EVAL, PREDICT, ViewTower
 
@@ -35,7 +36,10 @@ class GeoCLIPParams:
         choices=(PREDICT, EVAL, STORE),
     )
     backbone: str = param(BACKBONE, "CLIP ViT-L/14: this name, its Hugging Face id or a folder")
-    towers: Path | None = param(None, "folder laid out like geoclip/model [default: the installed package]")
+    towers: Path | None = param(
+        None,
+        "folder laid out like geoclip/model, or a release's folder or id [default: the installed package]",
+    )
     models: Path | None = param(
         None, "where the encoded gallery is kept [default: models in --home]", in_title=False
     )
@@ -64,7 +68,7 @@ class GeoCLIP:
         self._files = TowerFiles.find(params.towers)
         self._head = self._files.image_head().to(context.device)
         self._scale = self._files.logit_scale()
-        self._clip = None if params.preprocess == STORE else _clip(params, context)
+        self._clip = None if params.preprocess == STORE else _clip(params, self._files.clip, context)
         self.input = params.backbone if self._clip is None else "image"
         if self._clip is not None:
             self._check_width(self._clip.width)
@@ -76,16 +80,7 @@ class GeoCLIP:
 
     @torch.inference_mode()
     def predict(self, queries: Queries) -> Predictions:
-        logits = self.logits(queries.input)
-        rows = best_rows(logits, min(self.params.candidates, logits.shape[1]))  # (n, k)
-        best = logits.gather(1, rows) - logits.logsumexp(dim=1, keepdim=True)
-        probability = best.double().exp().cpu().numpy()
-        places = self._coordinates[rows.cpu().numpy()]  # (n, k, 2), points of no photo
-        return Predictions(
-            places[:, 0],
-            confidence=probability[:, 0],
-            candidates=Candidates(places, probability),
-        )
+        return most_similar_places(self.logits(queries.input), self._coordinates, self.params.candidates)
 
     @torch.inference_mode()
     def logits(self, given: Any) -> Tensor:
@@ -127,22 +122,8 @@ class GeoCLIP:
             )
 
 
-def best_rows(logits: Tensor, count: int) -> Tensor:
-    """The `count` gallery rows with the highest logits, best first, `(n, count)`; of equals the lower row.
-
-    Of the package's 100,000 points 5,900 repeat another in float32, and `topk` leaves equals in any order.
-    """
-    least = logits.topk(count, dim=1).values[:, -1:]
-    query, row = torch.nonzero(logits >= least, as_tuple=True)  # by query, then by row
-    best = torch.sort(logits[query, row], descending=True, stable=True).indices
-    order = best[torch.sort(query[best], stable=True).indices]
-    first = torch.searchsorted(query, torch.arange(len(logits), device=logits.device))
-    chosen = first[:, None] + torch.arange(count, device=logits.device)
-    return row[order[chosen]]
-
-
-def _clip(params: GeoCLIPParams, context: Context) -> ViewTower:
-    source = CLIP if params.backbone == BACKBONE else params.backbone
+def _clip(params: GeoCLIPParams, trained_on: str, context: Context) -> ViewTower:
+    source = trained_on if params.backbone == BACKBONE else params.backbone
     try:
         folder = fetch_weights(source)
     except WeightsError as error:

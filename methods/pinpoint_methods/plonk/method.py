@@ -13,12 +13,13 @@ from torch import Tensor
 
 from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.checkpoints import find_release, load_tensors
 from ..common.consensus import RULES, decode, expected_share
-from ..common.sphere import degrees_of, unit_vectors
+from ..common.sphere import degrees_of
 from .flow import draw_places, log_density, normal_draws, points_around
 from .network import VelocityNetwork
 
@@ -89,14 +90,14 @@ class Plonk:
         within = confidence = None
         if self.params.density:
             condition = self._condition(queries.input)
-            confidence = self._log_density(condition, unit_vectors(answers)[:, None])[:, 0]
-            within = self._within(condition, unit_vectors(answers))
+            confidence = self._log_density(condition, unit_xyz(answers)[:, None])[:, 0]
+            within = self._within(condition, unit_xyz(answers))
         return Predictions(answers, confidence=confidence, candidates=candidates, within=within)
 
     @torch.no_grad()
     def log_density(self, queries: Queries, places: Floats) -> Floats:
         """Log probability per steradian of one place `(n, 2)` in degrees for each query, `(n,)` nats."""
-        return self._log_density(self._condition(queries.input), unit_vectors(places)[:, None])[:, 0]
+        return self._log_density(self._condition(queries.input), unit_xyz(places)[:, None])[:, 0]
 
     def draw(self, queries: Queries) -> Floats:
         """Unit vectors of the places drawn for each query, `(n, samples, 3)`."""
