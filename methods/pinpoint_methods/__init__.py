@@ -98,6 +98,31 @@ METHODS = {
             ),
         ),
     ),
+    "g3-retrieval": (
+        "pinpoint_methods.g3.method:G3Retrieval",
+        MethodInfo(
+            title="G3's retrieval: the place of a table whose location vector is most similar to the photo's",
+            paper="Jia et al.: G3. NeurIPS 2024. arXiv:2405.14702 (without its language model)",
+            licence="Apache-2.0",
+            training_data="MP16-Pro, 4.12 million photos with place names; CLIP's, not public",
+            gallery="the places of `gallery`",
+            needs=(
+                "the tensors of Jia-py/G3-checkpoint's g3.pth, by --set weights=",
+                "CLIP ViT-L/14's features, or a feature store",
+            ),
+        ),
+    ),
+    "osv5m-baseline": (
+        "pinpoint_methods.osv5m_baseline.method:OSV5MBaseline",
+        MethodInfo(
+            title="OSV-5M's baseline: a cell of a quadtree, and where in it, by a fine-tuned CLIP",
+            paper="Astruc et al.: OpenStreetView-5M: The Many Roads to Global Visual Geolocation. CVPR 2024. "
+            "arXiv:2404.18873",
+            licence="MIT",
+            training_data="OSV-5M, 4.89 million street-view pictures; DataComp, before that",
+            needs=("the weights osv5m/baseline, or a folder by --set weights=",),
+        ),
+    ),
     "plonk": (
         "pinpoint_methods.plonk.method:Plonk",
         MethodInfo(

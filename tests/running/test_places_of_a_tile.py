@@ -200,6 +200,8 @@ ELSEWHERE = {
     "stored-predictions": "joins answers that are there already, by id",
     "place-names": "joins answers that are there already, by id",
     "geoclip": "test_geoclip.py, on small models in the real format",
+    "g3-retrieval": "test_g3.py, on small tensors in the real format",
+    "osv5m-baseline": "test_osv5m_baseline.py, on small weights in the real format",
     "plonk": "test_plonk.py, on small models in the real format",
     "streetclip": "test_streetclip.py, on small models in the real format",
 }

@@ -1,0 +1,126 @@
+"""OSV-5M's baseline asked tile by tile: the likeliest cell of the quadtree, moved by its regression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pinpoint_harness.artifacts import file_sha256
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.features.backbones.preprocess import Preprocess
+from pinpoint_harness.params import param
+from pinpoint_harness.types import Candidates, Context, Predictions, Queries
+
+from ..common.checkpoints import find_release, load_tensors
+from .network import Baseline, Cells
+
+_WEIGHTS = "pytorch_model.bin"
+_PASS = 32
+"""Pictures in one forward pass, always as many."""
+
+_MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class BaselineParams:
+    weights: str = param("osv5m/baseline", f"Hugging Face id, or folder with {_WEIGHTS}")
+    quadtree: Path | None = param(None, "table of the cells [default: those that stand in the weights]")
+    candidates: int = param(10, "likeliest cells to report", minimum=1, maximum=1000)
+
+
+class OSV5MBaseline:
+    """A cell by classification, and a place in it by regression, both from CLIP's class token.
+
+    The answer is the centroid of the likeliest cell plus its offset times the cell's reach on that side.
+    Candidates are the likeliest cells' places, with the softmax over all cells.
+    """
+
+    Params: ClassVar[type[BaselineParams]] = BaselineParams
+    answer_version: ClassVar[int] = 1
+    input = "image"
+
+    def __init__(self, params: BaselineParams, context: Context) -> None:
+        self.params, self._device = params, context.device
+        self._file = find_release(params.weights, (_WEIGHTS,), "OSV-5M's baseline") / _WEIGHTS
+
+    def content(self) -> Mapping[str, Any]:
+        return {"weights": file_sha256(self._file)}
+
+    @torch.inference_mode()
+    def predict(self, queries: Queries) -> Predictions:
+        with ThreadPoolExecutor() as threads:
+            # Copied, because torch takes no array that must not be written to.
+            pictures = list(threads.map(self._preprocess.pixels, map(np.array, queries.input)))
+        logits, offsets = self.outputs(pictures)
+        count = min(self.params.candidates, logits.shape[1])
+        cell = logits.argsort(dim=1, descending=True, stable=True)[:, :count]  # (n, k)
+        moved = offsets.gather(1, cell[..., None].expand(-1, -1, 2))
+        share = logits.double().softmax(dim=1).gather(1, cell).numpy()
+        places = self._cells.places(cell, moved).numpy()
+        return Predictions(places[:, 0], confidence=share[:, 0], candidates=Candidates(places, share))
+
+    def outputs(self, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits `(n, cells)` and offsets `(n, cells, 2)` of prepared pictures, in passes of one size."""
+        found = []
+        for start in range(0, len(pictures), _PASS):
+            some = list(pictures[start : start + _PASS])
+            batch = torch.stack(some + [some[-1]] * (_PASS - len(some))).to(self._device)
+            parts = self._network(self._preprocess.normalised(batch))
+            found.append([part[: len(some)].cpu() for part in parts])
+        logits, offsets = (torch.cat(parts) for parts in zip(*found, strict=True))
+        return logits, offsets
+
+    @cached_property
+    def _preprocess(self) -> Preprocess:
+        side = self._network.side
+        return Preprocess(
+            mode="bicubic", shortest=side, size=None, crop=(side, side), scale=1 / 255, mean=_MEAN, std=_STD
+        )
+
+    @cached_property
+    def _cells(self) -> Cells:
+        if self.params.quadtree is not None:
+            cells = Cells.of_table(self.params.quadtree)
+            self._check_cells(cells)
+            return cells
+        if self._network.cells is None:
+            raise DataError(
+                f"'{self._file}' says nothing of where its cells are",
+                fix="give the table quadtree_10_1000.csv with --set quadtree=",
+            )
+        return self._network.cells
+
+    def _check_cells(self, cells: Cells) -> None:
+        """DataError for the table of other cells than the network tells apart."""
+        known, stored = len(self._network.classif[-1].weight), self._network.cells
+        found = ""
+        if len(cells.center) != known:
+            found = f"{len(cells.center)} cells, the network has {known}"
+        elif stored is not None and not torch.allclose(cells.center, stored.center, atol=1e-6):
+            found = "centroids that differ from those in the weights"
+        if found:
+            raise DataError(
+                f"'{self.params.quadtree}' is not the quadtree of '{self._file}'",
+                found=found,
+                fix="leave --set quadtree= out, or give the table published with these weights",
+            )
+
+    @cached_property
+    def _network(self) -> Baseline:
+        stored = load_tensors(self._file)
+        try:
+            return Baseline(stored).to(self._device)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise DataError(
+                f"'{self._file}' does not hold OSV-5M's baseline",
+                found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
+                fix="give the pytorch_model.bin of osv5m/baseline",
+            ) from error
