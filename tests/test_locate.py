@@ -345,7 +345,8 @@ def test_a_photo_has_one_key_whether_pixels_or_features_are_asked_for(world: Wor
     with open_photos([world.photos[0], tmp_path / "broken.jpg", *world.photos[1:]]) as photos:
         dataset, each = PhotoDataset(photos, "photos"), list(tiles(len(photos), 1))
         pixels, features = (
-            list(SingleInput(dataset, dataset.truth(), backbone).stream(each, 1)) for backbone in (None, live)
+            list(SingleInput(dataset, dataset.truth(), backbones).stream(each, 1))
+            for backbones in ((), (live,))
         )
     assert [given.keys for given in pixels] == [given.keys for given in features]
     assert [given.answerable for given in pixels] == [given.answerable for given in features]

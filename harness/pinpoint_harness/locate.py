@@ -31,6 +31,7 @@ from .plugins import RESERVED_INPUTS, Entry, Registry, load_registry
 from .running import (
     SingleInput,
     TileInput,
+    backbones_of,
     build_method,
     build_params,
     choose_device,
@@ -144,9 +145,10 @@ class Locator:
         self._method = build_method(self._entry, self._params, self._context)
         kind = self._method.input
         _check_looks(self._entry, kind)
-        self._backbone = (
-            None if kind == "image" else LiveBackbone(find_backbone(registry, kind, weights), device)
-        )
+        names = [] if kind == "image" else backbones_of(kind)
+        if len(names) > 1 and weights:
+            raise UsageError(f"--weights replaces those of one backbone, '{kind}' are several")
+        self._backbones = [LiveBackbone(find_backbone(registry, name, weights), device) for name in names]
 
     def answers(self, photos: Sequence[Photo]) -> Iterator[Answer]:
         """An answer for each photo in turn; one that cannot be read has the reason as its status."""
@@ -154,7 +156,7 @@ class Locator:
             return
         dataset, todo = PhotoDataset(photos, self._source), list(tiles(len(photos), TILE))
         truth = dataset.truth()
-        with closing(SingleInput(dataset, truth, self._backbone)) as inputs:
+        with closing(SingleInput(dataset, truth, self._backbones)) as inputs:
             answered = predict_tiles(self._method, inputs, truth, todo, TILE)
             for photo, (_, given, predictions) in zip(photos, answered, strict=True):
                 yield _answer(photo.name, predictions, given)
@@ -163,13 +165,17 @@ class Locator:
         """What the answers depend on beside the photos, as in the recipe of a run."""
         return {
             **method_spec(self._entry, self._params, self._method),
-            "inputs": {"decoder": decoder_name(), **(self._backbone.content() if self._backbone else {})},
+            "inputs": {"decoder": decoder_name(), **self._features_content()},
             "source": self._source,
             "seed": self._context.seed,
             "device": self._context.device.partition(":")[0],
             "dtype": self._context.dtype,
             "tile": TILE,
         }
+
+    def _features_content(self) -> dict[str, Any]:
+        each = [one.content() for one in self._backbones]
+        return {"backbones": each} if len(each) > 1 else dict(*each)
 
     def notes(self) -> list[str]:
         """What must be said beside every answer; complete once there is one."""

@@ -171,7 +171,8 @@ class Method(Protocol):
     """A method: built once from its parameters, then asked tile after tile.
 
     `input` is `none`, `image`, or the name of a backbone, whose features are then given as a tensor
-    `(tile, width)` of fp16 on the context's device; it may be set by the constructor.
+    `(tile, width)` of fp16 on the context's device; of several, separated by commas, a tuple of these. It
+    may be set by the constructor.
     `answer_version` rises whenever the same parameters would give other answers, so that stored
     runs are never mistaken for new ones. A method whose answers depend on more than its parameters
     and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of

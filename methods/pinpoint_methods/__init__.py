@@ -98,6 +98,43 @@ METHODS = {
             ),
         ),
     ),
+    "fused-retrieval": (
+        "pinpoint_methods.retrieval.fused:FusedRetrieval",
+        MethodInfo(
+            title="The nearest gallery photos of several backbones, fused, and the consensus of the best",
+            paper="after Chipoint 2's retrieval (huggingface.co/chiikabu-labs/chipoint-2), on raw features",
+            author_filter="by `author_filter`",
+            **{**_ON_FEATURES, "needs": ("the weights of all `backbones`, or feature stores",)},
+        ),
+    ),
+    "chipoint-retrieval": (
+        "pinpoint_methods.chipoint.method:ChipointRetrieval",
+        MethodInfo(
+            title="Chipoint 2's retrieval through three projected towers, without its reranker",
+            paper="huggingface.co/chiikabu-labs/chipoint-2 (its reranker's features are not public)",
+            licence="MIT, DINOv3 License (a tower)",
+            training_data="OSV-5M; the towers': WebLI, LVD-1689M",
+            gallery="4.89 million street-view pictures of OSV-5M, published; or by `gallery`",
+            author_filter="by `author_filter`, over a gallery of photos",
+            needs=(
+                "heads and gallery of chiikabu-labs/chipoint-2, or a folder by --set weights=",
+                "features of SigLIP 2 so400m and giant at 256 pixels and of DINOv3 ViT-L/16 (gated)",
+            ),
+        ),
+    ),
+    "consensus": (
+        "pinpoint_methods.stored.consensus:Consensus",
+        MethodInfo(
+            title="One answer made of the candidates that a run stored",
+            licence="Apache-2.0",
+            # Those of the run that made the candidates.
+            training_data="?",
+            gallery="?",
+            author_filter="?",
+            mllm="?",
+            web="?",
+        ),
+    ),
     "g3-retrieval": (
         "pinpoint_methods.g3.method:G3Retrieval",
         MethodInfo(

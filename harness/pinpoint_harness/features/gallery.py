@@ -7,7 +7,7 @@ found.coordinates, found.cosine, gallery.photos(found.row)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ from ..types import Candidates, Context, Queries
 from .store import FeatureStore, take_ids
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..types import Floats
 
 
@@ -47,7 +49,9 @@ class PhotoGallery:
 
     `coordinates` `(rows, 2)` are those of all rows, `author_token` `(rows,)` their photographers, 0 where
     none is known, and `stores` the feature stores. With `author_filter`, `search` also leaves out the
-    photos by the query's photographer. `by_place` lets an exclusion of `nearest` name a radius.
+    photos by the query's photographer. `by_place` lets an exclusion of `nearest` name a radius. `project`
+    makes other vectors, `(n, other)`, of features `(n, width)`: these are what is searched, and what queries
+    must be given as.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class PhotoGallery:
         *,
         author_filter: bool = False,
         by_place: bool = False,
+        project: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         # Here and below, torch is loaded where it is used: stores are listed without it.
         import torch
@@ -70,11 +75,15 @@ class PhotoGallery:
         self._sources = np.array([store.dataset for store in stores])
         authors = [author for store in stores for author in store.table["author"].to_pylist()]
         self.author_token = hash_ids(authors)  # (rows,)
-        matrix = torch.empty(len(self.coordinates), stores[0].width, dtype=torch.float16, device=device)
+        width = stores[0].width
+        if project is not None:
+            width = project(torch.zeros(1, width, dtype=torch.float16, device=device)).shape[1]
+        matrix = torch.empty(len(self.coordinates), width, dtype=torch.float16, device=device)
         for start, store in zip(self._starts.tolist(), stores, strict=False):
             for at in range(0, len(store), _CHUNK_ROWS):
                 chunk = torch.from_numpy(np.array(store.matrix[at : at + _CHUNK_ROWS])).to(device)
-                matrix[start + at : start + at + len(chunk)] = unit_rows(chunk)
+                vectors = unit_rows(chunk if project is None else project(chunk))
+                matrix[start + at : start + at + len(chunk)] = vectors
         # A store is sorted by id, so the row number is the rank of the id.
         ids = [name for store in stores for name in store.table["id"].to_pylist()]
         xyz = xyz_of(self.coordinates) if by_place else None
@@ -90,6 +99,7 @@ class PhotoGallery:
         data: Path | None = None,
         *,
         author_filter: bool = False,
+        project: Callable[[Tensor], Tensor] | None = None,
     ) -> PhotoGallery:
         """The galleries that `names` lists, datasets or folders of stores, separated by commas.
 
@@ -108,7 +118,7 @@ class PhotoGallery:
         if len({store.width for store in stores}) > 1:
             found = ", ".join(f"{store.dataset} {store.width}" for store in stores)
             raise DataError("galleries must hold features of one width", found=found)
-        gallery = cls(stores, context.device, author_filter=author_filter)
+        gallery = cls(stores, context.device, author_filter=author_filter, project=project)
         if author_filter and not gallery.author_token.any():
             raise DataError(
                 f"author_filter needs the photographers of the gallery '{names}'",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .inputs import QuerySet, SingleInput, TileInput
+from .inputs import QuerySet, SingleInput, TileInput, backbones_of
 from .predictions import candidates_of, check_predictions, most_probable_first, statuses
 from .record import remake_command, run_record
 from .repeats import repeats, value_of
@@ -27,6 +27,7 @@ __all__ = [
     "Run",
     "SingleInput",
     "TileInput",
+    "backbones_of",
     "build_method",
     "build_params",
     "build_request",

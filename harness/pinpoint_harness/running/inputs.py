@@ -90,8 +90,26 @@ def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
             found="a request without feature stores",
             fix="make the request with api.build_request(..., registry=...)",
         )
-    store = request.store_lookup.queries(request.dataset_name, request.dataset, kind, selection)
-    return FeatureInput(store, selection.truth, request.context.device)
+    names = backbones_of(kind)
+    if len(names) > 1 and request.store_lookup.weights:
+        raise UsageError(
+            f"--weights replaces those of one backbone, and '{method.name}' looks through {len(names)}",
+            fix=f"leave it out, or give --set a folder in place of one of {kind}",
+        )
+    each = [
+        FeatureInput(
+            request.store_lookup.queries(request.dataset_name, request.dataset, name, selection),
+            selection.truth,
+            request.context.device,
+        )
+        for name in names
+    ]
+    return each[0] if len(each) == 1 else SeveralFeatures(each)
+
+
+def backbones_of(kind: str) -> list[str]:
+    """The backbones that an `input` names, several separated by commas."""
+    return [name.strip() for name in kind.split(",")]
 
 
 class IdInput(Inputs):
@@ -148,23 +166,24 @@ class ImageInput(Inputs):
 class SingleInput(ImageInput):
     """Photos without ids, each in a tile of its own; its key is the hash of its pixels.
 
-    The method gets the pixels, or with a `backbone` features made on the spot, `(1, width)` on its device.
+    The method gets the pixels, or with `backbones` features made on the spot, `(1, width)` on its device, of
+    several a tuple.
     """
 
-    def __init__(self, dataset: Dataset, truth: pd.DataFrame, backbone: LiveBackbone | None = None) -> None:
+    def __init__(self, dataset: Dataset, truth: pd.DataFrame, backbones: Sequence[LiveBackbone] = ()) -> None:
         super().__init__(dataset, truth)
-        self._backbone = backbone
+        self._backbones = backbones
 
     def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
         """Each photo alone; a backbone gets as many at once as it takes."""
         from ..images import Failure
         from ..images.prefetch import prefetch_tiles
 
-        prepare = self._backbone.backbone.prepare if self._backbone else lambda pixels: pixels
-        batch = self._backbone.tile if self._backbone else 1
+        prepare = [one.backbone.prepare for one in self._backbones] or [lambda pixels: pixels]
+        batch = min((one.tile for one in self._backbones), default=1)
 
         def see(pixels: Pixels) -> tuple[str, Any]:
-            return _pixel_hash(pixels), prepare(pixels)
+            return _pixel_hash(pixels), [by(pixels) for by in prepare]
 
         with closing(prefetch_tiles(self._store, self._refs, tiles, 2 * batch, see)) as decoded:
             for start in range(0, len(tiles), batch):
@@ -179,14 +198,17 @@ class SingleInput(ImageInput):
 
     def _values(self, prepared: Sequence[Any]) -> tuple[Iterator[Any], dict[int, str]]:
         """What the method gets of each readable photo, and the status of the others by position."""
-        if self._backbone is None:
-            failures = _failures(prepared)
-            return ([item] for row, item in enumerate(prepared) if row not in failures), failures
+        failures = _failures(prepared)
+        if not self._backbones:
+            return (item for row, item in enumerate(prepared) if row not in failures), failures
         import torch
 
-        features, failures = self._backbone.features(prepared)
-        on_device = torch.from_numpy(features).to(self._backbone.device)  # (readable, width)
-        return iter(on_device[:, None]), failures
+        each = []
+        for number, one in enumerate(self._backbones):
+            mine = [item if row in failures else item[number] for row, item in enumerate(prepared)]
+            features, failures = one.features(mine)
+            each.append(torch.from_numpy(features).to(one.device)[:, None])  # (readable, 1, width)
+        return (zip(*each, strict=True) if len(each) > 1 else iter(each[0])), failures
 
 
 class FeatureInput(Inputs):
@@ -220,6 +242,22 @@ class FeatureInput(Inputs):
             rows = np.where(rows < 0, rows[rows >= 0][0], rows)
             features = torch.from_numpy(self._store.matrix[rows])  # (size, width)
             yield TileInput(features.to(self._device), failures)
+
+
+class SeveralFeatures(Inputs):
+    """Features by several backbones, a tuple of tensors; a photo without one of them has none."""
+
+    def __init__(self, each: Sequence[FeatureInput]) -> None:
+        self._each = each
+
+    def content(self) -> dict[str, Any]:
+        return {"stores": [one.content()["store"] for one in self._each]}
+
+    def stream(self, tiles: Sequence[Tile], size: int) -> Iterator[TileInput]:
+        for found in zip(*(one.stream(tiles, size) for one in self._each), strict=True):
+            failures = {row: status for one in found for row, status in one.failures.items()}
+            values = tuple(one.values for one in found)
+            yield TileInput(values, failures, answerable=all(one.answerable for one in found))
 
 
 def _full_tile(images: Sequence[Pixels | Failure], size: int) -> TileInput:

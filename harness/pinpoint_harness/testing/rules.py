@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..batching import Tile, padded
+from ..running import backbones_of
 from .made_up import Place, developed, drawn_jpeg, made_up_truth
 from .trial import COMPARED, Answer, Trial
 
@@ -37,7 +38,8 @@ def _answer_version(trial: Trial) -> str:
 
 def _input(trial: Trial) -> str:
     asked = getattr(trial.method, "input", None)
-    known = asked in INPUTS or asked in trial.widths or asked in trial.stores.backbones
+    looked_through = {*trial.widths, *trial.stores.backbones}
+    known = asked in INPUTS or (isinstance(asked, str) and set(backbones_of(asked)) <= looked_through)
     return "" if known else f"input is {asked!r}"
 
 
@@ -374,7 +376,7 @@ def _shortened(value: object) -> str:
 def _same_content(one: Any, other: Any) -> bool:
     if isinstance(one, np.ndarray):
         return np.array_equal(one, other)
-    if isinstance(one, list):
+    if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(_same_content, one, other))
     if hasattr(one, "shape"):  # a tensor, wherever it lies
         return bool((one == other).all())

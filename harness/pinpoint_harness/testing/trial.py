@@ -20,7 +20,7 @@ from ..batching import Tile, padded, whole_blocks
 from ..errors import PluginError, UsageError
 from ..params import build, specs
 from ..plugins import Entry, Origin
-from ..running import NoParams, QuerySet, check_predictions, preset_of, statuses
+from ..running import NoParams, QuerySet, backbones_of, check_predictions, preset_of, statuses
 from ..running.predictions import build as stored_table
 from ..training import TrainRequest, train
 from ..types import Context, Method, MethodInfo, Predictions, Queries
@@ -159,9 +159,11 @@ class Trial(contextlib.AbstractContextManager["Trial"]):
         """Random features, the same for the same row: fp16 `(n, width)` on the method's device."""
         import torch
 
-        width = self.stores.width_of(self.method.input)
-        drawn = [made_up_feature(int(row), width) for row in rows]
-        return torch.from_numpy(np.array(drawn)).to(self.context.device, torch.float16)
+        each = []
+        for name in backbones_of(self.method.input):
+            drawn = np.array([made_up_feature(int(row), self.stores.width_of(name)) for row in rows])
+            each.append(torch.from_numpy(drawn).to(self.context.device, torch.float16))
+        return each[0] if len(each) == 1 else tuple(each)
 
     def predict_rows(
         self,

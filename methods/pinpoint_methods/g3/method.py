@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.features.backbones.weights import remembered_sha256
 from pinpoint_harness.params import param
 from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
@@ -67,7 +67,7 @@ class G3Retrieval:
         self._file = given if given.is_file() else find_release(params.weights, (_WEIGHTS,), "G3") / _WEIGHTS
 
     def content(self) -> Mapping[str, Any]:
-        return {"weights": file_sha256(self._file), "backbone": None}
+        return {"weights": remembered_sha256(self._file), "backbone": None}
 
     @torch.inference_mode()
     def predict(self, queries: Queries) -> Predictions:

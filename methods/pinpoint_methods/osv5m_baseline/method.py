@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.features.backbones.preprocess import Preprocess
+from pinpoint_harness.features.backbones.weights import remembered_sha256
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
@@ -52,7 +52,7 @@ class OSV5MBaseline:
         self._file = find_release(params.weights, (_WEIGHTS,), "OSV-5M's baseline") / _WEIGHTS
 
     def content(self) -> Mapping[str, Any]:
-        return {"weights": file_sha256(self._file)}
+        return {"weights": remembered_sha256(self._file)}
 
     @torch.inference_mode()
     def predict(self, queries: Queries) -> Predictions:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.features.backbones.weights import remembered_sha256
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
@@ -78,7 +78,7 @@ class Plonk:
 
     def content(self) -> Mapping[str, Any]:
         """The weights by what they hold; the backbone is in the features' key."""
-        return {"weights": file_sha256(self._file), "model": None, "backbone": None}
+        return {"weights": remembered_sha256(self._file), "model": None, "backbone": None}
 
     @torch.no_grad()
     def predict(self, queries: Queries) -> Predictions:

@@ -102,7 +102,7 @@ def weights_sha256(folder: Path) -> list[str]:
             fix="give a checkpoint in safetensors: pickled weights (pytorch_model.bin) can run code and are "
             "never loaded; `save_pretrained` writes safetensors",
         )
-    return [_remembered_sha256(path) for path in files]
+    return [remembered_sha256(path) for path in files]
 
 
 def load_tower(model_class: Any, folder: Path, config: Any, dtype: Any, part: str) -> Any:
@@ -150,7 +150,8 @@ def _quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _remembered_sha256(path: Path) -> str:
+def remembered_sha256(path: Path) -> str:
+    """The sha256 of a file, remembered by path, size and time of the last change."""
     memory = checksums_file()
     real = path.resolve()
     stat = real.stat()

@@ -1,0 +1,151 @@
+"""One answer out of the candidates that another method's run has stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pinpoint_harness.artifacts import file_sha256
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.params import param
+from pinpoint_harness.types import Candidates, Context, Predictions, Queries
+
+from ..common.consensus import RULES, decode
+
+if TYPE_CHECKING:
+    from pinpoint_harness.types import Floats
+
+_COLUMNS = ("id", "status", "candidates")
+
+
+@dataclass(frozen=True)
+class ConsensusParams:
+    run: Path = param(help="folder of the run, or its predictions.parquet", in_title=False)
+    decoding: str = param("expected", "how candidates make an answer", choices=tuple(RULES))
+    weight: str = param(
+        "auto",
+        "of a candidate: its probability, the inverse of its rank, or equal; auto: the probability where the "
+        "run has it, else the rank",
+        choices=("auto", "probability", "rank", "equal"),
+    )
+    power: float = param(1.0, "to which the weight is raised", minimum=0)
+    candidates: int = param(1000, "how many of a photo's, best first, are used", minimum=1)
+
+
+class Consensus:
+    """A run's candidates decoded another way: by the share of radii to expect, a density or a cluster.
+
+    Answers are joined by id. A photo that the run could not see has no answer here either, nor has one
+    without candidates.
+    """
+
+    Params: ClassVar[type[ConsensusParams]] = ConsensusParams
+    answer_version: ClassVar[int] = 1
+    input = "id"
+
+    def __init__(self, params: ConsensusParams, context: Context) -> None:
+        self.params = params
+        self._file = params.run / "predictions.parquet" if params.run.is_dir() else params.run
+        self._table = _read(self._file)
+
+    def content(self) -> Mapping[str, Any]:
+        return {"run": {"sha256": file_sha256(self._file)}}
+
+    def predict(self, queries: Queries) -> Predictions:
+        row_of = {name: row for row, name in enumerate(self._table["id"].to_pylist())}
+        rows = [row_of.get(name, -1) for name in queries.input["id"].tolist()]
+        if not any(row >= 0 for row in rows):
+            raise DataError(
+                f"no answer in '{self._file}' belongs to a photo of this dataset",
+                found=f"ids like '{next(iter(row_of), '')}'",
+                fix="give a run of this dataset",
+            )
+        status = self._table["status"].to_pylist()
+        candidates = self._candidates(rows)
+        weight, note = self._weights(candidates)
+        pairs = zip(candidates.coordinates, weight, strict=True)
+        answers = np.array([decode(self.params.decoding, *pair) for pair in pairs]).reshape(-1, 2)
+        said = [
+            status[row] if row >= 0 and status[row] != "ok" else ("missing" if row < 0 else "ok")
+            for row in rows
+        ]
+        there = ~np.isnan(answers).any(axis=1)
+        fates = [
+            word if word != "ok" or known else "no prediction"
+            for word, known in zip(said, there, strict=True)
+        ]
+        blank = np.array([word != "ok" for word in fates])
+        answers[blank] = np.nan
+        return Predictions(answers, candidates=candidates, status=fates, notes=(note,))
+
+    def _candidates(self, rows: list[int]) -> Candidates:
+        """Those of the given rows, padded, `(n, k, ...)`."""
+        lists = self._table["candidates"].take(pa.array([max(row, 0) for row in rows])).to_pylist()
+        kept = [
+            (found or [])[: self.params.candidates] if row >= 0 else []
+            for row, found in zip(rows, lists, strict=True)
+        ]
+        size = max(map(len, kept), default=0) or 1
+        places = np.full((len(kept), size, 2), np.nan)
+        probability = np.full((len(kept), size), np.nan)
+        names = {field: np.full((len(kept), size), "", dtype=object) for field in ("source", "photo_id")}
+        for row, found in enumerate(kept):
+            for slot, one in enumerate(found):
+                places[row, slot] = one["latitude"], one["longitude"]
+                probability[row, slot] = np.nan if one["probability"] is None else one["probability"]
+                for field, values in names.items():
+                    values[row, slot] = one[field] or ""
+        return Candidates(
+            places,
+            probability=None if np.isnan(probability).all() else probability,
+            **{field: values.astype(str) for field, values in names.items()},
+        )
+
+    def _weights(self, candidates: Candidates) -> tuple[Floats, str]:
+        """The weight of every candidate, `(n, k)`, and what it is, in words."""
+        there = ~np.isnan(candidates.coordinates).any(axis=2)
+        share, kind = candidates.probability, self.params.weight
+        complete = share is not None and not np.isnan(share[there]).any()
+        if kind == "auto":
+            kind = "probability" if complete else "rank"
+        if kind == "probability" and not complete:
+            raise DataError(
+                f"the candidates in '{self._file}' have no probabilities",
+                fix="--set weight=rank, equal, or auto",
+            )
+        if kind == "probability":
+            assert share is not None  # complete
+            weight = np.nan_to_num(share)
+        else:
+            rank = np.arange(1, there.shape[1] + 1)
+            weight = np.broadcast_to(1.0 / rank if kind == "rank" else np.ones(len(rank)), there.shape)
+        words = {"probability": "their probability", "rank": "the inverse of their rank", "equal": "1"}[kind]
+        return np.where(there, weight**self.params.power, 0.0), f"candidates weigh {words}"
+
+
+def _read(path: Path) -> pa.Table:
+    """Ids, statuses and candidates of a run; DataError where there are none."""
+    try:
+        with pq.ParquetFile(path) as file:
+            found = file.schema_arrow.names
+            if set(_COLUMNS) <= set(found):
+                table = file.read(list(_COLUMNS))
+                if table["candidates"].null_count < len(table):
+                    return table
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(
+            f"cannot read a run's answers from '{path}'",
+            found=f"{type(error).__name__}: {error}",
+            fix="give the folder of a run, which `pinpoint runs list` names",
+        ) from error
+    raise DataError(
+        f"'{path}' has no candidates",
+        found=f"columns {', '.join(found)}" if not set(_COLUMNS) <= set(found) else "none for any photo",
+        fix="give a run of a method that reports candidates",
+    )

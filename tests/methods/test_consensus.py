@@ -1,0 +1,170 @@
+"""Consensus: every rule by hand and against brute force, and on the candidates that runs have stored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinpoint_harness.api import evaluate
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.geo import haversine_km, unit_xyz
+from pinpoint_harness.plugins import load_registry
+from pinpoint_harness.types import RADII_KM
+from pinpoint_methods.common.consensus import RULES, decode, expected_share, mean_shift
+
+PARIS, LYON, TOKYO = (48.8566, 2.3522), (45.764, 4.8357), (35.68, 139.76)
+
+
+def at(*places: tuple[float, float]) -> Any:
+    return np.array(places)
+
+
+def test_the_first_is_the_first_and_nothing_gives_no_answer() -> None:
+    assert decode("first", at(TOKYO, PARIS), np.array([0.1, 0.9])) == pytest.approx(TOKYO)
+    for rule in RULES:
+        assert np.isnan(decode(rule, np.full((3, 2), np.nan), np.full(3, np.nan))).all()
+        lone = decode(rule, at(PARIS, (np.nan, np.nan)), np.array([0.2, np.nan]))
+        assert haversine_km(lone[None], at(PARIS))[0] < 1e-6 or rule == "lknn"
+
+
+def test_expected_names_the_candidate_that_most_of_the_weight_lies_near() -> None:
+    places = at(TOKYO, PARIS, (48.86, 2.36), LYON)
+    weight = np.array([0.4, 0.25, 0.25, 0.1])
+    # Tokyo 0.4 at all radii; Paris 0.5 within 1 km, and with Lyon, 392 km away, 0.6 within 750.
+    assert expected_share(places, weight) == pytest.approx([0.4, 0.54, 0.54, 0.3])
+    assert decode("expected", places, weight) == pytest.approx(PARIS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 12), st.integers(0, 2**31))
+def test_expected_is_what_counting_finds(count: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places = np.stack([random.uniform(-60, 60, count), random.uniform(-180, 180, count)], axis=1)
+    weight = random.dirichlet(np.ones(count))
+    shares = [
+        np.mean([weight[haversine_km(places, place) < radius].sum() for radius in RADII_KM])
+        for place in places
+    ]
+    assert expected_share(places, weight) == pytest.approx(shares)
+
+
+def test_the_mean_shift_finds_the_highest_peak_also_across_the_antimeridian() -> None:
+    places = at((0.0, 179.9), (0.0, -179.9), (10.0, 20.0))
+    found = decode("mean-shift", places, np.array([0.3, 0.3, 0.4]))
+    assert haversine_km(found[None], at((0.0, 180.0)))[0] < 0.01
+    assert decode("mean-shift", places, np.array([0.1, 0.1, 0.8])) == pytest.approx((10.0, 20.0))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31))
+def test_no_point_of_a_fine_grid_is_denser_than_the_mean_shifts_peak(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    places = random.uniform([44, 0], [50, 8], (6, 2))
+    weight = random.dirichlet(np.ones(6))
+
+    def density(points: Any) -> Any:
+        chord = np.square(unit_xyz(points)[:, None] - unit_xyz(places)[None]).sum(axis=2)
+        return (weight * np.exp(-((6371 / 100) ** 2) * chord / 2)).sum(axis=1)
+
+    rows, columns = np.mgrid[44:50:0.05, 0:8:0.05]
+    grid = np.stack([rows.ravel(), columns.ravel()], axis=1)
+    assert density(mean_shift(places, weight)[None])[0] >= density(grid).max() * (1 - 1e-6)
+
+
+def test_the_cluster_is_the_weighted_mean_of_what_lies_around_the_first() -> None:
+    near = at(PARIS, (49.4, 2.1), (48.1, 1.7))  # within 250 km
+    found = decode("cluster", np.concatenate([near, at(LYON, TOKYO)]), np.array([3.0, 1.0, 1.0, 9.0, 9.0]))
+    mean = np.array([3.0, 1.0, 1.0]) @ unit_xyz(near)
+    expected = np.degrees([np.arctan2(mean[2], np.hypot(*mean[:2])), np.arctan2(mean[1], mean[0])])
+    assert found == pytest.approx(expected)
+
+
+def test_a_cluster_that_is_too_small_grows_to_500_and_1000_km() -> None:
+    def members(*places: tuple[float, float]) -> Any:
+        return decode("cluster", at(*places), np.ones(len(places)))
+
+    two = members((0, 0), (0, 1), (0, 20))  # 111 km, and 2,224: no radius holds three, the last counts
+    assert two == pytest.approx((0, 0.5))
+    assert members((0, 0), (0, 1), (0, 4)) == pytest.approx((0, 5 / 3), abs=1e-2)  # 445 km
+    assert members((0, 0), (0, 1), (0, 8), (0, 20)) == pytest.approx((0, 3), abs=2e-2)  # 890 km
+    assert members((0, 0), (0, 8.9), (0, 20)) == pytest.approx((0, 4.45), abs=1e-2)
+    assert members((0, 0), (0, 1)) == pytest.approx((0, 0.5))
+
+
+def test_where_nothing_weighs_anything_all_weigh_the_same() -> None:
+    assert decode("cluster", at((0, 0), (0, 1)), np.zeros(2)) == pytest.approx((0, 0.5))
+
+
+# On stored candidates
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path) -> Any:
+    """A run of a method that reports candidates with probabilities, and one without an answer."""
+    plugin = tmp_path / "guessing.py"
+    plugin.write_text(GUESSING)
+    registry = load_registry([str(plugin)])
+    return evaluate("guessing", "capitals", home=tmp_path, registry=registry)
+
+
+GUESSING = """
+import numpy as np
+from pinpoint_harness import Candidates, MethodInfo, Predictions, hookimpl
+
+class Guessing:
+    input, answer_version = "none", 1
+    def __init__(self, params, context):
+        pass
+    def predict(self, queries):
+        count = len(queries)
+        places = np.tile([[0.0, 0.0], [10.0, 10.0], [10.0, 10.001]], (count, 1, 1))
+        silent = queries.key % 5 == 0
+        places[silent] = np.nan
+        share = np.where(silent[:, None], np.nan, np.tile([0.4, 0.3, 0.3], (count, 1)))
+        return Predictions(places[:, 0], candidates=Candidates(places, share))
+
+@hookimpl
+def pinpoint_register(register):
+    register.method("guessing", f"{__name__}:Guessing", MethodInfo(title="Guesses", licence="Apache-2.0"))
+"""
+
+
+def decoded(where: Any, tmp_path: Path, **given: Any) -> Any:
+    place = where if isinstance(where, Path) else where.folder
+    return evaluate("consensus", "capitals", parameters={"run": place, **given}, home=tmp_path)
+
+
+def test_a_runs_candidates_are_decoded_anew(run: Any, tmp_path: Path) -> None:
+    first = run.predictions()
+    again = decoded(run, tmp_path)
+    rows = again.predictions()
+    answered = first["status"] == "ok"
+    assert 0 < answered.sum() < len(first)
+    assert (rows["status"][answered] == "ok").all()
+    assert (rows["status"][~answered] == "no prediction").all()
+    assert (rows["predicted_latitude"][answered] == 10.0).all()  # 0.6 of the weight lies there
+    assert (first["predicted_latitude"][answered] == 0.0).all()
+    assert again.record["notes"] == ["candidates weigh their probability"]
+    assert decoded(run, tmp_path, decoding="first").predictions()["predicted_latitude"].max() == 0.0
+    assert decoded(run, tmp_path, weight="rank").record["notes"] == [
+        "candidates weigh the inverse of their rank"
+    ]
+    assert decoded(run, tmp_path, decoding="cluster").key != again.key
+
+
+def test_a_file_of_the_run_is_the_run(run: Any, tmp_path: Path) -> None:
+    key = decoded(run, tmp_path).key
+    assert decoded(run.folder / "predictions.parquet", tmp_path).key == key
+
+
+def test_what_has_no_candidates_or_is_no_run_is_refused(run: Any, tmp_path: Path) -> None:
+    plain = evaluate("random-prior", "capitals", home=tmp_path)
+    with pytest.raises(DataError, match=r"has no candidates[\s\S]*none for any photo"):
+        decoded(plain, tmp_path)
+    with pytest.raises(DataError, match=r"cannot read a run's answers"):
+        decoded(tmp_path / "nowhere", tmp_path)
