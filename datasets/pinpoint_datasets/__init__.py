@@ -135,6 +135,49 @@ DATASETS = {
             cluster_column="AUTHOR",
         ),
     ),
+    "commons26": (
+        "pinpoint_datasets.benchmarks:Commons26",
+        DatasetInfo(
+            title="commons26, photos from Wikimedia Commons, tiers and continents told apart",
+            source="Hugging Face kinghorton42/commons26",
+            licence="photos: each one's own on Wikimedia Commons; table: see its page",
+            cluster_column="group",
+            notes=(
+                "its headline weighs six continents equally: `pinpoint runs breakdown RUN --by continent`, "
+                "the balanced row; NA is North America",
+            ),
+        ),
+    ),
+    "earthwhere": (
+        "pinpoint_datasets.benchmarks:EarthWhere",
+        DatasetInfo(
+            title="EarthWhere, street-level pictures and panoramas made for language models",
+            source="Hugging Face tonyqian/EarthWhere",
+            licence="?",
+            citation="Qian et al.: Where on Earth? A Vision-Language Benchmark for Probing Model Geolocation "
+            "Skills Across Scales. 2025. arXiv:2510.10880",
+            notes=("its paper counts within 1, 5, 10, 20, 50, 100 and 200 km: --radii 1,5,10,20,50,100,200",),
+        ),
+    ),
+    "geovista-bench": (
+        "pinpoint_datasets.benchmarks:GeoVistaBench",
+        DatasetInfo(
+            title="GeoVistaBench (GeoBench), photos, panoramas and satellite images with coordinates",
+            source="Hugging Face LibraTree/GeoVistaBench",
+            licence="?",
+            citation="GeoVista. 2025. arXiv:2511.15705",
+        ),
+    ),
+    "gws15k": (
+        "pinpoint_datasets.benchmarks:GWS15k",
+        DatasetInfo(
+            title="GWS15k rebuilt: any table of street-view places under that name",
+            source="your own: the set was never released",
+            licence="your own",
+            citation="Clark et al.: Where We Are and What We're Looking At. CVPR 2023. arXiv:2303.04249",
+            notes=("GWS15k was never released: every rebuilt set is another, and so are published rows",),
+        ),
+    ),
     "table": (
         "pinpoint_datasets.flickr:AnyTable",
         DatasetInfo(

@@ -19,6 +19,7 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.evaluation import get_protocol, score_frame
 from pinpoint_harness.evaluation import slices as slicing
+from pinpoint_harness.evaluation.balanced import balanced_estimates
 from pinpoint_harness.evaluation.bootstrap import Clusters, cluster, exact_bounds
 from pinpoint_harness.evaluation.breakdown import (
     Breakdown,
@@ -58,6 +59,45 @@ def by_name(found: Breakdown) -> dict[str, Any]:
 
 
 # Scores of slices
+
+
+def test_the_balanced_accuracy_is_the_mean_of_the_slices_and_leaves_the_unknown_out() -> None:
+    # a: 3 of 4 right, b: 0 of 2, unknown: 2 of 2.
+    frame = answers([0.0, 0, 0, 9, 9, 9, 0, 0], list("uvwxyzst"))
+    found = break_down_frame(
+        frame, sliced([0, 0, 0, 0, 1, 1, 2, 2], ("a", "b", UNKNOWN)), PROTOCOL, resamples=100
+    )
+    one = found.balanced["acc_25km"]
+    assert (one.value, one.n) == (pytest.approx(37.5), 6)
+    table = found.to_frame().set_index("slice")
+    assert table.loc["balanced", "acc_25km"] == pytest.approx(37.5)
+    assert found.to_dict()["balanced"]["acc_25km"]["value"] == pytest.approx(37.5)
+
+
+def test_its_standard_error_is_that_of_independent_strata() -> None:
+    generator = np.random.default_rng(3)
+    sizes = {0: 4000, 1: 400}
+    codes = np.repeat(list(sizes), list(sizes.values()))
+    authors = np.concatenate([np.repeat(np.arange(n // 4) + 10_000 * code, 4) for code, n in sizes.items()])
+    by_author = {name: generator.random() < 0.4 for name in np.unique(authors).tolist()}
+    right = np.array([by_author[name] for name in authors.tolist()])  # photos of one succeed together
+    frame = answers(np.where(right, 0.0, 9.0), [f"author {name}" for name in authors])
+    one = break_down_frame(frame, sliced(codes), PROTOCOL, resamples=1000).balanced["acc_25km"]
+    shares = [right[codes == code].mean() for code in sizes]
+    variance = sum(p * (1 - p) / (n / 4) for p, n in zip(shares, sizes.values(), strict=True)) / 4
+    assert one.standard_error == pytest.approx(100 * np.sqrt(variance), rel=0.1)
+    assert one.value == pytest.approx(100 * np.mean(shares))
+    assert one.low < one.value < one.high
+
+
+def test_a_photographer_of_two_slices_is_drawn_in_each_by_itself() -> None:
+    codes = np.array([0, 0, 1, 1])
+    everyone = Clusters(np.zeros(4, np.int64), "author", 1, 1.0, clustered=True)
+    hit = np.array([[True], [False], [True], [True]])
+    one = balanced_estimates(hit, codes, everyone, [25.0], resamples=100)["acc_25km"]
+    assert (one.value, one.standard_error, one.low) == (75.0, None, None)  # one cluster: nothing to draw
+    with pytest.raises(UsageError, match="every row has a slice"):
+        balanced_estimates(hit, codes[:2], everyone, [25.0])
 
 
 def mixed(n: int = 400) -> tuple[pd.DataFrame, Slicing]:
@@ -338,7 +378,7 @@ def test_continents_of_the_capitals_add_up_and_europe_stands_out(run: str, tmp_p
     assert europe["against_rest"]["acc_2500km"]["p"] < 1e-6
     assert europe["estimates"]["acc_2500km"]["low"] > found["whole"]["estimates"]["acc_2500km"]["high"]
     table = pd.read_csv(file)
-    assert table["slice"].tolist() == ["all", *(one["name"] for one in found["slices"])]
+    assert table["slice"].tolist() == ["all", "balanced", *(one["name"] for one in found["slices"])]
     assert table["acc_2500km_hits"][1:].sum() == table["acc_2500km_hits"][0]
     text = pinpoint(*words).stdout
     assert " +" in text

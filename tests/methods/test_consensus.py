@@ -58,6 +58,7 @@ def test_the_mean_shift_finds_the_highest_peak_also_across_the_antimeridian() ->
     found = decode("mean-shift", places, np.array([0.3, 0.3, 0.4]))
     assert haversine_km(found[None], at((0.0, 180.0)))[0] < 0.01
     assert decode("mean-shift", places, np.array([0.1, 0.1, 0.8])) == pytest.approx((10.0, 20.0))
+    assert decode("mean-shift", places, np.array([0.0, 0.0, 1.0])) == pytest.approx((10.0, 20.0))
 
 
 @settings(max_examples=15, deadline=None)

@@ -29,7 +29,16 @@ def records(name: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("im2gps3k.csv", 40), ("yfcc4k.csv", 31), ("osv5m.csv", 9), ("osv5m_admin.csv", 13)]
+    ("name", "count"),
+    [
+        ("im2gps3k.csv", 40),
+        ("yfcc4k.csv", 31),
+        ("osv5m.csv", 9),
+        ("osv5m_admin.csv", 13),
+        ("im2gps.csv", 4),
+        ("yfcc26k.csv", 3),
+        ("gws15k.csv", 10),
+    ],
 )
 def test_every_row_and_every_cell_of_the_published_files_is_read(name: str, count: int) -> None:
     rows = read_rows(FOLDER / name)
@@ -47,7 +56,9 @@ def test_every_row_and_every_cell_of_the_published_files_is_read(name: str, coun
         assert row.kind == "published"
 
 
-@pytest.mark.parametrize(("dataset", "count"), [("im2gps3k", 40), ("yfcc4k", 31), ("osv5m", 20)])
+@pytest.mark.parametrize(
+    ("dataset", "count"), [("im2gps3k", 40), ("yfcc4k", 31), ("osv5m", 20), ("im2gps", 4), ("gws15k", 10)]
+)
 def test_a_datasets_files_are_found_by_its_name(dataset: str, count: int) -> None:
     assert len(read_published(dataset)) == count
 
@@ -94,7 +105,7 @@ def test_every_published_row_stands_in_the_table_of_its_dataset() -> None:
 
 def test_a_dataset_without_published_figures_has_no_rows() -> None:
     assert read_published("mini-earth") == []
-    assert read_published("im2gps") == []
+    assert read_published("mp16") == []
 
 
 def test_the_files_are_read_from_inside_a_zip_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,6 +82,8 @@ def breakdown(
 ) -> None:
     """Score slices of RUN's dataset, each with its interval, and test them against the rest.
 
+    The balanced accuracy is the mean of the slices', with an interval from draws of photographers in each.
+
     A country is the truth's own, or that of the nearest city (extra `admin`). Slices of fewer than
     ten effective photographers are marked, and neither tested nor ranked.
 
@@ -135,6 +137,8 @@ def _print_breakdown(run: Run, found: Breakdown, count: int) -> None:
         ["slice", "photos", "effective", *metrics, "mean km", "median km"],
         [_line(one, metrics) for one in (found.whole, *shown)],
     )
+    balanced = ", ".join(f"{name} {with_interval(one, '.1f')}" for name, one in found.balanced.items())
+    click.echo(f"balanced, every {found.by} counting alike: {balanced}")
     if len(shown) < len(found.slices):
         click.echo(f"and {len(found.slices) - len(shown):,} more slices: -n, --csv or --json show them")
     few = sum(one.few for one in found.slices)

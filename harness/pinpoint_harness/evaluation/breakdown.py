@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 
 from ..errors import UsageError
 from ..types import RADII_KM
+from .balanced import balanced_estimates
 from .bootstrap import (
     FEW_CLUSTERS,
     Clusters,
@@ -32,7 +33,7 @@ from .comparison import holm
 from .metrics import hits, metric_names
 from .protocols import Protocol, get_protocol
 from .scoring import RESAMPLES, errors_km
-from .slices import BINS, Slicing, slice_by
+from .slices import BINS, UNKNOWN, Slicing, slice_by
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +88,10 @@ class Slice:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """A dataset, whole and in slices that together are the whole."""
+    """A dataset, whole and in slices that together are the whole.
+
+    `balanced` has the accuracies when every slice counts alike, rows of no known slice left out.
+    """
 
     by: str
     source: str
@@ -95,6 +99,7 @@ class Breakdown:
     clusters: str
     whole: Slice
     slices: tuple[Slice, ...]
+    balanced: Mapping[str, Estimate]
 
     @property
     def tested(self) -> int:
@@ -109,8 +114,16 @@ class Breakdown:
         return by_value[-1], by_value[0]
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per slice, the whole first: counts, and each metric with its interval and test."""
-        return pd.DataFrame([_flat(one) for one in (self.whole, *self.slices)])
+        """One row per slice, the whole and the balanced first: counts, each metric's interval and test."""
+        balanced: dict[str, Any] = {"slice": "balanced", "n": next(iter(self.balanced.values())).n}
+        for metric, estimate in self.balanced.items():
+            balanced |= {
+                metric: estimate.value,
+                f"{metric}_low": estimate.low,
+                f"{metric}_high": estimate.high,
+            }
+        rows = [_flat(one) for one in (self.whole, *self.slices)]
+        return pd.DataFrame([rows[0], balanced, *rows[1:]])
 
     def to_dict(self) -> dict[str, Any]:
         few = {one.name: one.few for one in self.slices}
@@ -182,7 +195,16 @@ def break_down_frame(
         clusters=clusters.describe(),
         whole=measured("all", np.arange(len(frame))),
         slices=tuple(slices),
+        balanced=balanced_estimates(
+            hit, _counted(slicing), clusters, radii_km, resamples=resamples, seed=seed
+        ),
     )
+
+
+def _counted(slicing: Slicing) -> NDArray[np.int64]:
+    """The slice of each row for the balanced accuracy, -1 where it is not known."""
+    unknown = slicing.names.index(UNKNOWN) if UNKNOWN in slicing.names else -1
+    return np.where(slicing.codes == unknown, -1, slicing.codes)
 
 
 def against_rest(

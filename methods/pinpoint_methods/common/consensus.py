@@ -71,6 +71,8 @@ def mean_shift(places: Floats, weight: Floats, bandwidth_km: float = BANDWIDTH_K
     The kernel is a von Mises-Fisher one of concentration `(6371 / bandwidth_km)^2`: a Gaussian of that
     width. Of equal peaks the one reached from the better candidate.
     """
+    # What weighs nothing draws nothing, not even itself.
+    places, weight = places[weight > 0], weight[weight > 0]
     xyz, sharpness = unit_xyz(places), (_EARTH_KM / bandwidth_km) ** 2
     points = xyz.copy()
     for _ in range(_SHIFTS):

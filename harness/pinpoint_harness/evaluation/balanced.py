@@ -1,0 +1,81 @@
+"""Balanced accuracy: every slice of a dataset counts alike, however many photos it has.
+
+The mean of the slices' accuracies. Its error is stratified: a resample draws as many photographers
+in each slice as there are, with replacement, and averages the slices anew; so the number of photos
+of a slice is taken as given, and a photographer of two slices is drawn in each by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import UsageError
+from .bootstrap import Clusters, Estimate, percentile_estimate
+from .metrics import metric_names
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..types import Floats
+
+
+def balanced_estimates(
+    hit: NDArray[np.bool_],
+    codes: NDArray[np.int64],
+    clusters: Clusters,
+    radii_km: Sequence[float],
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Balanced accuracies in percent, by the accuracies' names, with 95 % intervals.
+
+    `hit` `(n, radii)` says which rows lie within which radius, `codes` `(n,)` the slice of each row; a row
+    of code -1 counts nowhere. `n` of an estimate is the number of rows that count. A slice of a single
+    cluster adds nothing to the error.
+    """
+    if not len(hit) == len(codes) == len(clusters.codes):
+        raise UsageError(
+            "every row has a slice and a cluster",
+            found=f"{len(hit)} rows, {len(codes)} slices, {len(clusters.codes)} clusters",
+        )
+    names = metric_names(radii_km)[: len(radii_km)]
+    slices = np.unique(codes[codes >= 0])
+    counted = int((codes >= 0).sum())
+    if not len(slices):
+        return dict.fromkeys(names, Estimate(None, None, None, None, 0))
+    generator = np.random.default_rng(seed)
+    value = np.zeros(len(radii_km))
+    replicates = np.zeros((resamples, len(radii_km)))
+    for one in slices:
+        mine = codes == one
+        right, sizes = _by_cluster(hit[mine], clusters.codes[mine])
+        value += right.sum(axis=0) / sizes.sum()
+        replicates += _resampled(right, sizes, resamples, generator)
+    value, replicates = 100 * value / len(slices), 100 * replicates / len(slices)
+    return {
+        name: percentile_estimate(float(value[at]), replicates[:, at], counted)
+        for at, name in enumerate(names)
+    }
+
+
+def _by_cluster(hit: NDArray[np.bool_], codes: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Of each cluster of one slice, its rows within each radius `(c, radii)` and its rows `(c,)`."""
+    _, cluster = np.unique(codes, return_inverse=True)
+    count = int(cluster.max()) + 1
+    right = np.stack([np.bincount(cluster, column, count) for column in hit.T], axis=1)
+    return right, np.bincount(cluster, minlength=count).astype(np.float64)
+
+
+def _resampled(right: Floats, sizes: Floats, resamples: int, generator: np.random.Generator) -> Floats:
+    """The slice's accuracy, 0 to 1, in each resample of its clusters, `(resamples, radii)`."""
+    count = len(sizes)
+    found = np.empty((resamples, right.shape[1]))
+    for number in range(resamples):
+        drawn = np.bincount(generator.integers(count, size=count), minlength=count)
+        # Not a matrix product: BLAS adds in another order on another number of threads.
+        found[number] = np.einsum("c,cr->r", drawn, right) / np.einsum("c,c->", drawn, sizes)
+    return found
