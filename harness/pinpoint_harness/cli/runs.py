@@ -12,6 +12,7 @@ from .breakdown import breakdown
 from .calibration import calibration
 from .clean import removal_options, remove_named
 from .explain import explain
+from .export import export
 from .options import home_options, json_option, print_listing
 from .print_scores import print_report
 from .verify import finished_folders, one_or_all, print_damage
@@ -29,6 +30,7 @@ def runs() -> None:
 runs.add_command(calibration)
 runs.add_command(breakdown)
 runs.add_command(explain)
+runs.add_command(export)
 
 
 @runs.command("list")
