@@ -16,6 +16,7 @@ from pinpoint_harness.errors import HarnessError, UsageError
 from pinpoint_harness.reproduce import Cell, load_recipe, recipe_names
 from pinpoint_harness.reproduce.recipe_fields import FIELDS, PARTS
 from pinpoint_harness.reproduce.recipes import parse_recipe
+from pinpoint_harness.version import __version__
 
 OWN = """
 title = "One constant"
@@ -90,6 +91,27 @@ def test_a_right_expectation_is_ok_and_a_wrong_one_fails_with_exit_code_1(tmp_pa
 )
 def test_near_is_within_three_tolerances(found: float | None, verdict: str) -> None:
     assert Cell("r@d", "wgs84-lt", "acc_1km", 10.0, found, 0.1).verdict == verdict
+
+
+def test_a_log_grows_by_a_row_with_who_what_where_and_the_verdict(tmp_path: Path) -> None:
+    log = tmp_path / "reproductions.md"
+    value = measured(tmp_path)
+    reproduce(own(tmp_path, value), "--log", str(log), "--as-name", "A | Reader")
+    reproduce(own(tmp_path, value + 9), "--log", str(log), code=1)
+    header, line, first, second = log.read_text().splitlines()
+    assert header == "| recipe | who | date | code | machine | verdict |"
+    assert set(line) == {"|", "-"}
+    assert first.split("|")[2].strip() == "A / Reader"
+    assert first.endswith("| OK 2 |")
+    assert second.endswith("| FAIL 1, OK 1 |")
+    assert __version__ in first
+
+
+def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.md").write_text("mine\n")
+    result = reproduce(own(tmp_path, measured(tmp_path)), "--log", str(tmp_path / "notes.md"), code=2)
+    assert "is no log of reproductions" in result.output
+    assert (tmp_path / "notes.md").read_text() == "mine\n"
 
 
 def test_a_dry_run_says_what_is_missing_how_big_how_long_and_runs_nothing(tmp_path: Path) -> None:

@@ -74,6 +74,14 @@ def demo(ctx: click.Context, home: Home) -> None:
 @click.option(
     "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=5; compare nothing."
 )
+@click.option(
+    "--log",
+    "log_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Add a row to a Markdown table: recipe, who, date, commit, machine, verdict.",
+)
+@click.option("--as-name", "who", metavar="NAME", default="-", help="With --log: who may be named.")
 @home_options()
 @old_out_option
 @json_option
@@ -85,6 +93,8 @@ def reproduce(
     everything: bool,
     jobs: int,
     only: str | None,
+    log_file: Path | None,
+    who: str,
     home: Home,
     as_json: bool,
 ) -> None:
@@ -100,8 +110,9 @@ def reproduce(
       pinpoint reproduce demo --dry-run
       pinpoint reproduce mini-earth --jobs 2
       pinpoint reproduce mini-earth --only world=5
+      pinpoint reproduce mini-earth --log reproductions.md --as-name "A. Reader"
     """
-    from ..reproduce import check, load_recipe, recipe_names
+    from ..reproduce import append_log, check, load_recipe, recipe_names
 
     if name is None:
         _list([load_recipe(known) for known in recipe_names()], as_json)
@@ -125,6 +136,8 @@ def reproduce(
             click.echo(f"{only} is done; when all lanes are, `{whole}` compares", err=True)
             return
         cells = check(recipe, home)
+    if log_file is not None:
+        append_log(log_file, name, who, cells)
     _print_cells(recipe, cells, as_json)
     if not as_json:
         _say_next(recipe, home)

@@ -66,7 +66,7 @@ def _by_cluster(hit: NDArray[np.bool_], codes: NDArray[np.int64]) -> tuple[Float
     """Of each cluster of one slice, its rows within each radius `(c, radii)` and its rows `(c,)`."""
     _, cluster = np.unique(codes, return_inverse=True)
     count = int(cluster.max()) + 1
-    right = np.stack([np.bincount(cluster, column, count) for column in hit.T], axis=1)
+    right: Floats = np.stack([np.bincount(cluster, column, count) for column in hit.T], axis=1).astype(float)
     return right, np.bincount(cluster, minlength=count).astype(np.float64)
 
 

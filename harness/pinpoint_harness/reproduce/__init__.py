@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .log import append_log
 from .recipes import Cell, Recipe, check, load_recipe, look_for, recipe_names
 
 __all__ = [
     "Cell",
     "Recipe",
+    "append_log",
     "check",
     "load_recipe",
     "look_for",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -179,7 +179,8 @@ class SingleInput(ImageInput):
         from ..images import Failure
         from ..images.prefetch import prefetch_tiles
 
-        prepare = [one.backbone.prepare for one in self._backbones] or [lambda pixels: pixels]
+        prepare: list[Callable[[Any], Any]] = [one.backbone.prepare for one in self._backbones]
+        prepare = prepare or [lambda pixels: pixels]
         batch = min((one.tile for one in self._backbones), default=1)
 
         def see(pixels: Pixels) -> tuple[str, Any]:

@@ -127,7 +127,8 @@ class G3Network(nn.Module):
     @property
     def width(self) -> int:
         """Of the features it projects."""
-        return int(self.image[0].weight.shape[1])
+        first: Any = self.image[0]
+        return int(first.in_features)
 
     def location(self, coordinates: Tensor) -> Tensor:
         """Degrees `(n, 2)` to `(n, width)`."""

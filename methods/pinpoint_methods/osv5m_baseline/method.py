@@ -100,7 +100,7 @@ class OSV5MBaseline:
 
     def _check_cells(self, cells: Cells) -> None:
         """DataError for the table of other cells than the network tells apart."""
-        known, stored = len(self._network.classif[-1].weight), self._network.cells
+        known, stored = self._network.classif.out, self._network.cells
         found = ""
         if len(cells.center) != known:
             found = f"{len(cells.center)} cells, the network has {known}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -38,6 +39,7 @@ class Head(nn.Sequential):
                 break
             layers += [nn.GroupNorm(_GROUPS, out), nn.GELU()]
         super().__init__(*layers)
+        self.out = len(weights[f"{index}.weight"])
         self.load_state_dict(dict(weights))
 
 
@@ -83,9 +85,8 @@ class Baseline(nn.Module):
         own = {name.removeprefix("model."): value for name, value in weights.items()}
         self.clip = _clip(_below(own, "backbone.clip."))
         self.classif, self.reg = Head(_below(own, "mid.classif.")), Head(_below(own, "mid.reg."))
-        cells = len(self.classif[-1].weight)
-        if len(self.reg[-1].weight) != 2 * cells:
-            raise ValueError(f"{cells} cells, {len(self.reg[-1].weight)} numbers that say where in them")
+        if self.reg.out != 2 * self.classif.out:
+            raise ValueError(f"{self.classif.out} cells, {self.reg.out} numbers that say where in them")
         names = [f"head.cell_{part}" for part in ("center", "size_up", "size_down")]
         self.cells = Cells(*(own[name] for name in names)) if all(name in own for name in names) else None
         self.float().eval().requires_grad_(False)
@@ -93,7 +94,8 @@ class Baseline(nn.Module):
     @property
     def side(self) -> int:
         """Of the pictures it takes, in pixels."""
-        return int(self.clip.config.image_size)
+        side: Any = self.clip.config.image_size
+        return int(side)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Of pixels `(n, 3, side, side)`: logits `(n, cells)`, offsets in each cell `(n, cells, 2)`."""

@@ -46,7 +46,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         scale, shift, weight = self.ada_map(condition).chunk(3, dim=1)  # (n, dim) each
         changed: Tensor = self.mlp((1 + scale) * self.ln(x) + shift)
-        return x + changed * weight
+        added: Tensor = x + changed * weight
+        return added
 
 
 class VelocityNetwork(nn.Module):
