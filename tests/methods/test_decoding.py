@@ -248,6 +248,24 @@ def test_calibration_finds_the_temperature_that_decided(truth: TemperatureScalin
     assert surprise(case.scores, case.km, found) < surprise(case.scores, case.km, FLAT) - 0.01
 
 
+def test_a_temperature_is_bounded_where_nobody_is_right_and_where_scores_say_nothing() -> None:
+    random = np.random.default_rng(0)
+    n, c = 200, 6
+    none = torch.zeros(n, c, 0)
+    places = torch.from_numpy(random.normal(size=(n, c, 3))).float()
+    lists = CandidateBatch(
+        torch.zeros(n, 1), torch.zeros(n, c).long(), torch.ones(n, c, dtype=torch.bool), none,
+        places / places.norm(dim=2, keepdim=True), none, none, none,
+    )  # fmt: skip
+    scores = torch.from_numpy(random.normal(3, 0.5, (n, c))).float()
+    spread = float(scores.std(correction=0))
+    wrong = torch.full((n, c), 9000.0)
+    anyone = torch.where(torch.from_numpy(random.integers(0, c, (n, 1)) == np.arange(c)), 0.5, 9000.0)
+    for km in (wrong, anyone, torch.where(scores == scores.amin(dim=1, keepdim=True), 0.5, 9000.0)):
+        for temperature in fit(lists, scores, km).temperature:
+            assert np.exp(-5.001) <= temperature / spread <= np.exp(5.001)
+
+
 def test_calibration_does_not_depend_on_the_scale_of_the_scores() -> None:
     case = outcomes(same(2.5, 1.0), n=800)
     found, scaled = (fit(case.lists, case.scores * factor, case.km) for factor in (1.0, 100.0))

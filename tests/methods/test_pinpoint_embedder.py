@@ -79,6 +79,25 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def test_t_b_and_frequencies_move_at_rates_of_their_own_and_t_stays_within_its_bound() -> None:
+    def moved(**changes: float) -> tuple[float, ...]:
+        trainer = EmbedderTrainer(replace(SMALL, **changes), DATA, 1)
+        towers, start = trainer.model, trainer.model.location.log_frequency.clone()
+        directions = towers.location.direction.clone()
+        trainer.run()
+        assert torch.equal(towers.location.direction, directions)
+        away = (towers.location.log_frequency - start).abs().max()
+        return towers.log_temperature["photos"].exp().item(), towers.bias_of["photos"].item(), away.item()
+
+    still = moved(scale_learning_rate=0.0, frequency_learning_rate=0.0)
+    assert still == (pytest.approx(10.0), -10.0, 0.0)
+    temperature, bias, away = moved(scale_learning_rate=0.5, frequency_learning_rate=0.01)
+    assert abs(temperature - 10) > 0.5
+    assert abs(bias + 10) > 1
+    assert 0.01 < away < 0.5
+    assert moved(scale_learning_rate=0.5, highest_temperature=10.5, bias=-30.0)[0] <= 10.5 + 1e-4
+
+
 def test_a_source_alone_is_seen_as_often_as_among_both() -> None:
     both = EmbedderTrainer(SMALL, DATA, 1)
     passes = dict.fromkeys(DATA, 0.0)
@@ -134,7 +153,10 @@ def test_the_optimizer_moves_at_the_rate_of_the_step_also_after_a_restore() -> N
     trainer = EmbedderTrainer(SMALL, DATA, 1)
     for step in range(5):
         rate = trainer.optimization.learning_rate_at(step)
-        assert [group["lr"] for group in trainer.optimizer.param_groups] == [rate, rate]
+        groups = [group["lr"] for group in trainer.optimizer.param_groups]
+        assert groups[:2] == [rate, rate]
+        own = [SMALL.scale_learning_rate, SMALL.scale_learning_rate, SMALL.frequency_learning_rate]
+        assert groups[2:] == pytest.approx([rate * highest / SMALL.learning_rate for highest in own])
         trainer.step(step)
     again = EmbedderTrainer(SMALL, DATA, 1)
     again.restore(5, trainer.state())

@@ -13,6 +13,10 @@ from pinpoint_harness.types import RADII_KM
 
 from .candidates import CandidateBatch, between_km
 
+_LOG_TEMPERATURE = (-5.0, 5.0)
+"""Bounds of the logarithm of a temperature over the deviation of the scores: beyond them a softmax is its
+best score alone, or no longer tells scores apart."""
+
 
 @dataclass(frozen=True)
 class TemperatureScaling:
@@ -126,11 +130,15 @@ def _fit_radius(scores: Tensor, within: Tensor, valid: Tensor) -> tuple[float, f
         likely = torch.where(right, (p[:, :-1] * within).sum(dim=1), p[:, -1])
         return float(-likely.clamp(min=1e-12).log().mean())
 
+    # Where nobody is ever right, or the order says nothing, the likeliest temperature is infinite.
+    bounds = [_LOG_TEMPERATURE, (None, None)]
     top = float(scores.amax(dim=1).median()) / spread
     starts = [np.array([log_t, top / np.exp(log_t) - 1]) for log_t in (-2.0, -1.0, 0.0)]
     found = min(
         (
-            minimize(surprise, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6})
+            minimize(
+                surprise, start, method="Nelder-Mead", bounds=bounds, options={"xatol": 1e-3, "fatol": 1e-6}
+            )
             for start in starts
         ),
         key=lambda result: float(result.fun),

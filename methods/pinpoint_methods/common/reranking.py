@@ -14,6 +14,9 @@ from .decoding import by_radius, overall
 
 Row = dict[str, float]
 
+RIGHT_KM = 25.0
+"""A list whose nearest candidate lies farther from the truth holds nothing right."""
+
 
 @dataclass(frozen=True)
 class LabelledCandidates:
@@ -30,10 +33,14 @@ class LabelledCandidates:
 
 
 def margin_loss(scores: Tensor, lists: CandidateBatch, km: Tensor, margin: float) -> Tensor:
-    """`relu(m - s_best + s_j)` over all candidates farther from the truth than the best one."""
+    """`relu(m - s_best + s_j)` over all candidates farther from the truth than the best one.
+
+    Lists without a candidate within `RIGHT_KM` teach which of several wrong places is less wrong, and count
+    for nothing.
+    """
     away = km.masked_fill(~lists.valid, torch.inf)
     nearest, best = away.min(dim=1, keepdim=True)
-    farther = lists.valid & (km > nearest)  # what lies where the best does is as good
+    farther = lists.valid & (km > nearest) & (nearest < RIGHT_KM)  # what lies where the best does is as good
     # An empty slot must not make 0 * inf of the loss, and a list may have no other.
     scores = scores.clamp(min=torch.finfo(scores.dtype).min / 4)
     loss = (margin - scores.gather(1, best) + scores).relu() * farther

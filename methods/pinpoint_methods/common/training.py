@@ -11,7 +11,8 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,18 +37,21 @@ class Optimization:
 
     steps: int
     learning_rate: float  # the highest
-    weight_decay: float  # of matrices; none on biases, norms, scalars and Fourier frequencies
+    weight_decay: float  # of matrices; none on biases, norms and scalars
     beta2: float = 0.999
     warmup_share: float = 0.05  # of the steps
     clip_norm: float = 1.0  # of the gradient
+    own_rates: Mapping[str, float] = field(default_factory=dict)
+    """The highest rate of parameters that have one of their own, by a part of their names between dots."""
 
-    def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine to zero; steps count from 0."""
+    def learning_rate_at(self, step: int, highest: float | None = None) -> float:
+        """Linear warm-up to `highest` or the common rate, half a cosine to zero; steps count from 0."""
+        highest = self.learning_rate if highest is None else highest
         warmup = max(1, round(self.warmup_share * self.steps))
         if step < warmup:
-            return self.learning_rate * (step + 1) / warmup
+            return highest * (step + 1) / warmup
         progress = (step - warmup) / max(1, self.steps - warmup)
-        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+        return highest * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class Shuffle:
@@ -108,9 +112,7 @@ class Trainer(ABC):
         self.processes = processes or Processes()
         self._title, self._model, self._batch, self._stops, self._worth = title, model, batch, stops, worth
         self.named = dict(model.named_parameters())
-        matrices = [p for name, p in self.named.items() if _decays(name, p)]
-        others = [p for name, p in self.named.items() if not _decays(name, p)]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+        groups, self._rates = self._groups()
         # With a base of 1 the schedule's factor is the learning rate, unrounded by a product.
         self.optimizer = torch.optim.AdamW(
             groups,
@@ -119,12 +121,28 @@ class Trainer(ABC):
             weight_decay=optimization.weight_decay,
             fused=True,
         )
-        self._schedule = LambdaLR(self.optimizer, optimization.learning_rate_at)
+        self._schedule = LambdaLR(self.optimizer, self._rates)
         self._device = next(iter(self.named.values())).device
         self._loss_sum: dict[str, Tensor] = {}
         self._loss_count: dict[str, int] = {}
         self._reported: dict[str, tuple[float, int]] = {}  # sum and count of the losses that were reported
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=self._device)
+
+    def _groups(self) -> tuple[list[dict[str, Any]], list[Callable[[int], float]]]:
+        """Groups of parameters and their schedules: what decays, what does not, what has its own rate."""
+        rate, own = self.optimization.learning_rate_at, self.optimization.own_rates
+        of = {name: next((part for part in own if part in name.split(".")), None) for name in self.named}
+        common = {name: p for name, p in self.named.items() if of[name] is None}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for name, p in common.items() if _decays(name, p)]},
+            {"params": [p for name, p in common.items() if not _decays(name, p)], "weight_decay": 0.0},
+        ]
+        schedules: list[Callable[[int], float]] = [rate, rate]
+        for part, highest in own.items():
+            mine = [p for name, p in self.named.items() if of[name] == part]
+            groups.append({"params": mine, "weight_decay": 0.0})
+            schedules.append(partial(rate, highest=highest))
+        return groups, schedules
 
     @abstractmethod
     def batch_loss(self, step: int) -> tuple[str, Tensor]:
@@ -235,7 +253,7 @@ class Trainer(ABC):
             else:
                 p = self.named[name]
                 self.optimizer.state[p][kind] = value.clone().to(p.device)
-        self._schedule = LambdaLR(self.optimizer, self.optimization.learning_rate_at, last_epoch=step - 1)
+        self._schedule = LambdaLR(self.optimizer, self._rates, last_epoch=step - 1)
 
     def _resume(self, checkpoints: Checkpoints | None) -> int:
         """The steps done before; a checkpoint of another training in the same stage does not count."""
@@ -295,7 +313,7 @@ class Trainer(ABC):
 
 
 def _decays(name: str, parameter: Tensor) -> bool:
-    return parameter.ndim > 1 and not name.endswith("frequencies")
+    return parameter.ndim > 1
 
 
 def _is_headline(name: str) -> bool:

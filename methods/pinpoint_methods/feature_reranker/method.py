@@ -21,8 +21,8 @@ from ..common.head import CHECK_WITH, chosen, made_by, training_stores
 from .candidates import OF_CANDIDATES, FeatureRerankerParams, PlacedGallery, gallery_stores, make_candidates
 from .training import OF_RERANKER, Shape, lists_of, load_ranker, make_reranker, state_of
 
-VERSION = 2
-"""Of the stages' code: raised whenever the same recipe would give another content."""
+VERSIONS = {"candidates": 2, "reranker": 3}
+"""Of each stage's code: raised whenever the same recipe would give another content."""
 
 _OF_THE_ANSWER = ("decoding", "author_filter", "candidates")
 
@@ -57,7 +57,7 @@ class FeatureReranker:
         made_from: dict[str, Any] = {"params": params, "stores": stores, "galleries": galleries}
 
         def stage(name: str, make: Any, needs: Sequence[str], *choices: str, **more: object) -> Stage:
-            spec = {"version": VERSION, "config": chosen(params, *choices), **more}
+            spec = {"version": VERSIONS[name], "config": chosen(params, *choices), **more}
             return Stage(name, f"feature-{name}", spec, partial(make, **made_from), tuple(needs))
 
         keys = {

@@ -94,6 +94,9 @@ class RetrievalConfig:
 
     # Loss.
     temperature: float = choice(10.0, "D", "SigLIP's start; learned, one per source", minimum=0.01)
+    highest_temperature: float = choice(
+        100.0, "D", "CLIP's bound: beyond it a batch is its hardest pair alone", minimum=0.01
+    )
     bias: float = choice(-10.0, "D", "SigLIP's start; learned, one per source")
     mask_km: float = choice(1.0, "D", "closer pairs of a batch are no negatives", minimum=0)
 
@@ -103,6 +106,12 @@ class RetrievalConfig:
     )
     batch: int = choice(32_768, "D", "16k to 32k fit; negatives are the batch's own", minimum=2)
     learning_rate: float = choice(1e-3, "D", "peak; AdamW on residual MLPs", minimum=0)
+    scale_learning_rate: float = choice(
+        1e-2, "D", "peak for t (its logarithm) and b, which have far to go and are two numbers", minimum=0
+    )
+    frequency_learning_rate: float = choice(
+        1e-4, "D", "peak for the logarithms of the frequencies: a ten-thousandth of 2^13 is a wave", minimum=0
+    )
     warmup_share: float = choice(0.05, "D", "of the steps, before the cosine to zero", minimum=0, maximum=1)
     weight_decay: float = choice(
         0.05, "D", "of matrices; none on norms, biases, t, b, frequencies", minimum=0
@@ -339,7 +348,8 @@ CHECK_WITH: Mapping[str, Any] = {
 EMBEDDER = (
     *("embedding", "hidden", "adapter_depth", "trunk_depth", "expansion"),
     *("frequencies", "lowest_frequency", "highest_frequency", "location_hidden", "location_depth"),
-    *("temperature", "bias", "mask_km", "passes", "batch", "learning_rate", "warmup_share"),
+    *("temperature", "highest_temperature", "bias", "mask_km", "passes", "batch", "learning_rate"),
+    *("scale_learning_rate", "frequency_learning_rate", "warmup_share"),
     *("weight_decay", "beta2", "clip_norm", "input_noise"),
     *("validations", "validation_queries", "validation_gallery", "exclude_km"),
 )

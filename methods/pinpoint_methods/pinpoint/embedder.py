@@ -6,6 +6,7 @@ A batch is one source's; sources take turns in proportion to their sizes.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -121,9 +122,20 @@ class EmbedderTrainer(Trainer):
             config.beta2,
             config.warmup_share,
             config.clip_norm,
+            {
+                "log_temperature": config.scale_learning_rate,
+                "bias_of": config.scale_learning_rate,
+                "log_frequency": config.frequency_learning_rate,
+            },
         )
         stops = {round(steps * (look + 1) / looks) for look in range(looks)}
         super().__init__("embedder", self.model, optimization, config.batch, stops, processes=processes)
+
+    def step(self, step: int) -> None:
+        super().step(step)
+        with torch.no_grad():  # in place, so that a temperature at its bound can come back
+            for log_temperature in self.model.log_temperature.values():
+                log_temperature.clamp_(max=math.log(self.config.highest_temperature))
 
     def batch_loss(self, step: int) -> tuple[str, Tensor]:
         source, number = self.order[step]
@@ -149,7 +161,7 @@ class EmbedderTrainer(Trainer):
         masked = near_pairs(xyz, self.config.mask_km, first, count)
         temperature = self.model.log_temperature[source].exp()
         images, places = images.to(self.dtype), places.to(self.dtype)
-        return sigmoid_loss(images, places, temperature, self.model.bias[source], masked, first)
+        return sigmoid_loss(images, places, temperature, self.model.bias_of[source], masked, first)
 
     def measure(self, step: int) -> CurveRow:
         """Of each source the mean loss since the last row, t and b; then the accuracy on C."""
@@ -158,7 +170,7 @@ class EmbedderTrainer(Trainer):
         for name in self.data:
             row[f"loss_{name}"] = self.mean_loss(f"loss_{name}")
             row[f"temperature_{name}"] = self.model.log_temperature[name].exp().item()
-            row[f"bias_{name}"] = self.model.bias[name].item()
+            row[f"bias_{name}"] = self.model.bias_of[name].item()
         return {**row, **(self._validation.look(self.model) if self._validation else {})}
 
 

@@ -36,7 +36,7 @@ from .splits import A, C, counts, leave_out, split_store
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
 
-VERSIONS = {"candidates": 2, "reranker": 3, "calibration": 2}
+VERSIONS = {"embedder": 2, "candidates": 2, "reranker": 3, "calibration": 3}
 """Of a stage's code, 1 where none stands: raised whenever the same recipe would give another content."""
 
 _OF_SPLITS = (

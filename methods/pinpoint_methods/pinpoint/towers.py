@@ -71,7 +71,10 @@ class LocationTower(nn.Module):
 
     def __init__(self, config: RetrievalConfig) -> None:
         super().__init__()
-        self.frequencies = nn.Parameter(torch.zeros(config.frequencies, 3))
+        # A step of so many cycles would be nothing to a high frequency and all to a low one: their logarithms
+        # are learned. Directions stay as drawn.
+        self.log_frequency = nn.Parameter(torch.zeros(config.frequencies))
+        self.direction = nn.Parameter(torch.zeros(config.frequencies, 3), requires_grad=False)
         self.embed = nn.Linear(2 * config.frequencies, config.location_hidden)
         blocks = (Block(config.location_hidden, config.expansion) for _ in range(config.location_depth))
         self.trunk = nn.Sequential(*blocks)
@@ -80,6 +83,11 @@ class LocationTower(nn.Module):
     def forward(self, xyz: Tensor) -> Tensor:
         out: Tensor = self.head(self.trunk(self.embed(self.waves(xyz))))
         return out  # (b, embedding)
+
+    @property
+    def frequencies(self) -> Tensor:
+        """Waves over the radius of the Earth along each axis, `(frequencies, 3)`."""
+        return self.direction * self.log_frequency.exp()[:, None]
 
     def waves(self, xyz: Tensor) -> Tensor:
         # 2^13 waves leave 10 bits of fp32 for the phase, and none of bf16.
@@ -99,7 +107,7 @@ class Towers(nn.Module):
         self.location = LocationTower(config)
         start = math.log(config.temperature)
         self.log_temperature = nn.ParameterDict({s: nn.Parameter(torch.tensor(start)) for s in self.sources})
-        self.bias = nn.ParameterDict({s: nn.Parameter(torch.tensor(config.bias)) for s in self.sources})
+        self.bias_of = nn.ParameterDict({s: nn.Parameter(torch.tensor(config.bias)) for s in self.sources})
 
     def initialise(self, config: RetrievalConfig, seed: int) -> Towers:
         """Weights drawn from the seed alone, the same on every device.
@@ -117,8 +125,8 @@ class Towers(nn.Module):
         with torch.no_grad():
             directions = torch.randn(config.frequencies, 3, generator=generator)
             lowest, highest = math.log(config.lowest_frequency), math.log(config.highest_frequency)
-            size = torch.linspace(lowest, highest, config.frequencies).exp()
-            self.location.frequencies.copy_(functional.normalize(directions, dim=1) * size[:, None])
+            self.location.direction.copy_(functional.normalize(directions, dim=1))
+            self.location.log_frequency.copy_(torch.linspace(lowest, highest, config.frequencies))
         return self
 
 
