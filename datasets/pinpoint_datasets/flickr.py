@@ -263,6 +263,7 @@ class MP16Pro(TableDataset):
         info=DATASETS["mp16-pro"][1],
         images=("mp-16-images00", "mp-16-images", "images", "mp16"),
         files=("MP16_Pro_places365.csv", "MP16_Pro_filtered.csv"),
+        preferred="MP16_Pro_filtered.csv",  # by whose names the hold-out is drawn
         folders=("mp16-pro", "metadata"),
         extras=("neighbourhood", "city", "county", "state", "region", "country", "continent"),
         refusals=(_URL_LIST, _STREETVIEW, *of_other_sets("mp16")),

@@ -340,10 +340,15 @@ def test_mp16_pro_keeps_place_names_and_the_exact_spelling_of_ids(tmp_path: Path
     assert frame["neighbourhood"].isna().all()
 
 
-def test_both_tables_of_mp16_pro_in_one_folder_are_not_chosen_between(tmp_path: Path) -> None:
+def test_of_both_tables_of_mp16_pro_the_filtered_one_is_read_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "metadata").mkdir()
     for name in ("MP16_Pro_places365.csv", "MP16_Pro_filtered.csv"):
-        places365(tmp_path / name, [photo[0] for photo in PHOTOS])
-    assert "found: MP16_Pro_places365.csv, MP16_Pro_filtered.csv" in refused(MP16Pro, tmp_path)
+        places365(tmp_path / "metadata" / name, [photo[0] for photo in PHOTOS])
+    found = read(MP16Pro, tmp_path)
+    assert found.path.name == "MP16_Pro_filtered.csv"
+    assert "MP16_Pro_filtered.csv is read, and not MP16_Pro_places365.csv beside it" in found.notes
+    (tmp_path / "metadata" / "MP16_Pro_places365.csv").unlink()
+    assert not [note for note in read(MP16Pro, tmp_path).notes if "beside it" in note]
 
 
 # OSV-5M

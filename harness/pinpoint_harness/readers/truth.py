@@ -79,7 +79,8 @@ class TruthSpec:
     file (package, name) is the default. `images` are the places where the pictures may lie, as
     patterns within the folder of the data; where none of them exists they are looked for beside
     the truth file itself, unless millions of others would have to be listed there.
-    `known_files` says of a truth file's sha256 which file it is.
+    `known_files` says of a truth file's sha256 which file it is. `preferred` is the one of `files` that is
+    read where several lie side by side.
     """
 
     name: str
@@ -98,6 +99,7 @@ class TruthSpec:
     images: tuple[str, ...] = ()
     images_beside_truth: bool = True
     known_files: Mapping[str, str] | None = None
+    preferred: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,9 @@ class TableDataset:
                 [given if given and given.is_dir() else truth_file.parent, truth_file.parent]
             )
         places = [place for base in bases for place in dataset_roots(base, self.spec.images)]
+        if not places and truth_file.parent.name in self.spec.folders:
+            # The table may lie in a folder of its own, beside the pictures.
+            places = list(dataset_roots(truth_file.parent.parent, self.spec.images))
         if not places and self.spec.images_beside_truth:
             places = list(bases)
         if not places:
@@ -185,6 +190,7 @@ def read_truth(spec: TruthSpec, location: DataLocation) -> Truth:
             refuse_rivals(table.form, taken, frame[["latitude", "longitude"]].to_numpy())
     notes = [
         *table.notes,
+        *_mention_other_files(spec, path),
         *_mention_other_columns(table.form, columns, location.columns),
         *notes,
         *_explain_row_count(spec, len(frame)),
@@ -250,6 +256,8 @@ def _search(spec: TruthSpec, roots: Sequence[Path]) -> Path:
     folders = [root / folder for root in roots for folder in ("", *spec.folders)]
     for folder in folders:
         found = [folder / name for name in spec.files if (folder / name).is_file()]
+        if spec.preferred and folder / spec.preferred in found:
+            return folder / spec.preferred
         if len(found) > 1:
             raise DataError(
                 f"'{folder}' holds {len(found)} truth files of {spec.name}",
@@ -263,6 +271,14 @@ def _search(spec: TruthSpec, roots: Sequence[Path]) -> Path:
         looked_in = ", ".join(f"'{folder}'" for folder in folders)
         found_nothing = f"no {' or '.join(spec.files)} in {looked_in}"
     raise DataError(f"the truth of {spec.name} was not found", found=found_nothing, fix=_how_to_get(spec))
+
+
+def _mention_other_files(spec: TruthSpec, path: Path) -> list[str]:
+    """A note where another truth file of the set lies beside the preferred one."""
+    others = [name for name in spec.files if name != path.name and (path.parent / name).is_file()]
+    if path.name != spec.preferred or not others:
+        return []
+    return [f"{path.name} is read, and not {' or '.join(others)} beside it"]
 
 
 def _how_to_get(spec: TruthSpec) -> str:
