@@ -86,6 +86,30 @@ def test_a_recipe_for_real_data_runs_from_an_unmodified_download_to_its_scores(
     assert all(cell["found"] is not None for cell in cells)
 
 
+def test_a_training_is_told_of_each_dataset_where_it_lies(
+    miniature: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("PINPOINT_DATA")
+    data = miniature / "data"
+    words = smaller(["train", "pinpoint", "--set", "config=full", "--stage", "splits"], miniature / "tower")
+    words += ["--set", "leave_out=yfcc4k", "--home", str(tmp_path)]
+    alone = CliRunner().invoke(cli, words, prog_name="pinpoint")
+    assert alone.exit_code == 2
+    assert "the truth of mp16-pro was not found" in alone.output
+    tar = data / "mp16-pro"
+    places = {"mp16-pro": tar / "metadata", "osv5m-train": data / "osv5m", "yfcc4k": data / "yfcc4k"}
+    given = [word for name, place in places.items() for word in ("--data", f"{name}={place}")]
+    done = CliRunner().invoke(
+        cli, [*words, *given, "--images", f"mp16-pro={tar}", "--json"], prog_name="pinpoint"
+    )
+    assert done.exit_code == 0, done.output
+    assert {store.dataset for store in iter_stores(tmp_path / "stores")} == set(places)
+    for wrong in ("mp16-pro", "=x", "im2gps3k=x"):
+        refused = CliRunner().invoke(cli, [*words, "--data", wrong], prog_name="pinpoint")
+        assert refused.exit_code == 2
+        assert "error: " in refused.output
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_a_recipe_for_real_data_declares_every_store_that_it_opens(miniature: Path, name: str) -> None:
     recipe = tomllib.loads((files("pinpoint_results") / "expected" / f"{name}.toml").read_text())

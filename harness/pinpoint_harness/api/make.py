@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Subset
 from ..batching import WorkerShare
 from ..devices import default_device, embedding_context
+from ..errors import UsageError
 from ..features import EmbedRequest, FeatureStore, StoreLookup, complete
 from ..features.backbones import find_backbone
 from ..home import Home, find_home
@@ -31,6 +32,8 @@ def train(
     *,
     parameters: Mapping[str, Any] | None = None,
     stage: str | None = None,
+    data: Mapping[str, str | Path] | None = None,
+    images: Mapping[str, Sequence[str | Path]] | None = None,
     device: str = "auto",
     dtype: str | None = None,
     weights: str | None = None,
@@ -46,9 +49,10 @@ def train(
     `keep`, which another training has just made. `dtype` is `float32` or
     `bfloat16` (default: bfloat16 on a GPU). `log` holds `csv`, `tensorboard` or both, and a folder if the
     figures of the training shall not lie beside the stage. Features that it learns from are computed first
-    where they are missing. A training that was stopped goes on when it is called again.
+    where they are missing; `data` and `images` say by dataset where its files and its pictures lie, if not in
+    the usual places. A training that was stopped goes on when it is called again.
 
-    UsageError for a method that is not trained.
+    UsageError for a method that is not trained, and for a place of a dataset that it does not name.
 
     >>> train("constant")
     Traceback (most recent call last):
@@ -59,10 +63,12 @@ def train(
     entry = registry.method(method)
     params = build_params(entry, parameters or {})
     chosen = embedding_context(default_device(device), dtype)
-    stores = StoreLookup(registry, home.stores, chosen.device, weights, WorkerShare.of_environment())
+    locations = _locations(data or {}, images or {}, method, params)
+    share = WorkerShare.of_environment()
+    stores = StoreLookup(registry, home.stores, chosen.device, weights, share, locations=locations)
 
     def truth(name: str) -> pd.DataFrame:
-        return registry.open_dataset(name).truth()
+        return registry.open_dataset(name, locations.get(name, DataLocation())).truth()
 
     request = TrainRequest(
         method=entry,
@@ -76,6 +82,26 @@ def train(
         log=LogRequest.parse(log),
     )
     return train_stages(request)
+
+
+def _locations(
+    data: Mapping[str, str | Path], images: Mapping[str, Sequence[str | Path]], method: str, params: Any
+) -> dict[str, DataLocation]:
+    """Where the files of each dataset lie, for those that some parameter names."""
+    values = [getattr(params, item.name) for item in fields(params)]
+    named = {part.strip() for value in values if isinstance(value, str) for part in value.split(",")}
+    strange = [name for name in (*data, *images) if name not in named]
+    if strange:
+        raise UsageError(
+            f"'{strange[0]}' is no dataset that '{method}' learns from",
+            fix="name one that stands in its parameters: `pinpoint methods show` prints them",
+        )
+    return {
+        name: DataLocation(
+            Path(data[name]) if name in data else None, images=tuple(map(Path, images.get(name, ())))
+        )
+        for name in dict.fromkeys([*data, *images])
+    }
 
 
 @speaks_python

@@ -27,6 +27,18 @@ if TYPE_CHECKING:
 @click.argument("method")
 @click.option("--stage", help="Stop after this stage [default: the last].")
 @settings_option
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="DATASET=PATH",
+    help="Where a dataset's files lie, if not in the usual places; may be given again.",
+)
+@click.option(
+    "--images",
+    multiple=True,
+    metavar="DATASET=PATH",
+    help="Folder or archive of a dataset's pictures, likewise; may be given again.",
+)
 @device_option
 @click.option(
     "--dtype",
@@ -51,6 +63,8 @@ def train(
     method: str,
     stage: str | None,
     settings: Sequence[str],
+    data: Sequence[str],
+    images: Sequence[str],
     device: str,
     dtype: str | None,
     weights: str | None,
@@ -83,6 +97,8 @@ def train(
             method,
             parameters=chosen,
             stage=stage,
+            data={name: places[-1] for name, places in _by_dataset("--data", data).items()},
+            images=_by_dataset("--images", images),
             device=device,
             dtype=dtype,
             weights=weights,
@@ -96,6 +112,22 @@ def train(
         rows += [{**({"settings": title} if title else {}), **_row(done)} for done in finished]
     if speaks():
         print_listing(rows, as_json, "no stages")
+
+
+def _by_dataset(option: str, pairs: Sequence[str]) -> dict[str, list[str]]:
+    """`DATASET=PATH` pairs as the places of each dataset."""
+    from ..errors import UsageError
+
+    places: dict[str, list[str]] = {}
+    for pair in pairs:
+        name, equals, place = pair.partition("=")
+        if not name or not equals or not place:
+            raise UsageError(
+                f"{option} {pair!r} does not say of which dataset",
+                fix=f"{option} DATASET=PATH, such as {option} mp16-pro=/data/mp16-pro",
+            )
+        places.setdefault(name, []).append(place)
+    return places
 
 
 def _row(done: StageOutput) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +56,7 @@ class StoreLookup:
     """The stores under one root, as a run sees them; `weights` replaces those the backbone names.
 
     `gallery_images` are the pictures of galleries that have no features yet, where they do not lie with
-    their datasets' other files.
+    their datasets' other files; `locations` say of datasets where all their files lie.
     `opened` lists the galleries that were asked for, in order, for the record of a run.
     """
 
@@ -66,20 +66,22 @@ class StoreLookup:
     weights: str | None = None
     share: WorkerShare = field(default_factory=WorkerShare)
     gallery_images: tuple[Path, ...] = ()
+    locations: Mapping[str, DataLocation] = field(default_factory=dict)
     opened: dict[str, OpenedGallery] = field(default_factory=dict, compare=False)
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
         """The features of a whole dataset by its name, or any store by its folder."""
-        store = self.find_gallery(name, backbone, data) or self._complete(name, backbone, data)
-        place = None if data is None else str(data)
-        images = tuple(map(str, self.gallery_images))
+        location = self.locations.get(name, DataLocation(data, images=self.gallery_images))
+        store = self.find_gallery(name, backbone, location.path) or self._complete(name, backbone, location)
+        place = None if location.path is None else str(location.path)
+        images = tuple(map(str, location.images))
         self.opened[name] = OpenedGallery(name, store.dataset, backbone, place, images)
         return store
 
-    def _complete(self, name: str, backbone: str, data: Path | None) -> FeatureStore:
+    def _complete(self, name: str, backbone: str, location: DataLocation) -> FeatureStore:
         source = self._source(backbone)
         try:
-            dataset = self.registry.open_dataset(name, DataLocation(data, images=self.gallery_images))
+            dataset = self.registry.open_dataset(name, location)
             return complete(self._request(name, dataset, source, Subset()))
         except DataError as error:
             raise DataError(
