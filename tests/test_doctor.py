@@ -77,3 +77,37 @@ def test_looking_makes_no_folder_and_a_home_that_cannot_be_written_is_a_problem(
     (tmp_path / "file").write_text("")
     assert doctor._writable(tmp_path / "file", report).endswith("cannot be written")
     assert len(report.problems) == 1
+
+
+MOUNTS = """\
+/dev/vda / ext4 rw,relatime 0 0
+server:/home /shared/my\\040home nfs4 rw,vers=4.2,local_lock=none 0 0
+server:/old /shared/old nfs rw,vers=3,nolock,local_lock=all 0 0
+"""
+
+
+def test_locks_that_hold_on_one_machine_alone_are_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert doctor.mount_of(Path("/shared/my home/runs"), MOUNTS) == (
+        "nfs4",
+        {"rw", "vers=4.2", "local_lock=none"},
+    )
+    assert doctor.mount_of(Path("/elsewhere"), MOUNTS)[0] == "ext4"
+    table = tmp_path / "mounts"
+    monkeypatch.setattr(doctor, "MOUNTS", table)
+    for options, said in (("rw,local_lock=none", ""), ("rw,nolock,local_lock=all", "local_lock=all, nolock")):
+        table.write_text(f"server:/ {tmp_path} nfs {options} 0 0\n")
+        report = doctor.Report()
+        assert said in doctor._locks(tmp_path / "home", report)
+        assert [said in problem for problem in report.problems] == [True] * bool(said)
+
+
+def test_a_file_system_whose_locks_keep_nobody_out_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert doctor.holds_locks(tmp_path)
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    report = doctor.Report()
+    assert doctor._locks(tmp_path, report) == "they keep nobody out"
+    assert "one process at a time" in report.problems[0]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import importlib.metadata
 import importlib.util
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +45,14 @@ PRODUCT_ROWS = (*range(2, 49), *range(64, 257, 16))
 """Numbers of equal rows that are tried: small ones, and tiles of whole row blocks."""
 
 
+MOUNTS = Path("/proc/mounts")
+
+_LOCAL_LOCKS = {"nolock", "local_lock=all", "local_lock=flock", "localflock"}
+"""Options of NFS and Lustre under which a lock holds on one machine alone."""
+
+_ONE_AT_A_TIME = "let only one process at a time make an artifact there"
+
+
 @dataclass
 class Report:
     """Facts by name, and the problems among them in words."""
@@ -64,6 +74,7 @@ def examine(registry: Registry, home: Home) -> Report:
     ]
     report.facts["data"] = _data(os.environ, report)
     report.facts["home"] = _writable(home.folder, report)
+    report.facts["locks"] = _locks(home.folder, report)
     report.facts["locations"] = [_location(*place) for place in _places(home)]
     report.facts["plugins"] = [f"{origin.name} ({origin.trust})" for origin in registry.origins]
     report.facts["skipped plugins"] = [f"{item.origin.name}: {item.reason}" for item in registry.skipped]
@@ -189,6 +200,47 @@ def _writable(home: Path, report: Report) -> str:
         report.problems.append(str(error))
         return f"{home}: cannot be written"
     return f"{home}: writable"
+
+
+def _locks(home: Path, report: Report) -> str:
+    """Whether a lock that one process holds keeps another out, and what the file system promises of it."""
+    folder = next(path for path in (home.absolute(), *home.absolute().parents) if path.exists())
+    kind, options = mount_of(folder, MOUNTS.read_text() if MOUNTS.is_file() else "")
+    try:
+        held = holds_locks(folder)
+    except OSError as error:
+        report.problems.append(f"files in '{home}' cannot be locked: {error.strerror}; {_ONE_AT_A_TIME}")
+        return f"none: {error.strerror}"
+    if not held:
+        report.problems.append(f"locks in '{home}' keep nobody out; {_ONE_AT_A_TIME}")
+        return "they keep nobody out"
+    if local := _LOCAL_LOCKS & options:
+        said = ", ".join(sorted(local))
+        report.problems.append(f"locks in '{home}' hold on this machine alone ({said}); {_ONE_AT_A_TIME}")
+        return f"on this machine alone ({kind}, {said})"
+    return f"they hold ({kind})" if kind else "they hold"
+
+
+def holds_locks(folder: Path) -> bool:
+    """Whether a second descriptor is kept out while a first one holds a lock in the folder."""
+    with tempfile.TemporaryFile(dir=folder) as first, Path(f"/dev/fd/{first.fileno()}").open("rb") as second:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def mount_of(folder: Path, mounts: str) -> tuple[str, set[str]]:
+    """Type and options of the file system of a folder, from a table as /proc/mounts; "" where unknown."""
+    best, found = -1, ("", set[str]())
+    for line in mounts.splitlines():
+        _, place, kind, options, *_ = line.split()
+        place = place.replace("\\040", " ")
+        if folder.is_relative_to(place) and len(place) >= best:
+            best, found = len(place), (kind, set(options.split(",")))
+    return found
 
 
 def _places(home: Home) -> Iterator[tuple[str, Path | None, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -91,7 +92,7 @@ def test_masking_takes_the_first_rows_a_query_may_see() -> None:
         author_token=np.array([1, 2, 1, 3, 0, 4, 5, 1], np.uint64),
         xyz=xyz_of([(0.0, 0.0), (10, 10), (10, 10), (10, 10), (10, 10), (10, 10), (10, 10), (10, 10)]),
     )
-    table = np.array([[[0, 2, 3, 5, 4, 1], [6, 7, 1, -1, -1, -1]]])
+    table = torch.tensor([[[0, 2, 3, 5, 4, 1], [6, 7, 1, -1, -1, -1]]])
     exclusion = Exclusion(
         own_key=np.array([14], np.uint64),  # row 3
         author_token=np.array([1], np.uint64),  # rows 0, 2 and 7
@@ -110,14 +111,14 @@ def test_masking_takes_the_first_rows_a_query_may_see() -> None:
 
 def test_unknown_authors_mask_nothing_and_padded_candidates_have_no_support() -> None:
     support = Rows(author_token=np.array([0, 0, 7], np.uint64))
-    table = np.array([[[0, 1, 2], [-1, -1, -1]]])
+    table = torch.tensor([[[0, 1, 2], [-1, -1, -1]]], dtype=torch.int32)
     found = mask_support(table, support, Exclusion(author_token=np.array([0], np.uint64)), keep=3)
     assert found.rows.tolist() == [[[0, 1, 2], [-1, -1, -1]]]
     assert found.short.tolist() == [[False, False]]
 
 
 def test_masking_by_what_the_support_store_does_not_know_is_refused() -> None:
-    table = np.zeros((1, 1, 4), dtype=np.int32)
+    table = torch.zeros(1, 1, 4, dtype=torch.int32)
     with pytest.raises(DataError, match="needs 'author_token'"):
         mask_support(table, Rows(), Exclusion(author_token=np.array([3], np.uint64)))
 
@@ -126,7 +127,7 @@ def test_masking_by_what_the_support_store_does_not_know_is_refused() -> None:
 @settings(max_examples=40, deadline=None)
 def test_masked_support_equals_a_loop(seed: int, keep: int) -> None:
     rng = np.random.default_rng(seed)
-    table = rng.integers(-1, 30, (4, 3, 12))
+    table = torch.from_numpy(rng.integers(-1, 30, (4, 3, 12)))
     author, asking = rng.integers(0, 5, 30).astype(np.uint64), rng.integers(0, 5, 4).astype(np.uint64)
     own = rng.integers(-1, 30, 4)
     found = mask_support(table, Rows(author_token=author), Exclusion(own_row=own, author_token=asking), keep)

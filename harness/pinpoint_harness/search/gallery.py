@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-_CHUNK_ELEMENTS = 1 << 19
+_CHUNK_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 26}
 _MARGIN = 1.001
 """Norms are summed in float32; this covers its rounding for up to 8,000 dimensions."""
 
@@ -102,7 +102,7 @@ def _survey(name: str, matrix: Tensor, rank: Tensor | None) -> Channel:
     norm, residual = 0.0, 0.0
     fingerprints = torch.empty(len(matrix), dtype=torch.int64, device=matrix.device)
     words = _odd_words((matrix.shape[1] + 3) // 4, matrix.device)
-    step = max(1, _CHUNK_ELEMENTS // matrix.shape[1])
+    step = max(1, _CHUNK_ELEMENTS[matrix.device.type] // matrix.shape[1])
     for start in range(0, len(matrix), step):
         part = matrix[start : start + step]
         exact = part.float()
@@ -155,7 +155,7 @@ def _ordinals(matrix: Tensor, fingerprints: Tensor, rank: Tensor | None) -> Tens
     _, run = torch.unique_consecutive(fingerprints[members], return_inverse=True)
     starts = torch.searchsorted(run, torch.arange(int(run[-1]) + 1, device=run.device))
     equal = torch.empty(len(members), dtype=torch.bool, device=matrix.device)
-    step = max(1, _CHUNK_ELEMENTS // matrix.shape[1])
+    step = max(1, _CHUNK_ELEMENTS[matrix.device.type] // matrix.shape[1])
     for at in range(0, len(members), step):
         piece = slice(at, at + step)
         leaders = members[starts[run[piece]]]

@@ -12,8 +12,10 @@ from ..errors import DataError
 from ..geo import unit_xyz
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import ArrayLike, NDArray
     from scipy.spatial import cKDTree
+    from torch import Tensor
 
 MAX_ROWS = 2**31 - 1
 
@@ -139,6 +141,20 @@ class Rows:
 
         # Unbalanced trees build five times faster and answer radius questions as fast.
         return cKDTree(self.needed("xyz", self.xyz), balanced_tree=False, compact_nodes=False)
+
+    def tensor(self, name: str, device: torch.device) -> Tensor:
+        """One of these facts on a device, taken there once; hashes as int64 of the same bits."""
+        import torch
+
+        if (name, device) not in self._tensors:
+            values = self.needed(name, getattr(self, name))
+            bits = values.view(np.int64) if values.dtype == np.uint64 else values
+            self._tensors[name, device] = torch.from_numpy(bits).to(device)
+        return self._tensors[name, device]
+
+    @cached_property
+    def _tensors(self) -> dict[tuple[str, torch.device], Tensor]:
+        return {}
 
     @staticmethod
     def needed(name: str, values: NDArray[Any] | None) -> NDArray[Any]:

@@ -19,6 +19,7 @@ from .rows import MAX_ROWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from .exclusion import Exclusion
     from .rows import Rows
@@ -157,42 +158,57 @@ class MaskedSupport:
     left fewer than wanted: rows beyond the table's end might have filled them.
     """
 
-    rows: NDArray[np.int64]  # (queries, candidates, keep)
-    counts: NDArray[np.int64]  # (queries, candidates)
-    short: NDArray[np.bool_]  # (queries, candidates)
+    rows: Tensor  # (queries, candidates, keep), int64
+    counts: Tensor  # (queries, candidates)
+    short: Tensor  # (queries, candidates), bool
 
 
-def mask_support(
-    table_rows: NDArray[np.integer[Any]], support: Rows, exclusion: Exclusion, keep: int = 16
-) -> MaskedSupport:
-    """The first `keep` support rows of each candidate that its query may see.
+def mask_support(table_rows: Tensor, support: Rows, exclusion: Exclusion, keep: int = 16) -> MaskedSupport:
+    """The first `keep` support rows of each candidate that its query may see, on the device of the table.
 
     `table_rows` is `(queries, candidates, neighbours)`: the table's rows of each query's
     candidates, -1 throughout for a candidate that is padding. `exclusion` is matched against the
     support store: a photo there that is the query itself, or its author's, or within the radius of
     the query, never gets through.
     """
+    import torch
+
     if table_rows.ndim != 3:
-        raise DataError("table_rows has shape (queries, candidates, neighbours)", found=f"{table_rows.shape}")
+        raise DataError(
+            "table_rows has shape (queries, candidates, neighbours)", found=f"{tuple(table_rows.shape)}"
+        )
     exclusion.check(len(table_rows), MAX_ROWS)
     valid = table_rows >= 0
-    left = valid & ~_hidden(np.where(valid, table_rows, 0), support, exclusion)
-    order = np.argsort(~left, axis=2, kind="stable")[:, :, :keep]
-    rows = np.where(np.take_along_axis(left, order, 2), np.take_along_axis(table_rows, order, 2), -1)
-    counts = np.minimum(left.sum(axis=2), keep)
-    short = (counts < keep) & valid.all(axis=2)
-    return MaskedSupport(rows.astype(np.int64), counts, short)
+    left = valid & ~_hidden(table_rows.clamp(min=0).long(), support, exclusion)
+    order = torch.sort((~left).byte(), dim=2, stable=True).indices[:, :, :keep]
+    rows = torch.where(left.gather(2, order), table_rows.gather(2, order).long(), -1)
+    counts = left.sum(dim=2).clamp(max=keep)
+    return MaskedSupport(rows, counts, (counts < keep) & valid.all(dim=2))
 
 
-def _hidden(rows: NDArray[np.integer[Any]], support: Rows, exclusion: Exclusion) -> NDArray[np.bool_]:
-    hidden = np.zeros(rows.shape, dtype=np.bool_)
+def _hidden(rows: Tensor, support: Rows, exclusion: Exclusion) -> Tensor:
+    import torch
+
+    device = rows.device
+    hidden = torch.zeros_like(rows, dtype=torch.bool)
+
+    def of_rows(name: str) -> Tensor:
+        known = support.tensor(name, device)
+        return known.index_select(0, rows.flatten()).view(*rows.shape, *known.shape[1:])
+
+    def of_queries(values: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(device)[:, None, None]
+
     if exclusion.own_row is not None:
-        hidden |= rows == exclusion.own_row[:, None, None]
+        hidden |= rows == of_queries(exclusion.own_row)
     for name in ("key", "author_token"):
         wanted = exclusion.own_key if name == "key" else exclusion.author_token
         if wanted is not None:
-            labels = support.needed(name, getattr(support, name))[rows]
-            hidden |= (labels == wanted[:, None, None]) & (labels != 0)
+            labels = of_rows(name)
+            hidden |= (labels == of_queries(wanted.view(np.int64))) & (labels != 0)
     if exclusion.xyz is not None:
-        hidden |= exclusion.near(exclusion.xyz[:, None, None], support.needed("xyz", support.xyz)[rows])
+        # In the order of operations of `squared_chord`, so that the edge falls on the same side.
+        difference = of_queries(exclusion.xyz).double() - of_rows("xyz").double()
+        x, y, z = (difference * difference).unbind(dim=-1)
+        hidden |= x + y + z <= float(chord_from_km(exclusion.radius_km or 0.0)) ** 2
     return hidden

@@ -57,7 +57,9 @@ class SourceRetriever:
         device: str,
     ) -> None:
         """`tables[i]` names the rows of `support[i]` near each row of `galleries[i]`."""
-        self.galleries, self.support, self.tables = galleries, support, tables
+        self.galleries, self.support = galleries, support
+        # On a CPU the file itself, mapped.
+        self.tables = [None if table is None else torch.from_numpy(table).to(device) for table in tables]
         self.config, self.device = config, device
         self.slots = slots_of(config, [gallery.source for gallery in galleries])
         self.gallery_of_slot = self.slots.gallery.to(device)
@@ -108,7 +110,7 @@ class SourceRetriever:
             [self._similar(name, vectors, row) for name, vectors in by_channel.items()], dim=2
         )
         xyz = self._gather("xyz", row)
-        support, short = self._support(each, valid, hidden, queries)
+        support, short = self._support(row, hidden, queries)
         nothing = torch.empty(*row.shape, 0, device=query.device)
         lists = CandidateBatch(query, row, valid, scores, xyz, support, nothing, nothing, short)
         facts = self._support_facts(lists)
@@ -121,24 +123,24 @@ class SourceRetriever:
         """`(n, c, width)` float32 of each slot's gallery; row 0 stands in for none."""
         return self._taken(self.galleries, what, row)
 
-    def _support(
-        self, rows: Sequence[NDArray[Any]], valid: Tensor, hidden: Sequence[Exclusion], queries: slice
-    ) -> tuple[Tensor, int]:
+    def _support(self, row: Tensor, hidden: Sequence[Exclusion], queries: slice) -> tuple[Tensor, int]:
         """Rows of the support's galleries `(n, c, m)` that the queries may see, and how many fell short."""
         if self.config.support == "none":
-            return torch.empty(*valid.shape, 0, dtype=torch.int64, device=self.device), 0
-        parts, short = [], 0
+            return torch.empty(*row.shape, 0, dtype=torch.int64, device=self.device), 0
+        parts, short = [], torch.zeros((), dtype=torch.int64, device=self.device)
+        lists = row.split(self.slots.per_gallery, dim=1)
         for own, near, table, exclusion, listed in zip(
-            self.galleries, self.support, self.tables, hidden, rows, strict=True
+            self.galleries, self.support, self.tables, hidden, lists, strict=True
         ):
             assert table is not None
-            close = np.where(listed[..., None] >= 0, table[np.maximum(listed, 0)], -1)  # (n, c, 64)
+            close = table.index_select(0, listed.clamp(min=0).flatten()).view(*listed.shape, -1)  # (n, c, 64)
+            close = close.masked_fill(listed[..., None] < 0, -1)
             if near is own:  # a candidate is no support of itself
-                close = np.where(close == listed[..., None], -1, close)
+                close = close.masked_fill(close == listed[..., None], -1)
             masked = mask_support(close, near.rows, exclusion.take(queries), self.config.support_used)
-            parts.append(torch.from_numpy(masked.rows).to(self.device))
-            short += int(masked.short.sum())
-        return torch.cat(parts, dim=1), short
+            parts.append(masked.rows)
+            short += masked.short.sum()
+        return torch.cat(parts, dim=1), int(short)
 
     def _support_facts(self, lists: CandidateBatch) -> Tensor:
         """How the support resembles the query, and how much there is of it: what is constant in training."""
@@ -202,7 +204,7 @@ def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArra
     """Rows near each row of a gallery; shuffled, those near another row, the same one for every seed."""
     if config.support == "none":
         return None
-    table: NDArray[np.int32] = np.load(folder / f"{gallery}.support.npy", mmap_mode="r", allow_pickle=False)
+    table: NDArray[np.int32] = np.load(folder / f"{gallery}.support.npy", mmap_mode="c", allow_pickle=False)
     if config.support == "shuffled":
         return table[np.random.default_rng(0).permutation(len(table))]
     return table
