@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,12 +33,17 @@ def default_device(device: str = "auto") -> str:
             return "cpu"
         fix = "--device cpu, or auto; `pinpoint doctor` says which torch is installed"
         raise UsageError(f"--device {device}: torch finds no CUDA device here", fix=fix)
-    check_products(torch.ops.aten.mm.overloads(), torch.__version__)
+    check_products()
     return f"cuda{own_gpu(torch.cuda.device_count())}" if device in ("auto", "cuda") else device
 
 
-def check_products(overloads: list[str], version: str) -> None:
-    """UsageError for a torch whose `mm` cannot give float32 for fp16 on CUDA."""
+def check_products(overloads: Sequence[str] | None = None, version: str = "") -> None:
+    """UsageError for a torch, by default this one, whose `mm` cannot give float32 for fp16 on CUDA."""
+    if overloads is None:
+        import torch
+
+        products: Any = torch.ops.aten.mm
+        overloads, version = products.overloads(), torch.__version__
     if "dtype_out" not in overloads:
         raise UsageError(
             f"on CUDA torch {OLDEST_TORCH_ON_CUDA} or newer is needed",
@@ -101,7 +106,8 @@ def whole_float32() -> Iterator[None]:
 def _whole_by_backend() -> Iterator[None]:
     import torch
 
-    backends: list[Any] = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+    known: Any = torch.backends
+    backends = [known.cuda.matmul, known.mkldnn.matmul]
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:

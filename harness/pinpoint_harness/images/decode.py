@@ -377,7 +377,7 @@ def _over_white(image: PIL.Image.Image) -> Pixels:
     for top in range(0, height, step := max(1, _STRIP_PIXELS // width)):
         strip = image.crop((0, top, width, min(top + step, height))).convert("RGBA")
         white = PIL.Image.new("RGBA", strip.size, "white")
-        pixels[top : top + step] = PIL.Image.alpha_composite(white, strip).convert("RGB")
+        pixels[top : top + step] = np.asarray(PIL.Image.alpha_composite(white, strip).convert("RGB"))
     return pixels
 
 

@@ -55,11 +55,16 @@ class LabelIndex:
 
     def pairs(self, labels: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Every (position in `labels`, row) with equal labels."""
-        first, last = self._range(labels)
-        counts = last - first
+        first, _ = self._range(labels)
+        counts = self.counts(labels)
         position = np.repeat(np.arange(len(labels)), counts)
         within = np.arange(len(position)) - np.repeat(np.cumsum(counts) - counts, counts)
         return position, self._order[first[position] + within].astype(np.int64)
+
+    def counts(self, labels: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """How many rows carry each label."""
+        first, last = self._range(labels)
+        return last - first
 
     def split(
         self, labels: NDArray[np.uint64], most: int

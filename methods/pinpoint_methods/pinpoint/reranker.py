@@ -32,12 +32,8 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, most: int = 
     """Scaled dot-product attention `(b, heads, t, width)`, in pieces of at most so many lists."""
     if len(q) <= most:
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    sides = zip(*(torch.split(side, most) for side in (q, k, v)), strict=True)
-    masks = [None] * -(-len(q) // most) if mask is None else torch.split(mask, most)
-    pieces = zip(sides, masks, strict=True)
-    return torch.cat(
-        [functional.scaled_dot_product_attention(*side, attn_mask=part) for side, part in pieces]
-    )
+    pieces = [slice(start, start + most) for start in range(0, len(q), most)]
+    return torch.cat([attention(q[p], k[p], v[p], None if mask is None else mask[p], most) for p in pieces])
 
 
 class Layer(nn.Module):

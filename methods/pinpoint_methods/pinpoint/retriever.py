@@ -128,7 +128,7 @@ class SourceRetriever:
         if self.config.support == "none":
             return torch.empty(*row.shape, 0, dtype=torch.int64, device=self.device), 0
         parts, short = [], torch.zeros((), dtype=torch.int64, device=self.device)
-        lists = row.split(self.slots.per_gallery, dim=1)
+        lists = torch.split(row, self.slots.per_gallery, dim=1)
         for own, near, table, exclusion, listed in zip(
             self.galleries, self.support, self.tables, hidden, lists, strict=True
         ):

@@ -61,7 +61,8 @@ def near_pairs(xyz: Tensor, radius_km: float, first: int = 0, count: int | None 
     at 0 m. A sweep along one direction leaves each point only those within the radius of it.
     """
     limit = float(chord_from_km(radius_km))
-    height, order = torch.sort(sum(w * side for w, side in zip(_SWEEP, xyz.unbind(dim=1), strict=True)))
+    x, y, z = (w * side for w, side in zip(_SWEEP, xyz.unbind(dim=1), strict=True))
+    height, order = torch.sort(x + y + z)
     points = xyz[order]
     stop = torch.searchsorted(height, height + limit * 1.001 + 1e-6, right=True)
     ahead = stop - torch.arange(len(points), device=xyz.device) - 1  # (B,) points yet to compare with
