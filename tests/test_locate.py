@@ -92,8 +92,8 @@ def test_a_backbone_gets_its_own_tile_unless_it_takes_any(world: World) -> None:
 def test_a_tower_of_hugging_face_answers_from_one_picture_as_from_a_full_tile(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from tests.support.processors import SiglipImageProcessorPil
     from transformers import Dinov2Config, Dinov2Model
-    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     checkpoint = tmp_path / "tiny"

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from tests.support.processors import CLIPImageProcessorPil
 
 from pinpoint_harness.images import Failure, decoder_name, resize
 from pinpoint_harness.images.decode import decode

@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from tests.support.processors import CLIPImageProcessorPil
 from transformers import CLIPConfig, CLIPModel
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
 from pinpoint_harness.devices import default_device, embedding_context

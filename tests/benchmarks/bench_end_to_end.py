@@ -477,8 +477,8 @@ def shares(seconds: Mapping[str, float]) -> str:
 
 def bench_share(options: argparse.Namespace) -> bool:
     """One photo, from a JPEG in memory to a place, as `pinpoint locate` does it."""
+    from tests.support.processors import SiglipImageProcessorPil
     from transformers import SiglipVisionConfig, SiglipVisionModel
-    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -29,9 +29,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from PIL import Image
+from tests.support.processors import CLIPImageProcessorPil
 from torch.nn.functional import normalize
 from transformers import CLIPConfig, CLIPModel
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
 from pinpoint_harness import params

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tests.support.processors import CLIPImageProcessorPil, SiglipImageProcessorPil
 from transformers import (
     AutoModel,
     CLIPConfig,
@@ -28,8 +29,6 @@ from transformers import (
     SiglipConfig,
     SiglipModel,
 )
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import hookimpl

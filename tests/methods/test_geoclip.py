@@ -22,10 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tests.support.processors import CLIPImageProcessorPil
 from tests.support.small_clips import POINTS, WIDTH, gallery_table, small_clip, small_towers
 from tests.support.weight_files import Trap
 from torch.nn.functional import normalize
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness import params

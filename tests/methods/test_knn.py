@@ -311,8 +311,8 @@ def test_all_three_are_described_with_their_parameters() -> None:
 
 @pytest.mark.realdata
 def test_real_photos_run_through_a_siglip_in_the_real_format(real_data: Path, tmp_path: Path) -> None:
+    from tests.support.processors import SiglipImageProcessorPil
     from transformers import SiglipConfig, SiglipModel
-    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
     from transformers.utils import logging
 
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]

@@ -13,9 +13,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 from tests.support.pinpoint_world import one_thread
+from tests.support.processors import SiglipImageProcessorPil
 from tests.support.real_layouts import write_real_layouts
 from transformers import SiglipConfig, SiglipModel
-from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 from transformers.utils import logging as transformers_logging
 
 from pinpoint_harness.cli.main import cli

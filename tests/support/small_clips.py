@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from tests.support.processors import CLIPImageProcessorPil
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 WIDTH = 24
 """Of the features of all of them."""
