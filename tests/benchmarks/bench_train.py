@@ -87,7 +87,7 @@ class Peer:
     def step(self, features: Tensor, xyz: Tensor) -> None:
         model = self.trainer.model
         images, places = model.image(features.float(), "photos"), model.location(xyz)
-        logits = model.log_temperature["photos"].exp() * images @ places.T + model.bias["photos"]
+        logits = model.log_temperature["photos"].exp() * images @ places.T + model.bias_of["photos"]
         labels = 2 * torch.eye(len(logits), device=self.device) - torch.ones_like(logits)
         loss = -functional.logsigmoid(labels * logits).sum() / len(images)
         self.trainer.optimizer.zero_grad()

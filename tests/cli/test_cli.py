@@ -204,7 +204,7 @@ def test_the_only_protocol_runs_share_is_taken() -> None:
 def test_a_table_says_where_the_literature_has_no_rows() -> None:
     pinpoint("run", "constant", "capitals", *LONDON)
     told = pinpoint("table", "capitals", "--published")
-    assert "no published rows of 'capitals' are known; there are some of im2gps3k" in told.stderr
+    assert "no published rows of 'capitals' are known; there are some of gws15k, im2gps" in told.stderr
     assert "constant" in told.stdout
     assert "published rows" not in pinpoint("table", "yfcc4k", "--published").stderr
 

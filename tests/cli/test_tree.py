@@ -139,7 +139,7 @@ def test_old_spellings_lead_to_what_there_is() -> None:
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("pinpoint ru", "plain,run\nplain,runs\n"), ("pinpoint runs ex", "plain,explain\n")],
+    [("pinpoint ru", "plain,run\nplain,runs\n"), ("pinpoint runs expl", "plain,explain\n")],
 )
 def test_a_shell_completes_commands(words: str, expected: str) -> None:
     *_, last = parts = words.split()

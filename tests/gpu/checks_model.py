@@ -161,7 +161,7 @@ def near_pairs_equal_cpu(bench: Bench) -> dict[str, Any]:
 
 def _trainer(bench: Bench, device: torch.device, dtype: str, steps: int = 6) -> EmbedderTrainer:
     batch = bench.size(1024, 32)
-    config = replace(_sizes(bench), batch=batch, samples=steps * batch, learning_rate=1e-3)
+    config = replace(_sizes(bench), batch=batch, passes=steps / 8, learning_rate=1e-3)
     given = features(bench, 8 * batch, bench.size(256, 48), 8).to(device)
     rows = TrainingRows(given, _xyz(len(given), 8).to(device))
     return EmbedderTrainer(config, {"photos": rows}, 0, str(device), dtype)

@@ -142,13 +142,13 @@ def _peak_gib(bench: Bench, work: Callable[[], object]) -> float | None:
 class _Naive(EmbedderTrainer):
     """The same towers under the plain formula, without a mask."""
 
-    def _loss(self, source: str, rows: Tensor) -> Tensor:
+    def _loss(self, source: str, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         data = self.data[source]
         low = self.dtype != torch.float32
         with torch.autocast(torch.device(self.device).type, dtype=self.dtype, enabled=low):
             images = self.model.image(data.features.index_select(0, rows).float(), source)
             locations = self.model.location(data.xyz.index_select(0, rows))
-            temperature, bias = self.model.log_temperature[source].exp(), self.model.bias[source]
+            temperature, bias = self.model.log_temperature[source].exp(), self.model.bias_of[source]
             return _naive_loss(images.to(self.dtype), locations.to(self.dtype), temperature, bias)
 
 
@@ -169,7 +169,7 @@ def towers(bench: Bench) -> dict[str, Any]:
         if bench.left() < 5 and not bench.tiny:
             bench.notes.append(f"{title}: left out, time was short")
             continue
-        sizes = replace(sizes, batch=batch, samples=1000 * batch)
+        sizes = replace(sizes, batch=batch, passes=1000 * batch / rows)
         dtype = "bfloat16" if bench.cuda else "float32"
         given = (sizes, {"photos": data}, 0, str(bench.device), dtype)
         trainers: dict[str, EmbedderTrainer] = {"ours": EmbedderTrainer(*given)}

@@ -182,7 +182,7 @@ def test_a_choice_that_sets_what_is_no_parameter_is_refused(plugin: Path) -> Non
 def test_every_variant_of_pinpoint_has_a_known_default_for_every_parameter(size: str) -> None:
     registry = load_registry([])
     variants = [name for name in registry.methods if name.startswith("pinpoint")]
-    assert len(variants) == 20
+    assert len(variants) == 21
     for name in variants:
         listed = param_specs(registry.method(name), {"config": size})
         assert [spec.name for spec in listed if spec.default is None] == ["models"]

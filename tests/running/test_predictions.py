@@ -412,7 +412,7 @@ def test_a_good_answer_passes() -> None:
         (changed(status=["ok"]), "status must have 2 entries"),
         (changed(status=["ok", "lost"]), "found: 'lost'"),
         (changed(status=["ok", "missing"]), "must have NaN coordinates"),
-        (changed(notes=(1,)), "notes must be strings"),
+        (changed(notes=(1,)), "notes must be a tuple of strings"),
         (changed(within=[[0.5] * 5] * 2), "within must be a numpy array"),
         (changed(within=np.full((2, 4), 0.5)), r"within must be .* shape \(2, 5\)"),
         (changed(within=np.full((1, 5), 0.5)), r"of shape \(1, 5\)"),

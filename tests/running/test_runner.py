@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -223,6 +224,18 @@ def test_a_name_that_several_runs_have_is_refused_with_what_they_differ_in(tmp_p
     assert not any("seed" in line for line in found)
     assert "echo@places@latest" in (caught.value.fix or "")
     assert find_run(first.key[:8], tmp_path).key == first.key
+
+
+def test_runs_of_one_key_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    one, other = (run(replace(request(tmp_path), label=label)) for label in ("echo", "again"))
+    assert one.key == other.key
+    with pytest.raises(UsageError, match="names 2 runs") as caught:
+        find_run(one.key, tmp_path)
+    assert str(one.folder) in (caught.value.found or "")
+    assert str(other.folder) in (caught.value.found or "")
+    named = re.search(r"such as '([^']+)'", caught.value.fix or "")
+    assert named
+    assert find_run(named[1], tmp_path).folder in (one.folder, other.folder)
 
 
 def test_the_newest_of_several_runs_is_asked_for_by_a_suffix(tmp_path: Path) -> None:

@@ -50,6 +50,9 @@ class Watch:
             self.complaints.append(text)
 
 
+SLOWEST_MS = 180_000
+"""For a page to be there: only one that never comes is wrong, beside whatever else the machine does."""
+
 REPORT_READY = "[id$=-sentence]:not(:empty)"
 """What is there once a report is ready: its first sentence."""
 
@@ -69,6 +72,7 @@ def opened(place: Path | str, ready: str = REPORT_READY, **context: Any) -> Iter
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox"])
         try:
             page = browser.new_context(**context).new_page()
+            page.set_default_timeout(SLOWEST_MS)
             watch = Watch(page)
             page.goto(place if isinstance(place, str) else place.resolve().as_uri())
             wait_for(page, ready)

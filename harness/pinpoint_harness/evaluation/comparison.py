@@ -293,6 +293,12 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
     shared = indexed[0].index
     for frame in indexed[1:]:
         shared = shared[shared.isin(frame.index)]
+    if not len(shared):
+        raise DataError(
+            "the runs have no photo in common",
+            found=", ".join(names),
+            fix="compare runs of one dataset; ids must be spelled alike",
+        )
     for name, frame in zip(names, indexed, strict=True):
         if len(frame) != len(shared) and not common:
             raise DataError(
@@ -300,8 +306,6 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
                 found=f"{len(frame):,} photos, of which {len(shared):,} are common to all runs",
                 fix="add --common to compare on those",
             )
-    if not len(shared):
-        raise DataError("the runs have no photo in common", found=", ".join(names))
     aligned = [frame.loc[shared] for frame in indexed]
     truth = aligned[0][["latitude", "longitude"]].to_numpy()
     for name, frame in zip(names, aligned, strict=True):

@@ -293,16 +293,21 @@ def _several(text: str, runs: list[Run]) -> UsageError:
     ordered = sorted(runs, key=lambda run: (run.finished_at(), run.key), reverse=True)
     facts = [_facts(run) for run in ordered]
     names = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
+    # Runs that differ in their names alone have one key.
+    by_key = len({run.key for run in runs}) == len(runs)
     lines = [
-        "  ".join([run.key[:8], run.finished_at()[:19], *(fact[name] for name in names)])
+        "  ".join(
+            [str(run.key[:8] if by_key else run.folder), run.finished_at()[:19], *(fact[n] for n in names)]
+        )
         for run, fact in zip(ordered, facts, strict=True)
     ]
     start = ordered[0].key[:8] if "@" in text else ordered[0].key
+    such = f", or the beginning of a key, such as {start}" if by_key else f", such as '{ordered[0].folder}'"
     latest = f", or {text}{LATEST} for the newest" if "@" in text else ""
     return UsageError(
         f"'{text}' names {len(runs)} runs",
         found="\n".join(lines),
-        fix=f"give a path, or the beginning of a key, such as {start}{latest}",
+        fix=f"give a path{such}{latest}",
     )
 
 

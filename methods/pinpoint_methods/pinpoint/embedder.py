@@ -143,7 +143,7 @@ class EmbedderTrainer(Trainer):
         noise = self.noise[source].of(step, len(rows)) if self.noise else None
         return f"loss_{source}", self._loss(source, rows, noise)
 
-    def _loss(self, source: str, rows: Tensor, noise: Tensor | None) -> Tensor:
+    def _loss(self, source: str, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """This process's share of a batch's loss; `rows` and `noise` are the whole batch's."""
         count = len(rows) // self.processes.count
         first = self.processes.rank * count

@@ -129,7 +129,10 @@ def _grouped(runs: Sequence[Run], options: ReportOptions) -> list[list[Run]]:
 
 
 def _command(runs: Sequence[Run], options: ReportOptions) -> str:
-    words = ["pinpoint", "report", *(run.key for run in runs)]
+    keys = Counter(run.key for run in runs)
+    # Runs that differ in their names alone have one key.
+    named = [run.key if keys[run.key] == 1 else f"{run.label}@{run.dataset}" for run in runs]
+    words = ["pinpoint", "report", *named]
     words += [] if options.protocol is None else ["--protocol", options.protocol]
     return shlex.join([*words, *options.words()])
 

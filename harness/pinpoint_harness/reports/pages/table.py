@@ -11,7 +11,7 @@ from ...evaluation import PROTOCOLS
 from ..tables.formats import Block, Cell
 from ..tables.render import build_grid, shown_metrics, sorted_rows
 from ..tables.row import UNSTATED, Metric, Row, leading_integer
-from .text import escaped
+from .text import LONGEST, escaped, visible
 
 HIDDEN_AT_FIRST = ("mean_km",)
 ORDER = "geoscore"
@@ -61,7 +61,7 @@ def best_first(rows: Sequence[Row]) -> list[Row]:
 
 
 def _short_named(row: Row) -> Row:
-    return row if len(row.method) <= 200 else replace(row, method=f"{row.method[:200]}…")
+    return replace(row, method=visible(row.method))
 
 
 def _blocks(rows: Sequence[Row], columns: Sequence[Metric]) -> Iterator[tuple[Block, bool, str]]:
@@ -109,7 +109,7 @@ def _block_html(block: Block, rivals: bool, protocol: str, width: int, links: Ma
 
 
 def _cell(at: int, cell: Cell, links: Mapping[str, str]) -> str:
-    text = escaped(cell.text, 200)
+    text = escaped(cell.text, 2 * LONGEST)
     if cell.emphasis:
         text = f"<b>{text}</b>" if cell.emphasis == "best" else f"<u>{text}</u>"
     if cell.run in links:
