@@ -15,6 +15,13 @@ import pytest
 import torch
 from tests.support.pinpoint_world import World, one_thread, settings_for
 from tests.support.small_clips import WIDTH, small_clip, small_streetclip, small_towers
+from tests.support.small_releases import (
+    baseline_weights,
+    chipoint_release,
+    g3_tensors,
+    plonk_release,
+    quadtree,
+)
 
 from pinpoint_harness.artifacts import spec_key
 from pinpoint_harness.errors import DataError, HarnessError
@@ -22,14 +29,22 @@ from pinpoint_harness.features import FeatureStore
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import Entry, load_registry
 from pinpoint_harness.running import build_params
+from pinpoint_harness.running.inputs import backbones_of
+from pinpoint_harness.running.predictions import build, encode
 from pinpoint_harness.testing.made_up import MadeUpStores, made_up_names, made_up_truth
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import stages_of
-from pinpoint_harness.types import Context, MethodInfo, Predictions, Queries
+from pinpoint_harness.types import Candidates, Context, MethodInfo, Predictions, Queries
+from pinpoint_methods.chipoint.method import TOWERS as CHIPOINT
 
 REGISTRY = load_registry([])
 
 QUERIES = 32
+
+TOWERS = {"a": 12, "b": 20, "c": 16}
+"""Backbones in place of Chipoint's, and the widths of their features."""
+
+WIDTHS = {"mini": 16, "wide": WIDTH, **TOWERS, **{f"other-{name}": width for name, width in TOWERS.items()}}
 
 
 @dataclass(frozen=True)
@@ -193,11 +208,30 @@ NAMED: dict[str, Change] = {
     "confidence_column": change("surely"),
 }
 
+FUSED: dict[str, Change] = {
+    "gallery_data": refused("nowhere", gallery="one"),
+    "author_filter": change(True, gallery="one"),
+    "top": change(5),
+    "pool": change(4),
+    "decoding": change("first"),
+    "power": change(1.0),
+    "candidates": change(3),
+}
+
+DENSITY: dict[str, Any] = {"density": True, "density_steps": 2, "steps": 2}
+
 CHANGES: Mapping[str, Mapping[str, Change]] = {
     "constant": {"latitude": change(3.0), "longitude": change(3.0)},
     "random-prior": {"table": change("places.csv")},
     "stored-predictions": STORED,
     "place-names": NAMED,
+    "consensus": {
+        "run": change("other-run.parquet"),
+        "decoding": change("first"),
+        "weight": change("rank"),
+        "power": change(0.0),
+        "candidates": change(2),
+    },
     "nearest-photo": SEARCHED,
     "knn-vote": {**SEARCHED, "k": change(2), "radius_km": change(3000.0)},
     "lknn": {
@@ -214,6 +248,15 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "beta": change(3.0),
         "pooling": change("average"),
     },
+    "fused-retrieval": {**FUSED, "gallery": change("another"), "backbones": change("mini")},
+    "chipoint-retrieval": {
+        **FUSED,
+        "weights": change("other-chipoint"),
+        "gallery": change("one"),
+        "so400m256": change("other-a"),
+        "gopt": change("other-b"),
+        "dinov3": change("other-c"),
+    },
     "geoclip": {
         "views": change(10, preprocess="eval"),
         "preprocess": change("eval"),
@@ -229,6 +272,29 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
         "city_prompt": change("{city}!"),
         "backbone": change("other-streetclip"),
         "candidates": change(1),
+    },
+    "g3-retrieval": {
+        "gallery": change("other.csv"),
+        "weights": change("other-g3.pth"),
+        "backbone": change("other-clip"),
+        "candidates": change(3),
+    },
+    "osv5m-baseline": {
+        "weights": change("other-baseline"),
+        "quadtree": change("wider.csv"),
+        "candidates": change(3),
+    },
+    "plonk": {
+        "model": change("osv5m"),  # its weights are given, and it brings another backbone
+        "weights": change("other-plonk"),
+        "backbone": change("other-clip"),
+        "steps": change(3),
+        "cfg": change(2.0),
+        "seed": change(5),
+        "samples": change(3),
+        "decoding": change("cluster", samples=8),
+        "density": change(True, density_steps=2, steps=2),
+        "density_steps": change(3, **DENSITY),
     },
     "cells": {
         **HEAD,
@@ -287,15 +353,28 @@ class Toy:
         self.folder, self._open_world = folder, open_world
         self.names = made_up_names(QUERIES)
         truth = made_up_truth(self.names, all_authors=True)
-        self.stores = MadeUpStores(folder / "stores", truth, {"mini": 16, "wide": WIDTH})
+        self.stores = MadeUpStores(folder / "stores", truth, WIDTHS)
         self.truth = truth
         _write_files(folder, self.names)
+        _write_runs(folder, truth)
+        _write_releases(folder)
         self.base: dict[str, dict[str, Any]] = {
             "constant": {"latitude": 1.0, "longitude": 2.0},
             "stored-predictions": {"file": "answers.csv"},
             "place-names": {"file": "words.csv", "gazetteer": "cities.csv"},
             "geoclip": {"towers": "towers", "backbone": "clip"},
             "streetclip": {"gazetteer": "cities.csv", "backbone": "streetclip"},
+            "consensus": {"run": "run.parquet"},
+            "fused-retrieval": {"gallery": "one", "backbones": "mini,wide", "top": 20, "pool": 12},
+            "chipoint-retrieval": {
+                "weights": "chipoint",
+                "top": 20,
+                "pool": 12,
+                **dict(zip(CHIPOINT, TOWERS, strict=True)),
+            },
+            "g3-retrieval": {"gallery": "places.csv", "weights": "g3.pth"},
+            "osv5m-baseline": {"weights": "baseline"},
+            "plonk": {"weights": "plonk", "steps": 6},
             "nearest-photo": {"gallery": "one", "backbone": "mini"},
             "knn-vote": {"gallery": "one", "backbone": "mini"},
             "lknn": {"gallery": "one", "backbone": "mini", "k": 20},
@@ -339,13 +418,19 @@ class Toy:
             store = stores.gallery("toy/asked", kind)
             given, count = torch.from_numpy(np.array(store.matrix[:16])), 16
         elif kind != "none":
-            width = self.stores.widths.get(kind, WIDTH)
-            given = torch.from_numpy(random.normal(size=(count, width)).astype(np.float16))
+            each = tuple(self.features(name) for name in backbones_of(kind))
+            given = each if len(each) > 1 else each[0]
         truth = self.truth.iloc[:count]
         authors = (
             [f"author-{row}" for row in range(count)] if kind in ("colours", "shades") else truth["author"]
         )
         return Queries(hash_ids(truth["id"]), hash_ids(list(authors)), truth["source"].tolist(), given)
+
+    def features(self, backbone: str) -> torch.Tensor:
+        """Of all queries, others by each backbone."""
+        random = np.random.default_rng([3, *backbone.encode()])
+        width = self.stores.widths.get(backbone, WIDTH)
+        return torch.from_numpy(random.normal(size=(QUERIES, width)).astype(np.float16))
 
     def found(self, method: str, given: Mapping[str, Any]) -> Asked:
         entry = (self.world.registry if method.startswith("pinpoint") else REGISTRY).method(method)
@@ -399,8 +484,8 @@ class Asked:
             return True
         return False
 
-    def answers(self) -> list[Any]:
-        """All that a run would store of the answers to some queries."""
+    def answers(self) -> str:
+        """All that a run would store of the answers to some queries, as text, in which NaN equals NaN."""
         if self.stages():
             self.made()
         method = self.entry.load()(self.params, self.context)
@@ -408,7 +493,7 @@ class Asked:
         listed = [answer.coordinates, answer.confidence, answer.within]
         if answer.candidates is not None:
             listed += [getattr(answer.candidates, item.name) for item in fields(answer.candidates)]
-        return [None if array is None else np.asarray(array).tolist() for array in listed]
+        return repr([None if array is None else np.asarray(array).tolist() for array in listed])
 
 
 # What every parameter does
@@ -520,6 +605,39 @@ def _write_files(folder: Path, names: Sequence[str]) -> None:
         small_clip(folder / name, spread=spread)
     for name, seed in (("streetclip", 0), ("other-streetclip", 1)):
         small_streetclip(folder / name, seed=seed)
+
+
+def _write_runs(folder: Path, truth: pd.DataFrame) -> None:
+    """Candidates around a few towns, with probabilities."""
+    for file, seed in (("run.parquet", 0), ("other-run.parquet", 1)):
+        random, n = np.random.default_rng(seed), len(truth)
+        towns = random.uniform([-60, -170], [60, 170], (3, 2))
+        places = towns[random.integers(0, 3, (n, 8))] + random.normal(0, 2.0, (n, 8, 2))
+        share = -np.sort(-random.dirichlet(np.ones(8), n), axis=1)
+        answer = Predictions(places[:, 0], candidates=Candidates(places, share))
+        (folder / file).write_bytes(encode(build(truth, answer, ["ok"] * n)))
+
+
+def _write_releases(folder: Path) -> None:
+    for name, seed in (("", 0), ("other-", 1)):
+        plonk_release(folder / f"{name}plonk", seed=seed, dim=16, blocks=2)
+        torch.save(g3_tensors(seed), folder / f"{name}g3.pth")
+        (folder / f"{name}baseline").mkdir()
+        torch.save(baseline_weights(seed), folder / f"{name}baseline" / "pytorch_model.bin")
+    cells = quadtree()
+    for axis in ("lat", "lon"):
+        cells[f"max_{axis}"] += 5.0
+        cells[f"min_{axis}"] -= 5.0
+    cells.to_csv(folder / "wider.csv", index=False)
+    random = np.random.default_rng(2)
+    towns = random.uniform([-60, -170], [60, 170], (10, 2))
+    places = towns.repeat(8, axis=0) + random.normal(0, 1.0, (80, 2))
+    seen = {
+        tower: random.normal(size=(len(places), width)).astype(np.float16)
+        for tower, width in zip(CHIPOINT, TOWERS.values(), strict=True)
+    }
+    for name, seed in (("chipoint", 0), ("other-chipoint", 10)):
+        chipoint_release(folder / name, places, seen, seed=seed)
 
 
 SAME_NAMES = (

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from tests.support.small_releases import chipoint_release
 from tests.support.stores import NamedStores, made_store
 from tests.support.weight_files import Trap
-from torch.nn import functional
 
 from pinpoint_harness import params
 from pinpoint_harness.api import evaluate, load_dataset
@@ -202,41 +202,13 @@ def test_a_run_looks_through_several_stores_and_a_photo_without_one_of_them_is_a
 # Chipoint 2
 
 
-def head(width: int, seed: int, inner: int = 24, out: int = 16) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return {
-        "net.0.weight": torch.randn(inner, width, generator=generator) * width**-0.5,
-        "net.0.bias": torch.randn(inner, generator=generator) * 0.1,
-        "net.3.weight": torch.randn(out, inner, generator=generator) * inner**-0.5,
-        "net.3.bias": torch.randn(out, generator=generator) * 0.1,
-        "log_temperature": torch.tensor(1.0),
-    }
+SETTINGS = dict(zip(TOWERS, "abc", strict=True))
 
 
 def release(folder: Path) -> Path:
-    """Heads, and a gallery that they projected, laid out and named as on the hub."""
-    (folder / "weights").mkdir(parents=True)
-    (folder / "street_gallery").mkdir()
-    np.save(folder / "street_gallery" / "gallery_all_C_so400m256.npy", truth().to_numpy(np.float32))
-    for seed, (tower, name) in enumerate(zip(TOWERS, "abc", strict=True)):
-        weights = head(WIDTHS[name], seed)
-        torch.save(weights, folder / head_file(tower))
-        np.save(
-            folder / gallery_file(tower),
-            projected(weights, torch.from_numpy(matrices()[name])).half().numpy(),
-        )
-    return folder
-
-
-def projected(weights: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    x = functional.normalize(x.double(), dim=1)
-    hidden = functional.gelu(x @ weights["net.0.weight"].double().T + weights["net.0.bias"].double())
-    return functional.normalize(
-        hidden @ weights["net.3.weight"].double().T + weights["net.3.bias"].double(), dim=1
-    )
-
-
-SETTINGS = dict(zip(TOWERS, "abc", strict=True))
+    """Published weights with a gallery of the photos above."""
+    features = {tower: matrices()[name] for tower, name in SETTINGS.items()}
+    return chipoint_release(folder, truth().to_numpy(), features)
 
 
 def test_the_published_gallery_and_features_projected_here_give_one_answer(tmp_path: Path) -> None:

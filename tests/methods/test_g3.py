@@ -12,6 +12,8 @@ import pyproj
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.support.small_clips import WIDTH
+from tests.support.small_releases import G3_INNER, g3_tensors
 from tests.support.weight_files import Trap
 
 from pinpoint_harness import params
@@ -23,32 +25,7 @@ from pinpoint_harness.testing import assert_contract
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.g3.method import G3Retrieval, mercator
 
-WIDTH, INNER, PLACES = 24, 16, 60
-
-
-def drawn_tensors() -> dict[str, torch.Tensor]:
-    """G3's projections under the authors' names, and a tensor of the sides that are not read."""
-    generator = torch.Generator().manual_seed(0)
-
-    def linear(name: str, inner: int, outer: int) -> dict[str, torch.Tensor]:
-        weight = torch.randn(outer, inner, generator=generator) * inner**-0.5
-        return {f"{name}.weight": weight, f"{name}.bias": torch.randn(outer, generator=generator)}
-
-    weights = {"logit_scale2": torch.tensor(2.0), "text_projection.weight": torch.zeros(2, 2)}
-    for scale, sigma in enumerate((1.0, 16.0)):
-        name = f"location_encoder.LocEnc{scale}"
-        weights[f"{name}.capsule.0.b"] = torch.randn(8, 2, generator=generator) * sigma
-        for layer, inner in (("1", 16), ("3", 20), ("5", 20)):
-            weights |= linear(f"{name}.capsule.{layer}", inner, 20)
-        weights |= linear(f"{name}.head.0", 20, INNER)
-    for projection, sizes in (
-        ("vision_projection_else_1", (WIDTH, WIDTH, WIDTH)),
-        ("vision_projection_else_2", (WIDTH, WIDTH, WIDTH)),
-        ("location_projection_else", (INNER, INNER, WIDTH)),
-    ):
-        weights |= linear(f"{projection}.0", sizes[0], sizes[1])
-        weights |= linear(f"{projection}.2", sizes[1], sizes[2])
-    return weights
+PLACES = 60
 
 
 def places() -> pd.DataFrame:
@@ -61,7 +38,7 @@ def places() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("g3")
-    torch.save(drawn_tensors(), folder / "g3-tensors.pth")
+    torch.save(g3_tensors(), folder / "g3-tensors.pth")
     places().to_csv(folder / "places.csv", index=False)
     return {"weights": str(folder / "g3-tensors.pth"), "gallery": str(folder / "places.csv")}
 
@@ -92,7 +69,7 @@ def test_the_plane_is_the_webs_mercator_as_proj_computes_it() -> None:
 
 
 def test_logits_are_the_scaled_cosines_of_both_projections(small: dict[str, str]) -> None:
-    weights = {name: value.double().numpy() for name, value in drawn_tensors().items()}
+    weights = {name: value.double().numpy() for name, value in g3_tensors().items()}
     given = features(8)
 
     def projected(x: Any, name: str) -> Any:
@@ -101,7 +78,7 @@ def test_logits_are_the_scaled_cosines_of_both_projections(small: dict[str, str]
         return out / np.linalg.norm(out, axis=1, keepdims=True)
 
     plane = mercator(torch.from_numpy(places().to_numpy(copy=True))).double().numpy()
-    encoded = np.zeros((PLACES, INNER))
+    encoded = np.zeros((PLACES, G3_INNER))
     for scale in range(2):
         name = f"location_encoder.LocEnc{scale}"
         angle = 2 * np.pi * plane @ weights[f"{name}.capsule.0.b"].T
@@ -124,8 +101,8 @@ def test_logits_are_the_scaled_cosines_of_both_projections(small: dict[str, str]
 def test_tensors_are_read_from_either_format_and_from_a_folder(small: dict[str, str], tmp_path: Path) -> None:
     given = features()
     expected = ask(built(**small), given).coordinates
-    save_file(drawn_tensors(), tmp_path / "g3.safetensors")
-    torch.save(drawn_tensors(), tmp_path / "g3.pth")
+    save_file(g3_tensors(), tmp_path / "g3.safetensors")
+    torch.save(g3_tensors(), tmp_path / "g3.pth")
     for weights in (tmp_path / "g3.safetensors", tmp_path):
         assert np.array_equal(ask(built(**{**small, "weights": str(weights)}), given).coordinates, expected)
 

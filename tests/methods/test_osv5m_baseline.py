@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tests.support.small_releases import BASELINE_SIDE, BASELINE_WIDTH, baseline_weights, quadtree
 from tests.support.weight_files import Trap
 from torch.nn import functional
-from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from pinpoint_harness import params
 from pinpoint_harness.errors import DataError
@@ -25,62 +23,11 @@ from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.osv5m_baseline.method import OSV5MBaseline
 from pinpoint_methods.osv5m_baseline.network import Cells
 
-CELLS, WIDTH, SIDE = 12, 64, 28
-
-
-def quadtree(seed: int = 0) -> pd.DataFrame:
-    """Cells anywhere, with centroids off their middles, as published: edges, means, a number."""
-    random = np.random.default_rng(seed)
-    low = random.uniform([-80, -170], [60, 150], (CELLS, 2))
-    high = low + random.uniform(2, 20, (CELLS, 2))
-    mean = low + (high - low) * random.uniform(0.2, 0.8, (CELLS, 2))
-    columns = {"cluster_id": np.arange(CELLS)}
-    for edge, values in (("min", low), ("max", high), ("mean", mean)):
-        columns |= {f"{edge}_lat": values[:, 0], f"{edge}_lon": values[:, 1]}
-    return pd.DataFrame(columns)
-
-
-def drawn_weights(*, with_cells: bool = True) -> dict[str, torch.Tensor]:
-    """A state of the published module, every part under two names, as `Geolocalizer` saves it."""
-    torch.manual_seed(0)
-    config = CLIPVisionConfig(
-        hidden_size=WIDTH, intermediate_size=96, num_hidden_layers=2, num_attention_heads=1,
-        patch_size=14, image_size=SIDE, hidden_act="gelu",
-    )  # fmt: skip
-    state = CLIPVisionModel(config).state_dict()
-    weights = {
-        f"backbone.clip.vision_model.{name.removeprefix('vision_model.')}": value * 3
-        for name, value in state.items()
-    }
-    weights["backbone.clip.vision_model.embeddings.position_ids"] = torch.arange(5)[None]
-    for part, out in (("classif", CELLS), ("reg", 2 * CELLS)):
-        sizes = [WIDTH, WIDTH, 32, out]
-        weights[f"mid.{part}.0.weight"] = torch.rand(WIDTH) + 0.5
-        weights[f"mid.{part}.0.bias"] = torch.randn(WIDTH)
-        for number, (inner, outer) in enumerate(pairwise(sizes)):
-            weights[f"mid.{part}.{1 + 3 * number}.weight"] = torch.randn(outer, inner) * inner**-0.5
-            weights[f"mid.{part}.{1 + 3 * number}.bias"] = torch.randn(outer)
-            if number < 2:
-                weights[f"mid.{part}.{2 + 3 * number}.weight"] = torch.rand(outer) + 0.5
-                weights[f"mid.{part}.{2 + 3 * number}.bias"] = torch.randn(outer)
-    if with_cells:
-        table = quadtree()
-        low, high, mean = (
-            torch.from_numpy(table[[f"{edge}_lat", f"{edge}_lon"]].to_numpy() / [90.0, 180.0])
-            for edge in ("min", "max", "mean")
-        )
-        weights |= {
-            "head.cell_center": mean,
-            "head.cell_size_up": high - mean,
-            "head.cell_size_down": mean - low,
-        }
-    return {**weights, **{f"model.{name}": value for name, value in weights.items()}}
-
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("osv5m")
-    torch.save(drawn_weights(), folder / "pytorch_model.bin")
+    torch.save(baseline_weights(), folder / "pytorch_model.bin")
     return str(folder)
 
 
@@ -108,7 +55,7 @@ def head(weights: dict[str, torch.Tensor], part: str, x: torch.Tensor) -> torch.
     at = {
         name.rpartition(f"mid.{part}.")[2]: value.double() for name, value in weights.items() if part in name
     }
-    x = functional.layer_norm(x, (WIDTH,), at["0.weight"], at["0.bias"])
+    x = functional.layer_norm(x, (BASELINE_WIDTH,), at["0.weight"], at["0.bias"])
     for number in (1, 4):
         x = x @ at[f"{number}.weight"].T + at[f"{number}.bias"]
         x = functional.group_norm(x, 4, at[f"{number + 1}.weight"], at[f"{number + 1}.bias"])
@@ -119,7 +66,7 @@ def head(weights: dict[str, torch.Tensor], part: str, x: torch.Tensor) -> torch.
 def test_an_answer_is_the_centroid_of_the_likeliest_cell_and_its_offset(small: str) -> None:
     method, images = built(small, candidates=4), photos(16)
     answer = ask(method, images)
-    weights, table = drawn_weights(), quadtree()
+    weights, table = baseline_weights(), quadtree()
     pixels = torch.stack([method._preprocess.pixels(np.array(image)) for image in images])
     with torch.inference_mode():
         token = method._network.clip(method._preprocess.normalised(pixels)).last_hidden_state[:, 0].double()
@@ -140,7 +87,7 @@ def test_an_answer_is_the_centroid_of_the_likeliest_cell_and_its_offset(small: s
 def test_clips_class_token_comes_before_its_last_norm_with_a_plain_gelu(small: str) -> None:
     network = built(small)._network
     assert network.clip.config.hidden_act == "gelu"
-    assert network.side == SIDE
+    assert network.side == BASELINE_SIDE
     assert network.clip.config.num_hidden_layers == 2
 
 
@@ -150,7 +97,7 @@ def test_cells_come_from_the_weights_or_from_the_published_table(small: str, tmp
     images = photos(16)
     expected = ask(built(small), images).coordinates
     assert ask(built(small, quadtree=str(file)), images).coordinates == pytest.approx(expected, abs=1e-9)
-    torch.save(drawn_weights(with_cells=False), tmp_path / "pytorch_model.bin")
+    torch.save(baseline_weights(with_cells=False), tmp_path / "pytorch_model.bin")
     with pytest.raises(DataError, match=r"says nothing of where its cells are[\s\S]*--set quadtree="):
         ask(built(str(tmp_path)), images)
     bare = ask(built(str(tmp_path), quadtree=str(file)), images).coordinates

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import pickle
 import sys
 import types
@@ -17,6 +16,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
+from tests.support.small_clips import WIDTH
+from tests.support.small_releases import PLONK_BLOCKS, PLONK_DIM, plonk_release, plonk_weights
 from tests.support.weight_files import Trap
 
 from pinpoint_harness import params
@@ -42,7 +43,6 @@ from pinpoint_methods.plonk.flow import (
 from pinpoint_methods.plonk.method import Plonk
 from pinpoint_methods.plonk.network import VelocityNetwork
 
-WIDTH, DIM, BLOCKS = 24, 32, 3
 BACKBONE = "dinov2-large-reg-square"
 
 needs_package = pytest.mark.skipif(
@@ -51,49 +51,9 @@ needs_package = pytest.mark.skipif(
 )
 
 
-def drawn_weights(
-    seed: int = 0, spread: float = 1.0, dim: int = DIM, blocks: int = BLOCKS, slow: bool = False
-) -> dict[str, torch.Tensor]:
-    """A network of random weights under the published names; `spread` widens what it answers.
-
-    A `slow` one changes with the progress as smoothly as one that was trained: its waves are long.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    weights: dict[str, torch.Tensor] = {}
-
-    def linear(name: str, inner: int, outer: int, width: float = 1.0) -> None:
-        scale = width * inner**-0.5
-        weights[f"{name}.weight"] = torch.randn(outer, inner, generator=generator) * scale
-        weights[f"{name}.bias"] = torch.randn(outer, generator=generator) * 0.3 * width
-
-    waves = dim // 8
-    weights["time_embedder.encode_time.freqs"] = 1e-4 ** (torch.arange(waves) / waves) * (1e-3 if slow else 1)
-    linear("time_embedder.map_time.0", 2 * waves, dim)
-    linear("time_embedder.map_time.2", dim, dim)
-    linear("cond_mapper", WIDTH, dim)
-    linear("initial_mapper", 3, dim)
-    for number in range(blocks):
-        linear(f"blocks.{number}.mlp.0", dim, 4 * dim)
-        linear(f"blocks.{number}.mlp.3", 4 * dim, dim)
-        linear(f"blocks.{number}.ada_map.1", dim, 3 * dim, 0.3)
-    linear("final_adaln.1", dim, 2 * dim, 0.3)
-    linear("final_linear", dim, 3, spread)
-    return weights
-
-
-def release(folder: Path, **options: Any) -> Path:
-    """As `PyTorchModelHubMixin` saves it: the arguments of the network, and its weights."""
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = drawn_weights(**options)
-    config = {"input_dim": 3, "dim": DIM, "depth": BLOCKS, "expansion": 4, "cond_dim": WIDTH}
-    (folder / "config.json").write_text(json.dumps(config))
-    save_file(weights, folder / "model.safetensors")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(release(tmp_path_factory.mktemp("plonk")))
+    return str(plonk_release(tmp_path_factory.mktemp("plonk")))
 
 
 def built(weights: str, **settings: Any) -> Plonk:
@@ -135,8 +95,10 @@ def test_places_are_those_of_the_package_from_the_same_noise(
         sampler = importlib.import_module("plonk.models.samplers.riemannian_flow_sampler")
         schedulers = importlib.import_module("plonk.models.schedulers")
         gps = importlib.import_module("plonk.models.postprocessing").CartesiantoGPS()
-    weights = drawn_weights(spread=2.0)
-    theirs = networks.GeoAdaLNMLP(input_dim=3, dim=DIM, depth=BLOCKS, expansion=4, cond_dim=WIDTH).eval()
+    weights = plonk_weights(spread=2.0)
+    theirs = networks.GeoAdaLNMLP(
+        input_dim=3, dim=PLONK_DIM, depth=PLONK_BLOCKS, expansion=4, cond_dim=WIDTH
+    ).eval()
     theirs.load_state_dict(weights)
     given, noise = features(20).float(), normal_draws(np.arange(20, dtype=np.uint64), 3, 1)[:, 0]
     with torch.no_grad(), warnings.catch_warnings():
@@ -179,7 +141,7 @@ def test_the_schedule_runs_from_noise_to_the_place_and_its_slope_is_its_derivati
 
 
 def network_flow(spread: float) -> Any:
-    network = VelocityNetwork(drawn_weights(4, spread, dim=16, blocks=2, slow=True))
+    network = VelocityNetwork(plonk_weights(4, spread, dim=16, blocks=2, slow=True))
     condition = network.condition(features(1).float())
 
     def velocity(points: torch.Tensor, progress: torch.Tensor) -> torch.Tensor:
@@ -269,7 +231,7 @@ def test_several_places_are_candidates_and_the_answer_is_their_consensus(small: 
 def test_how_likely_the_answer_is_within_each_radius_is_the_share_of_places_drawn_there(
     tmp_path: Path,
 ) -> None:
-    weights = str(release(tmp_path / "plonk", spread=0.3, dim=16, blocks=2, slow=True))
+    weights = str(plonk_release(tmp_path / "plonk", spread=0.3, dim=16, blocks=2, slow=True))
     given = features(1)
     answer = ask(built(weights, steps=60, density=True, density_steps=12), given)
     assert answer.within is not None
@@ -311,7 +273,7 @@ def test_what_lacks_and_what_is_something_else_is_said_in_one_message(tmp_path: 
         built(str(tmp_path))
     with pytest.raises(WeightsError, match=r"no such folder"):
         built("not a hub id")
-    folder = release(tmp_path / "other")
+    folder = plonk_release(tmp_path / "other")
     stored = load_file(folder / "model.safetensors")
     del stored["blocks.1.mlp.0.weight"]
     save_file(stored, folder / "model.safetensors")
