@@ -208,11 +208,9 @@ def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
     """
     lacking = [name for name in _REQUIRED if name not in frame]
     if lacking:
-        raise DataError(
-            f"the truth table has no column for: {', '.join(lacking)}",
-            found=f"the columns {name_list(list(map(str, frame.columns)))}",
-            fix="rename its columns to id, latitude and longitude",
-        )
+        problem = f"the truth table has no column for: {', '.join(lacking)}"
+        fix = "rename its columns to id, latitude and longitude"
+        raise DataError(problem, found=f"the columns {name_list(list(map(str, frame.columns)))}", fix=fix)
     names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
     table = table_of_frame(frame[list(dict.fromkeys([*names, *plain_columns(frame)]))], "the truth table")
     spelled, spellings = plain_ids(text_of(table, "id").str.strip())
@@ -431,10 +429,9 @@ def _refuse_row_count(spec: TruthSpec, table: Table) -> None:
         raise DataError(f"'{table.form.path}' has no rows", found=table.form.describe())
     for refusal in spec.refusals:
         if refusal.rows == len(table):
+            found = f"{len(table):,} rows: {refusal.found}"
             raise DataError(
-                f"'{table.form.path}' is not the truth of {spec.name}",
-                found=f"{len(table):,} rows: {refusal.found}",
-                fix=refusal.fix,
+                f"'{table.form.path}' is not the truth of {spec.name}", found=found, fix=refusal.fix
             )
     expected = spec.info.expected_rows or len(table)
     if len(table) > expected and len(table) not in (spec.row_counts or {}):
