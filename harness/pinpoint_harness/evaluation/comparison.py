@@ -298,8 +298,9 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
         raise DataError("the runs have no photo in common", found=", ".join(names), fix=fix)
     for name, frame in zip(names, indexed, strict=True):
         if len(frame) != len(shared) and not common:
-            found, fix = f"{len(frame):,} photos, {len(shared):,} of them in all runs", "add --common"
-            raise DataError(f"'{name}' answered other photos", found=found, fix=f"{fix} to compare on those")
+            found = f"{len(frame):,} photos, of which {len(shared):,} are common to all runs"
+            fix = "add --common to compare on those"
+            raise DataError(f"'{name}' answered other photos", found=found, fix=fix)
     aligned = [frame.loc[shared] for frame in indexed]
     truth = aligned[0][["latitude", "longitude"]].to_numpy()
     for name, frame in zip(names, aligned, strict=True):
