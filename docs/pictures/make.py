@@ -38,7 +38,7 @@ def _pinpoint(*words: object) -> None:
 
 
 def _photograph(report: Path, picture: Path) -> None:
-    """The report where it is asked on which photos Pinpoint is wrong and the nearest photo is right."""
+    """The report where it is asked on which photos its first run is wrong and its second is right."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 900}, color_scheme="light")
