@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,10 @@ def _snapshot(source: str, files: Sequence[str], also: Sequence[str]) -> Path:
 
     repository, _, revision = source.partition("@")
     wanted: dict[str, Any] = {"revision": revision or None, "allow_patterns": [*files, *also]}
-    try:
+    with suppress(LocalEntryNotFoundError):  # not in the cache: fetched below
         here = Path(snapshot_download(repository, local_files_only=True, **wanted))
         if all((here / name).is_file() for name in files):
             return here
-    except LocalEntryNotFoundError:
-        pass
     return Path(snapshot_download(repository, local_files_only=False, **wanted))
 
 
