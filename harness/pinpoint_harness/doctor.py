@@ -222,8 +222,8 @@ def _locks(home: Path, report: Report) -> str:
 
 
 def holds_locks(folder: Path) -> bool:
-    """Whether a second descriptor is kept out while a first one holds a lock in the folder."""
-    with tempfile.TemporaryFile(dir=folder) as first, Path(f"/dev/fd/{first.fileno()}").open("rb") as second:
+    """Whether a second opening of a file is kept out while a first one holds its lock, in the folder."""
+    with tempfile.NamedTemporaryFile(dir=folder) as first, Path(first.name).open("rb") as second:
         fcntl.flock(first, fcntl.LOCK_EX)
         try:
             fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
