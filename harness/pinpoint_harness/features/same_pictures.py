@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import logging
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..artifacts import check_files, write_atomic
+from ..devices import usable_cores
 from ..errors import ArtifactError
 from ..images import Failure
 from ..progress import phase
@@ -90,7 +90,7 @@ def _contents_of(store: FeatureStore) -> dict[str, bytes] | None:
 def _are_alike(known: Sequence[bytes], refs: NDArray[np.int64], images: ImageStore, name: str) -> bool:
     """Whether every picture has the bytes that are known of it; ends at the first that has not."""
     with (
-        ThreadPoolExecutor(os.cpu_count() or 1) as readers,
+        ThreadPoolExecutor(usable_cores()) as readers,
         phase(f"pictures of {name}", len(known)) as advance,
     ):
         for start in range(0, len(known), _CHUNK):

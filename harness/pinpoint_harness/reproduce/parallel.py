@@ -22,6 +22,7 @@ from typing import IO, NamedTuple, cast
 
 import click
 
+from ..devices import usable_cores
 from ..errors import HarnessError, TerminatedError
 
 _GRACE_SECONDS = 30
@@ -149,9 +150,8 @@ def run_lanes(lanes: Mapping[str, Sequence[Task]], jobs: int, module: str) -> No
 
 def _environment(at_once: int) -> dict[str, str]:
     """The user's own, with the cores shared out unless `OMP_NUM_THREADS` says otherwise."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     needed = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
-    return {"OMP_NUM_THREADS": str(max(1, cores // at_once)), **os.environ, **needed}
+    return {"OMP_NUM_THREADS": str(max(1, usable_cores() // at_once)), **os.environ, **needed}
 
 
 def work(command: click.Command) -> None:

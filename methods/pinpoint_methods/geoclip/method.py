@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pinpoint_harness.devices import usable_cores
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features.backbones import WeightsError
 from pinpoint_harness.features.backbones.weights import fetch_weights
@@ -95,7 +96,7 @@ class GeoCLIP:
 
     def _features(self, clip: ViewTower, images: Sequence[Any]) -> Tensor:
         """CLIP's features of all views, those of one photo together: `(n * views, width)`."""
-        with ThreadPoolExecutor() as threads:  # Pillow resizes without Python's lock
+        with ThreadPoolExecutor(usable_cores()) as threads:  # Pillow resizes without Python's lock
             prepared = threads.map(clip.prepare, images)
             views = (view for views_of_photo in prepared for view in views_of_photo)
             return clip.features_of_views(views, len(images) * self.params.views)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinpoint_harness.devices import usable_cores
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.features.backbones.preprocess import Preprocess
 from pinpoint_harness.features.backbones.weights import remembered_sha256
@@ -56,7 +57,7 @@ class OSV5MBaseline:
 
     @torch.inference_mode()
     def predict(self, queries: Queries) -> Predictions:
-        with ThreadPoolExecutor() as threads:
+        with ThreadPoolExecutor(usable_cores()) as threads:
             # Copied, because torch takes no array that must not be written to.
             pictures = list(threads.map(self._preprocess.pixels, map(np.array, queries.input)))
         logits, offsets = self.outputs(pictures)
