@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from tests.support.processors import CLIPImageProcessorPil
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
 
 WIDTH = 24
 """Of the features of all of them."""
@@ -79,8 +81,11 @@ def tokenizer() -> Any:
     """CLIP's byte-level tokenizer with an alphabet and no merges: a letter is a token."""
     letters = [chr(code) for code in range(33, 127)]
     names = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    kind: Any = CLIPTokenizer
-    return kind(vocab={name: number for number, name in enumerate(names)}, merges=[])
+    with TemporaryDirectory() as folder:  # constructors differ among releases of transformers, files do not
+        vocabulary = {name: number for number, name in enumerate(names)}
+        Path(folder, "vocab.json").write_text(json.dumps(vocabulary))
+        Path(folder, "merges.txt").write_text("#version: 0.2\n")
+        return CLIPTokenizerFast.from_pretrained(folder)
 
 
 def small_streetclip(folder: Path, seed: int = 0) -> Path:
