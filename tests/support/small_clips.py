@@ -106,7 +106,7 @@ def small_streetclip(folder: Path, seed: int = 0) -> Path:
     # The projection's width stands at the top of the configuration, the text part has another default.
     model: Any = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH))
     for parameter in model.text_model.parameters():
-        parameter.data.mul_(8)  # so that captions differ from one another
+        parameter.data.mul_(3)  # so that captions differ from one another
     model.eval().save_pretrained(folder)
     words.save_pretrained(folder)
     side = STREETCLIP_SIDE
