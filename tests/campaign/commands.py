@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import tempfile
@@ -312,7 +313,8 @@ def arguments(number: int, folder: Path) -> str:
     command, text = _COMMANDS[number % len(_COMMANDS)], words[number // len(_COMMANDS) % len(words)]
     home = folder / "home"
     shutil.copytree(sound_home(), home)
-    result = pinpoint(*command(text), home=home)
+    with contextlib.chdir(folder):  # what a command writes by a bare name stays in the trial's folder
+        result = pinpoint(*command(text), home=home)
     return "answered" if result.exit_code == 0 else "refused"
 
 
