@@ -65,6 +65,29 @@ def test_the_smallest_product_survives_between_the_largest() -> None:
     assert exact.exact_scores(channel, query, pair, pair).tolist() == [2.0**-48]
 
 
+def test_the_longest_rows_that_fp16_holds_are_scored_exactly_and_refuse_no_neighbour() -> None:
+    """Products of 2^32 in 4,096 dimensions; such a search was refused, its ordinary queries with it."""
+    rng = np.random.default_rng(3)
+    gallery = np.where(rng.random((40, 4096)) < 0.5, 65504, -65504).astype(np.float16)
+    gallery[:, 7] = 2.0**-24
+    queries = np.concatenate([gaussian(4, 3, 4096), np.sign(gallery[5:6]) * np.float16(65504)])
+    queries[:, 7] = 2.0**-24
+    hits = search(Gallery.of({"a": gallery}), {"a": queries}, {"a": 40})["a"]
+    products = queries.astype(np.float64)[:, None] * gallery.astype(np.float64)  # exact
+    expected = [[float(np.float32(math.fsum(pair))) for pair in row] for row in products]
+    for found, rows, scores in zip(expected, hits.rows.tolist(), hits.scores.tolist(), strict=True):
+        assert [found[row] for row in rows] == scores == sorted(found, reverse=True)
+    alone = search(Gallery.of({"a": gallery}), {"a": queries[:3]}, {"a": 40})["a"]
+    assert torch.equal(alone.rows, hits.rows[:3])
+    assert torch.equal(alone.scores, hits.scores[:3])
+
+
+def test_a_gallery_too_wide_to_be_exact_is_refused_whatever_the_queries() -> None:
+    matrix = np.zeros((1, (1 << 16) + 1), dtype=np.float16)
+    with pytest.raises(DataError, match="wider than can be searched"):
+        Gallery.of({"a": matrix})
+
+
 def test_the_order_of_summation_changes_no_score() -> None:
     """Values from the smallest fp16 to the largest, where plain float64 sums do differ."""
     rng = np.random.default_rng(1)

@@ -3,8 +3,9 @@
 Every fp16 value is a multiple of 2^-24, so a product is a multiple of 2^-48 with at most 22
 significant bits: exact in float32. Sums of such products, taken in float64, are exact as long as
 they stay below 2^5, which Cauchy-Schwarz promises for normalised rows. Longer rows are summed in
-two exact halves. Either way the result is the correctly rounded inner product, whatever the order
-of summation: no batch, thread, shard or device can change a bit of it.
+three exact parts, which hold whatever fp16 holds. Either way the result is the correctly rounded inner
+product, whatever the order of summation: no batch, neighbour, thread, shard or device can change a bit
+of it.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import DataError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from .gallery import Channel
 
+LARGEST_WIDTH = 1 << 16
+"""Products are below 2^32, so as many multiples of 2^-5 have a sum that float64 holds."""
+
 _PLAIN_LIMIT = 2.0**5
-_SPLIT_LIMIT = 2.0**43
-_SPLIT = 1.5 * 2.0**42
-"""Adding and subtracting it rounds a float64 to a multiple of 2^-10."""
+_COARSE, _MIDDLE = 1.5 * 2.0**47, 1.5 * 2.0**26
+"""Adding and subtracting one rounds a float64 to a multiple of 2^-5, of 2^-26."""
 
 _CHUNK_ELEMENTS = {"cpu": 1 << 17, "cuda": 1 << 24}
 _LOW_WORD = 0xFFFFFFFF
@@ -35,12 +36,6 @@ def exact_scores(channel: Channel, queries: Tensor, query: Tensor, row: Tensor) 
     `queries` is `(n, width)` float32 with fp16 values; the result is float32 without -0.0.
     """
     reach = channel.largest_norm * _longest(queries)
-    if reach >= _SPLIT_LIMIT or channel.width > 1 << 16:
-        raise DataError(
-            "these inner products are too long to be exact",
-            found=f"width {channel.width}, lengths up to {reach:.3g}",
-            fix="normalise the rows",
-        )
     scores = torch.empty(len(query), dtype=torch.float32, device=queries.device)
     step = max(1, _CHUNK_ELEMENTS[queries.device.type] // channel.width)
     for start in range(0, len(query), step):
@@ -60,9 +55,21 @@ def _exact_sum(products: Tensor, reach: float) -> Tensor:
     if reach < _PLAIN_LIMIT:
         return products.sum(dim=1, dtype=torch.float64).float()
     wide = products.double()
-    coarse = (wide + _SPLIT) - _SPLIT
-    fine = (wide - coarse).sum(dim=1)
-    return (coarse.sum(dim=1) + fine).float()
+    coarse = (wide + _COARSE) - _COARSE
+    rest = wide - coarse  # up to 2^-6
+    middle = (rest + _MIDDLE) - _MIDDLE
+    fine = (rest - middle).sum(dim=1)
+    # Multiples of 2^-48 below 1 are all that these two lose: their sum is exact, and the last one rounds.
+    small, lost = _sum_and_loss(middle.sum(dim=1), fine)
+    total, lost_too = _sum_and_loss(coarse.sum(dim=1), small)
+    return (total + (lost_too + lost)).float()
+
+
+def _sum_and_loss(left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """A rounded sum and, exactly, what the rounding took from it (Knuth, TAOCP 4.2.2)."""
+    total = left + right
+    taken = total - left
+    return total, (left - (total - taken)) + (right - taken)
 
 
 def order_key(scores: Tensor, ranks: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..errors import DataError
+from .exact import LARGEST_WIDTH
 from .rows import Rows
 
 if TYPE_CHECKING:
@@ -94,6 +95,12 @@ def _as_tensor(name: str, matrix: NDArray[np.float16] | Tensor) -> Tensor:
             f"channel '{name}' is a contiguous fp16 matrix (rows, width)",
             found=f"shape {tuple(matrix.shape)}, {matrix.dtype}, strides {matrix.stride()}",
             fix="normalise in float64, round to float16, store in C order",
+        )
+    if matrix.shape[1] > LARGEST_WIDTH:
+        raise DataError(
+            f"channel '{name}' is wider than can be searched exactly",
+            found=f"width {matrix.shape[1]:,}",
+            fix=f"project the features to {LARGEST_WIDTH:,} dimensions or fewer",
         )
     return matrix.detach()
 
