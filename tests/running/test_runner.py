@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pinpoint_harness.artifacts import Subset, write_atomic
+from pinpoint_harness.artifacts import Session, Subset, finishing_order, write_atomic
 from pinpoint_harness.batching import Tile, padded, tiles
 from pinpoint_harness.errors import ArtifactError, PluginError, UsageError
 from pinpoint_harness.params import param
@@ -238,13 +239,41 @@ def test_runs_of_one_key_are_told_apart_by_their_folders(tmp_path: Path) -> None
     assert find_run(named[1], tmp_path).folder in (one.folder, other.folder)
 
 
-def test_the_newest_of_several_runs_is_asked_for_by_a_suffix(tmp_path: Path) -> None:
-    for day, shift in ((2, 1.5), (3, 2.5), (1, 3.5)):
+def test_the_newest_of_several_runs_is_asked_for_by_a_suffix_whatever_the_clock_said(tmp_path: Path) -> None:
+    for day, shift in ((3, 1.5), (1, 2.5), (2, 3.5)):
         log = run(request(tmp_path, params=EchoParams(shift=shift))).folder / "sessions.jsonl"
-        log.write_text(json.dumps({"event": "end", "time": f"2026-01-0{day}"}))
-    assert find_run("echo@places@latest", tmp_path).record["parameters"]["shift"] == 2.5
+        log.write_text(re.sub(r"20\d\d-\d\d-\d\d", f"2026-01-0{day}", log.read_text()))
+    newest = find_run("echo@places@latest", tmp_path)
+    assert newest.record["parameters"]["shift"] == 3.5
+    again = run(request(tmp_path, params=EchoParams(shift=1.5), fresh=True))
+    assert find_run("echo@places@latest", tmp_path).key == again.key
     with pytest.raises(UsageError, match="names no run"):
         find_run("other@places@latest", tmp_path)
+
+
+def test_where_the_order_of_two_runs_is_not_known_none_is_the_newest(tmp_path: Path) -> None:
+    one, other = (run(request(tmp_path, params=EchoParams(shift=shift))) for shift in (1.5, 2.5))
+    (one.folder / "sessions.jsonl").write_bytes((other.folder / "sessions.jsonl").read_bytes())
+    with pytest.raises(UsageError, match="which of 2 runs was finished last is not known") as caught:
+        find_run("echo@places@latest", tmp_path)
+    assert str(one.folder) in (caught.value.found or "")
+    third = run(request(tmp_path, params=EchoParams(shift=3.5)))
+    assert find_run("echo@places@latest", tmp_path).key == third.key
+
+
+def test_of_runs_that_finish_at_once_each_has_its_number(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    folders = [tmp_path / "runs" / str(number) for number in range(8)]
+    for folder in folders:
+        folder.mkdir()
+
+    def finish(folder: Path) -> None:
+        with Session(folder, Context()):
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(finish, folders))
+    assert sorted(map(finishing_order, folders)) == list(range(1, 9))
 
 
 def test_authors_count_although_the_dataset_hash_ignores_them(

@@ -16,7 +16,7 @@ from .files import (
 from .integrity import check_files, damaged_files, own_sha256, undisturbed
 from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
-from .session_log import Session
+from .session_log import Session, finishing_order, read_log
 
 __all__ = [
     "KEY_LENGTH",
@@ -31,11 +31,13 @@ __all__ = [
     "check_writable",
     "damaged_files",
     "file_sha256",
+    "finishing_order",
     "library_versions",
     "listed_files",
     "new_folder",
     "own_sha256",
     "read_json",
+    "read_log",
     "safe_name",
     "spec_key",
     "undisturbed",

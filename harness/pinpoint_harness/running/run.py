@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import check_files, read_json, safe_name, spec_key
+from ..artifacts import check_files, finishing_order, read_json, read_log, safe_name, spec_key
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
@@ -164,16 +162,8 @@ class Run:
         return max(ends, default="")
 
     def sessions(self) -> list[dict[str, Any]]:
-        path = self.folder / "sessions.jsonl"
-        if not path.exists():
-            return []
-        entries = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with suppress(ValueError, RecursionError):  # torn by a kill; it is for people, not for results
-                entry = json.loads(line)
-                if isinstance(entry, dict) and isinstance(entry.get("time"), str):
-                    entries.append(entry)
-        return entries
+        """The entries of its log, oldest first."""
+        return read_log(self.folder)
 
 
 @dataclass(frozen=True)
@@ -264,7 +254,7 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
     else:
         named = _runs_called(name, runs)
         if name != text and named:
-            return max(named, key=lambda run: (run.finished_at(), run.key))
+            return _newest(text, named)
     named = [run for run in named if run.folder.absolute() in preferred] or named
     if len(named) == 1:
         return named[0]
@@ -275,6 +265,19 @@ def _runs_called(name: str, runs: list[Run]) -> list[Run]:
     label, _, dataset = name.rpartition("@")
     named = [run for run in runs if run.label == label and run.dataset == dataset]
     return [run for run in named if run.version == VERSION] or named
+
+
+def _newest(text: str, runs: list[Run]) -> Run:
+    """The run that was finished last, whatever the clock said; UsageError where that is not known."""
+    orders = [finishing_order(run.folder) for run in runs]
+    last = [run for run, order in zip(runs, orders, strict=True) if order == max(orders)]
+    if len(last) == 1:
+        return last[0]
+    raise UsageError(
+        f"'{text}': which of {len(last)} runs was finished last is not known",
+        found="\n".join(str(run.folder) for run in last),
+        fix="give the path of one; the next that is finished will be the newest",
+    )
 
 
 def _none(text: str, runs: list[Run], root: Path) -> UsageError:
@@ -290,7 +293,7 @@ def _none(text: str, runs: list[Run], root: Path) -> UsageError:
 
 def _several(text: str, runs: list[Run]) -> UsageError:
     """The refusal of a name that several runs have: one a line, the newest first, and what differs."""
-    ordered = sorted(runs, key=lambda run: (run.finished_at(), run.key), reverse=True)
+    ordered = sorted(runs, key=lambda run: (finishing_order(run.folder), run.finished_at()), reverse=True)
     facts = [_facts(run) for run in ordered]
     names = [name for name in facts[0] if len({fact[name] for fact in facts}) > 1]
     # Runs that differ in their names alone have one key.
