@@ -255,7 +255,7 @@ def test_what_lacks_or_does_not_fit_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"90 places, 3 vectors of dinov3"):
         built(ChipointRetrieval, NamedStores(), **shared).predict(queries(features("abc")))
     torch.save({"layer": torch.zeros(2)}, folder / head_file("gopt"))
-    with pytest.raises(DataError, match=r"does not hold a projection head"):
+    with pytest.raises(DataError, match=r"cannot read a projection head"):
         built(ChipointRetrieval, NamedStores(), **shared)
     (folder / head_file("gopt")).unlink()
     with pytest.raises(WeightsError, match=r"without weights/proj_head_gopt.pt"):

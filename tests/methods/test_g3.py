@@ -131,7 +131,7 @@ def test_what_lacks_or_does_not_fit_is_said(small: dict[str, str], tmp_path: Pat
     with pytest.raises(WeightsError, match=r"without g3.pth"):
         built(**{**small, "weights": str(tmp_path)})
     torch.save({"a": torch.zeros(2)}, tmp_path / "g3.pth")
-    with pytest.raises(DataError, match=r"does not hold G3's projections"):
+    with pytest.raises(DataError, match=r"cannot read G3's projections"):
         ask(built(**{**small, "weights": str(tmp_path)}), features())
     with pytest.raises(DataError, match=rf"features of width {WIDTH}[\s\S]*gives 20"):
         ask(built(**small), torch.zeros(16, 20).half())

@@ -113,7 +113,7 @@ def test_the_table_of_other_cells_is_refused(small: str, tmp_path: Path) -> None
     with pytest.raises(DataError, match="5 cells, the network has 12"):
         ask(built(small, quadtree=str(file)), photos(1))
     file.write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="is no quadtree of OSV-5M"):
+    with pytest.raises(DataError, match="cannot read a quadtree of OSV-5M"):
         Cells.of_table(file)
 
 
@@ -139,5 +139,5 @@ def test_what_lacks_or_is_something_else_is_said(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"without pytorch_model.bin"):
         built(str(tmp_path))
     torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(DataError, match=r"does not hold OSV-5M's baseline[\s\S]*backbone.clip"):
+    with pytest.raises(DataError, match=r"cannot read OSV-5M's baseline[\s\S]*backbone.clip"):
         ask(built(str(tmp_path)), photos(1))

@@ -17,10 +17,11 @@ from pinpoint_harness.errors import DataError
 from pinpoint_harness.features import Neighbours, PhotoGallery
 from pinpoint_harness.features.backbones.weights import remembered_sha256
 from pinpoint_harness.params import param
+from pinpoint_harness.reading import reading
 from pinpoint_harness.search import Gallery, search, unit_rows
 from pinpoint_harness.types import Context, Predictions, Queries
 
-from ..common.checkpoints import find_release, load_tensors
+from ..common.checkpoints import build_from, find_release
 from ..common.fusion import FusionParams, fuse, fuse_photos
 
 TOWERS: Mapping[str, str] = {
@@ -190,15 +191,10 @@ class ChipointRetrieval:
     def _array(self, name: str, kind: Any) -> Any:
         """A matrix of the release; DataError for pickled objects and other shapes, which are not read."""
         path = self._folder / name
-        try:
+        fix = "download the release anew; pickled objects can run code and are never read"
+        with reading(path, what="an array of numbers from", fix=fix):
             # Copied on write: torch takes no array that is read-only, and nothing is written.
             array = np.load(path, mmap_mode="c", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"cannot read an array of numbers from '{path}'",
-                found=f"{type(error).__name__}: {error}",
-                fix="download the release anew; pickled objects can run code and are never read",
-            ) from error
         if array.ndim != 2 or (kind is not None and array.dtype != kind):
             raise DataError(
                 f"'{path}' is not as Chipoint 2 publishes it",
@@ -208,13 +204,6 @@ class ChipointRetrieval:
         return array
 
     def _head(self, tower: str) -> ProjectionHead:
-        path = self._folder / head_file(tower)
-        stored = load_tensors(path)
-        try:
-            return ProjectionHead(stored).to(self._device)
-        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise DataError(
-                f"'{path}' does not hold a projection head",
-                found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
-                fix="give the files of chiikabu-labs/chipoint-2",
-            ) from error
+        fix = "give the files of chiikabu-labs/chipoint-2"
+        head = build_from(self._folder / head_file(tower), ProjectionHead, "a projection head", fix)
+        return head.to(self._device)

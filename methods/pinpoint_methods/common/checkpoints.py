@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.features.backbones import WeightsError
 from pinpoint_harness.features.backbones.weights import HUB_ID, download_command
 from pinpoint_harness.reading import reading
+
+Part = TypeVar("Part")
 
 _OWN_TENSORS = (
     "where the file may be trusted, write the tensors alone, by `torch.save(model.state_dict(), FILE)` or "
@@ -90,3 +93,23 @@ def load_tensors(path: Path, fix: str = _OWN_TENSORS) -> Any:
                 found=f"{type(error).__name__}: {first_line}",
                 fix=fix,
             ) from error
+
+
+def build_from(
+    path: Path, build: Callable[[Any], Part], what: str, fix: str, *, untrusted: str = _OWN_TENSORS
+) -> Part:
+    """What `build` makes of the tensors in a file that should hold `what`; DataError with the `fix` if not.
+
+    `untrusted` is the fix for a file of torch that holds more than tensors.
+    """
+    stored = load_tensors(path, untrusted)
+    with reading(path, what=f"{what} from", fix=fix):
+        return build(stored)
+
+
+def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, by the rest of their names; KeyError if there are none."""
+    found = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+    if not found:
+        raise KeyError(f"{prefix}*")
+    return found

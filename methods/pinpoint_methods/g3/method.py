@@ -20,7 +20,7 @@ from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
 from pinpoint_harness.types import Context, Predictions, Queries
 
-from ..common.checkpoints import find_release, load_tensors
+from ..common.checkpoints import below, build_from, find_release
 from ..common.location_encoder import LocationEncoder, Weights
 from ..common.place_gallery import most_similar_places
 
@@ -102,15 +102,8 @@ class G3Retrieval:
 
     @cached_property
     def _network(self) -> G3Network:
-        stored = load_tensors(self._file, _FIX)
-        try:
-            return G3Network(stored).to(self._device)
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise DataError(
-                f"'{self._file}' does not hold G3's projections",
-                found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
-                fix=_FIX,
-            ) from error
+        network = build_from(self._file, G3Network, "G3's projections", _FIX, untrusted=_FIX)
+        return network.to(self._device)
 
 
 class G3Network(nn.Module):
@@ -118,9 +111,9 @@ class G3Network(nn.Module):
 
     def __init__(self, weights: Weights) -> None:
         super().__init__()
-        self.image = _projection(_below(weights, "vision_projection_else_2."))
-        self._location_encoder = LocationEncoder(_below(weights, "location_encoder."), mercator)
-        self._location_projection = _projection(_below(weights, "location_projection_else."))
+        self.image = _projection(below(weights, "vision_projection_else_2."))
+        self._location_encoder = LocationEncoder(below(weights, "location_encoder."), mercator)
+        self._location_projection = _projection(below(weights, "location_projection_else."))
         self.scale = float(weights["logit_scale2"].exp())
         self.eval().requires_grad_(False)
 
@@ -150,7 +143,3 @@ def _projection(weights: Weights) -> nn.Sequential:
     layers = nn.Sequential(nn.Linear(inner, hidden), nn.ReLU(), nn.Linear(hidden, len(weights["2.weight"])))
     layers.load_state_dict(dict(weights))
     return layers
-
-
-def _below(weights: Weights, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -25,8 +24,9 @@ from pinpoint_harness.errors import ArtifactError, DataError
 from pinpoint_harness.features.backbones.weights import HUB_ID
 from pinpoint_harness.progress import phase
 from pinpoint_harness.readers import read_coordinates
+from pinpoint_harness.reading import reading
 
-from ..common.checkpoints import find_release, load_tensors
+from ..common.checkpoints import below, build_from, find_release
 from .towers import ImageHead, LocationEncoder
 
 if TYPE_CHECKING:
@@ -125,12 +125,8 @@ class TowerFiles:
         if not artifact.complete:
             artifact.finish({_VECTORS: save({"vectors": self._encoded(context.device)})})
         path = artifact.folder / _VECTORS
-        try:
+        with reading(path, ArtifactError, fix=f"remove '{artifact.folder}' to make it again"):
             return load_file(path)["vectors"].to(context.device)
-        except (OSError, SafetensorError) as error:
-            raise ArtifactError(
-                f"cannot read '{path}'", found=str(error), fix=f"remove '{artifact.folder}' to make it again"
-            ) from error
 
     def _encoded(self, device: str) -> Tensor:
         encoder = self.location_encoder().to(device)
@@ -183,12 +179,7 @@ class ReleasedTowers(TowerFiles):
         return self._below("logit_scale", lambda stored: float(stored[""].exp()))
 
     def _below(self, prefix: str, build: Callable[[Any], Part]) -> Part:
-        def part(stored: dict[str, Tensor]) -> Part:
-            return build(
-                {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)}
-            )
-
-        return _part(part, self.folder / _RELEASED)
+        return _part(lambda stored: build(below(stored, prefix)), self.folder / _RELEASED)
 
 
 def _packaged() -> Path:
@@ -200,17 +191,4 @@ def _packaged() -> Path:
 
 def _part(build: Callable[[Any], Part], path: Path) -> Part:
     """What `build` makes of the tensors in a file."""
-    stored = load_tensors(path, _FIX)
-    try:
-        return build(stored)
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-        raise _unfit(f"'{path}' does not hold this part of GeoCLIP", error) from error
-
-
-def _unfit(asked: str, error: Exception) -> DataError:
-    first_line = str(error).partition("\n")[0]
-    return DataError(
-        asked,
-        found=f"{type(error).__name__}: {first_line}",
-        fix=_FIX,
-    )
+    return build_from(path, build, "a part of GeoCLIP", _FIX, untrusted=_FIX)

@@ -20,7 +20,7 @@ from pinpoint_harness.features.backbones.weights import remembered_sha256
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..common.checkpoints import find_release, load_tensors
+from ..common.checkpoints import build_from, find_release
 from .network import Baseline, Cells
 
 _WEIGHTS = "pytorch_model.bin"
@@ -116,12 +116,5 @@ class OSV5MBaseline:
 
     @cached_property
     def _network(self) -> Baseline:
-        stored = load_tensors(self._file)
-        try:
-            return Baseline(stored).to(self._device)
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-            raise DataError(
-                f"'{self._file}' does not hold OSV-5M's baseline",
-                found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
-                fix="give the pytorch_model.bin of osv5m/baseline",
-            ) from error
+        fix = "give the pytorch_model.bin of osv5m/baseline"
+        return build_from(self._file, Baseline, "OSV-5M's baseline", fix).to(self._device)

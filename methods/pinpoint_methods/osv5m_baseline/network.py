@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.reading import reading
+
+from ..common.checkpoints import below
 
 Weights = Mapping[str, Tensor]
 
@@ -55,14 +57,9 @@ class Cells:
     @classmethod
     def of_table(cls, path: Path) -> Cells:
         """From the published table of the quadtree, `quadtree_10_1000.csv`."""
-        try:
+        fix = f"give quadtree_10_1000.csv as published, with the columns {', '.join(_EDGES)}"
+        with reading(path, what="a quadtree of OSV-5M from", fix=fix):
             table = pd.read_csv(path)[list(_EDGES)].astype(float)
-        except (OSError, KeyError, ValueError) as error:
-            raise DataError(
-                f"'{path}' is no quadtree of OSV-5M",
-                found=f"{type(error).__name__}: {error}",
-                fix=f"give quadtree_10_1000.csv as published, with the columns {', '.join(_EDGES)}",
-            ) from error
         low, high, mean = (
             torch.from_numpy(table[[f"{edge}_lat", f"{edge}_lon"]].to_numpy() / [90.0, 180.0])
             for edge in ("min", "max", "mean")
@@ -83,8 +80,8 @@ class Baseline(nn.Module):
     def __init__(self, weights: Weights) -> None:
         super().__init__()
         own = {name.removeprefix("model."): value for name, value in weights.items()}
-        self.clip = _clip(_below(own, "backbone.clip."))
-        self.classif, self.reg = Head(_below(own, "mid.classif.")), Head(_below(own, "mid.reg."))
+        self.clip = _clip(below(own, "backbone.clip."))
+        self.classif, self.reg = Head(below(own, "mid.classif.")), Head(below(own, "mid.reg."))
         if self.reg.out != 2 * self.classif.out:
             raise ValueError(f"{self.classif.out} cells, {self.reg.out} numbers that say where in them")
         names = [f"head.cell_{part}" for part in ("center", "size_up", "size_down")]
@@ -102,13 +99,6 @@ class Baseline(nn.Module):
         token = self.clip(pixel_values=pixels).last_hidden_state[:, 0]  # (n, width)
         offsets = _REACH * torch.tanh(self.reg(token))
         return self.classif(token), offsets.view(len(token), -1, 2)
-
-
-def _below(weights: Weights, prefix: str) -> dict[str, Tensor]:
-    found = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
-    if not found:
-        raise KeyError(f"{prefix}*")
-    return found
 
 
 def _clip(weights: Weights) -> CLIPVisionModel:

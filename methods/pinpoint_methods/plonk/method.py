@@ -17,7 +17,7 @@ from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
-from ..common.checkpoints import find_release, load_tensors
+from ..common.checkpoints import build_from, find_release
 from ..common.consensus import RULES, decode, expected_share
 from ..common.sphere import degrees_of
 from .flow import draw_places, log_density, normal_draws, points_around
@@ -157,15 +157,8 @@ class Plonk:
     @cached_property
     def _network(self) -> VelocityNetwork:
         """Opened by the first tile: a run that is complete needs none."""
-        stored = load_tensors(self._file)
-        try:
-            return VelocityNetwork(stored).to(self._device)
-        except (AttributeError, IndexError, KeyError, RuntimeError, ValueError) as error:
-            raise DataError(
-                f"'{self._file}' does not hold PLONK's network",
-                found=" ".join(f"{type(error).__name__}: {error}".split())[:200],
-                fix="give a release such as nicolas-dufour/PLONK_YFCC",
-            ) from error
+        fix = "give a release such as nicolas-dufour/PLONK_YFCC"
+        return build_from(self._file, VelocityNetwork, "PLONK's network", fix).to(self._device)
 
 
 def _plain(network: VelocityNetwork, condition: Tensor, points: Tensor, progress: Tensor) -> Tensor:
