@@ -35,6 +35,7 @@ from pinpoint_harness.features import (
     EmbedRequest,
     FeatureStore,
     ImportRequest,
+    StoreLookup,
     complete,
     export_store,
     find_store,
@@ -48,7 +49,7 @@ from pinpoint_harness.features.exchange import compare
 from pinpoint_harness.features.store import NOT_FINITE, VERSION, store_files
 from pinpoint_harness.images import ImageStore
 from pinpoint_harness.plugins import Entry, Origin, Registry, load_registry
-from pinpoint_harness.types import BackboneInfo, Context, DatasetInfo
+from pinpoint_harness.types import BackboneInfo, Context, DataLocation, DatasetInfo
 
 pytestmark = pytest.mark.usefixtures("any_number_of_rows")
 
@@ -923,6 +924,37 @@ def test_the_pictures_of_a_gallery_may_lie_apart(
         tmp_path, "run", "random-prior", "table", "--data", str(table), "--gallery-images", str(apart)
     )
     assert "method 'random-prior' opens no gallery" in idle.stderr
+
+
+class Usual(Folder):
+    """The same, its photos in a place that is known without being named."""
+
+    place: ClassVar[Path]
+
+    def __init__(self, location: DataLocation) -> None:
+        super().__init__(self.place)
+
+
+def test_a_gallery_whose_photos_were_replaced_is_embedded_anew(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Usual, "place", photos, raising=False)
+    origin = Origin("test", "explicit")
+    dataset = Entry("dataset", "folder", f"{__name__}:Usual", Folder.info, origin)
+    known = Registry()
+    known.datasets["folder"], known.backbones["colours"] = dataset, source().entry
+    lookup = StoreLookup(known, tmp_path / "stores")
+    first = lookup.gallery("folder", "colours")
+    assert lookup.gallery("folder", "colours").folder == first.folder
+    (photos / "p4.jpg").write_bytes(jpeg(0))
+    second = lookup.gallery("folder", "colours")
+    assert "made from other pictures" in caplog.text
+    fourth, zeroth = second.matrix[second.find(["p4", "p0"])]
+    assert np.array_equal(fourth, zeroth)
+    assert lookup.gallery(str(first.folder), "colours").folder == first.folder  # as it is named
+    photos.rename(tmp_path / "elsewhere")
+    photos.mkdir()
+    assert lookup.gallery("folder", "colours").folder in (first.folder, second.folder)
 
 
 def test_a_copy_without_its_times_of_change_is_read_and_not_embedded_again(

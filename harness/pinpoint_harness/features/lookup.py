@@ -71,13 +71,47 @@ class StoreLookup:
     opened: dict[str, OpenedGallery] = field(default_factory=dict, compare=False)
 
     def gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore:
-        """The features of a whole dataset by its name, or any store by its folder."""
+        """The features of a whole dataset by its name, or any store by its folder.
+
+        As for the dataset that is run, a store of other pictures than the dataset has now does not count,
+        if it has any here; a store that is named by its folder is taken as it is.
+        """
         location = self.locations.get(name, DataLocation(data, images=self.gallery_images))
-        store = self.find_gallery(name, backbone, location.path) or self._complete(name, backbone, location)
+        store = self._found(name, backbone, location) or self._complete(name, backbone, location)
         place = None if location.path is None else str(location.path)
         images = tuple(map(str, location.images))
         self.opened[name] = OpenedGallery(name, store.dataset, backbone, place, images)
         return store
+
+    def _found(self, name: str, backbone: str, location: DataLocation) -> FeatureStore | None:
+        """The store of a gallery, None where it is to be made or its pictures are others now."""
+        if location.path is not None or (Path(name) / "manifest.json").is_file():
+            return self.find_gallery(name, backbone, location.path)
+        source = self._source(backbone)
+        whole = self._whole(name, source)
+        return self._choose(self._of_pictures_here(name, whole, location), source)
+
+    def _of_pictures_here(
+        self, name: str, stores: Sequence[FeatureStore], location: DataLocation
+    ) -> Sequence[FeatureStore]:
+        """The stores of a gallery that were made from the pictures it has now.
+
+        All of them where neither the edition of the dataset that they were made from nor pictures are there.
+        """
+        if all(store.imported for store in stores):
+            return stores
+        try:
+            dataset = self.registry.open_dataset(name, location)
+            truth = dataset.truth()
+        except (DataError, UsageError) as error:
+            log.info("the stored features of '%s' are taken without a look at its pictures: %s", name, error)
+            return stores
+        edition = truth_hash(truth)
+        same = [store for store in stores if store.spec["dataset_hash"] == edition]
+        return _of_its_pictures(same, dataset, truth) if same else stores
+
+    def _whole(self, name: str, source: BackboneSource) -> list[FeatureStore]:
+        return [store for store in self._stores(name, source) if store.record["subset"] is None]
 
     def _complete(self, name: str, backbone: str, location: DataLocation) -> FeatureStore:
         source = self._source(backbone)
@@ -106,8 +140,7 @@ class StoreLookup:
             return store
         if data is not None:
             return None
-        whole = [store for store in self._stores(name, source) if store.record["subset"] is None]
-        return self._choose(whole, source)
+        return self._choose(self._whole(name, source), source)
 
     def queries(self, name: str, dataset: Dataset, backbone: str, selection: Selection) -> FeatureStore:
         """The features of a dataset that is run: of all of it if they are there, else of the selection.
@@ -117,11 +150,7 @@ class StoreLookup:
         """
         source = self._source(backbone)
         edition = truth_hash(selection.full)
-        whole = [
-            store
-            for store in self._stores(name, source)
-            if store.record["subset"] is None and store.spec["dataset_hash"] == edition
-        ]
+        whole = [store for store in self._whole(name, source) if store.spec["dataset_hash"] == edition]
         found = self._choose(_of_its_pictures(whole, dataset, selection.full), source)
         return found or complete(self._request(name, dataset, source, selection.subset))
 
