@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pinpoint_harness.readers import TableDataset, Truth, TruthSpec
 
 from .archive import ensure_world
-from .infos import DEFAULT_SEED, HELD_OUT, MINI_EARTH, world_name
+from .infos import DEFAULT_SEED, HELD_OUT, MINI_EARTH, SECOND_SEED, world_name
 from .splits import split_photos, split_streetview
 from .world import WorldSpec
 
@@ -122,4 +122,4 @@ def _of_world(known: type[_MiniEarth], seed: int) -> type[_MiniEarth]:
     return type(known.__name__, (known,), {"spec": spec, "seed": seed, "__module__": __name__})
 
 
-World3, World4, World5, World6 = (_world(seed) for seed in HELD_OUT)
+World2, World3, World4, World5, World6 = (_world(seed) for seed in (SECOND_SEED, *HELD_OUT))
