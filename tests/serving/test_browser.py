@@ -14,6 +14,7 @@ from tests.support.locate_world import World, located_world
 from tests.support.served import Served, served
 
 from pinpoint_harness.home import find_home
+from pinpoint_harness.images.loose import printable_name
 from pinpoint_harness.serving import ServedMethods, Worker
 
 pytestmark = pytest.mark.browser
@@ -47,6 +48,11 @@ def seen(site: Served) -> Iterator[tuple[Any, Watch]]:
 
 
 def drop(page: Any, *files: tuple[str, bytes]) -> None:
+    let_go(page, *files)
+    page.locator("#state", has_text="got a place").wait_for()
+
+
+def let_go(page: Any, *files: tuple[str, bytes]) -> None:
     data = page.evaluate_handle(
         """(files) => {
           const data = new DataTransfer();
@@ -58,7 +64,6 @@ def drop(page: Any, *files: tuple[str, bytes]) -> None:
         [[name, base64.b64encode(content).decode()] for name, content in files],
     )
     page.dispatch_event("body", "drop", {"dataTransfer": data})
-    page.locator("#state", has_text="got a place").wait_for()
 
 
 def in_words(latitude: float, longitude: float) -> str:
@@ -118,6 +123,24 @@ def test_names_of_files_are_text_and_no_picture_is_said(seen: tuple[Any, Watch],
     page.locator("#photos button").nth(1).click()
     assert "HTML" in page.inner_text("#said")
     assert page.locator("#drawn > *").count() == 0
+
+
+def test_a_photo_that_waits_goes_by_the_name_that_the_server_prints(
+    seen: tuple[Any, Watch], world: World
+) -> None:
+    page, _ = seen
+    name = "a\u202egpj\u0007 b\u00a0c\u2028d\ue000.png"
+    held: list[Any] = []
+    page.route("**/answers?*", lambda route: held.append(route))
+    let_go(page, (name, world.photos[0].read_bytes()))
+    page.locator("#photos button").click()
+    shown = printable_name(name)
+    assert shown == "a\ufffdgpj\ufffd b\ufffdc\ufffdd\ufffd.png"
+    assert page.text_content("#photos bdi") == page.text_content("#said h2") == shown
+    assert page.text_content("#state").endswith(f"about {shown} …")
+    held[0].continue_()
+    page.locator("#state", has_text="got a place").wait_for()
+    assert page.text_content("#said h2") == shown
 
 
 def test_it_is_used_by_keyboard(seen: tuple[Any, Watch], world: World) -> None:

@@ -174,13 +174,23 @@ def test_too_much_is_refused_before_it_has_arrived(site: Served) -> None:
 def test_what_is_no_photo_alone_is_refused(site: Served) -> None:
     for kind in ("multipart/form-data; boundary=x", "text/plain", "application/x-www-form-urlencoded"):
         assert site.ask(b"x", {"Content-Type": kind}).status == 415
-    assert site.get("/answers").status == 405
+    got = site.get("/answers")
+    assert (got.status, got.json["fix"]) == (405, "ask it by POST")
 
 
 def test_an_unknown_method_is_refused_with_those_there_are(site: Served) -> None:
     got = site.ask(b"x", method="constant")
     assert got.status == 422
     assert "looker" in got.json["found"]
+
+
+def test_a_field_that_would_have_no_effect_is_refused(world: World, site: Served) -> None:
+    photo = world.photos[0].read_bytes()
+    got = site.ask(photo, method="looker", auther="Ansel")
+    assert (got.status, got.json["problem"]) == (400, "a photo has no field 'auther'")
+    assert got.json["fix"].endswith("method, author, name")
+    kind = {"Content-Type": "application/octet-stream"}
+    assert site.request("POST", "/answers?method=looker&method=blind", photo, kind).status == 400
 
 
 def test_a_photographer_s_photos_are_left_out_and_counted(world: World, site: Served) -> None:

@@ -15,6 +15,7 @@ from .pictures import GalleryPictures
 from .worker import Question, Worker
 
 if TYPE_CHECKING:
+    from starlette.exceptions import HTTPException
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.types import ASGIApp
@@ -24,6 +25,9 @@ MOST_BYTES = 64 * 2**20
 
 MOST_SECONDS = 120.0
 """That a photo may take to arrive."""
+
+QUERY_FIELDS = ("method", "author", "name")
+"""What may be said of a photo in the address that it is sent to."""
 
 LONGEST_NAME = 255
 """Letters of a file's name or a photographer's; file systems allow no more."""
@@ -55,9 +59,10 @@ class Service:
         return Response(text_file("page.js"), media_type="text/javascript")
 
     async def answer(self, request: Request) -> Response:
-        """The photo in the body; `method`, `author` and `name` in the query."""
+        """The photo in the body, each of `QUERY_FIELDS` at most once in the query."""
         from starlette.responses import JSONResponse
 
+        _check_fields(request)
         if request.headers.get("content-type") != "application/octet-stream":
             fix = "send the photo's bytes as they are, with Content-Type: application/octet-stream"
             raise RefusedError(415, "this is no photo alone", fix=fix)
@@ -122,6 +127,18 @@ class Service:
         self._pictures.close()
 
 
+def _check_fields(request: Request) -> None:
+    """Refuse what would have no effect: a filter that is misspelled would go unnoticed."""
+    given = [name for name, _ in request.query_params.multi_items()]
+    unknown = next((name for name in given if name not in QUERY_FIELDS), None)
+    repeated = next((name for name in QUERY_FIELDS if given.count(name) > 1), None)
+    if unknown is None and repeated is None:
+        return
+    problem = f"a photo has no field '{unknown}'" if unknown is not None else f"'{repeated}' is said twice"
+    fix = f"one each, at most, of: {', '.join(QUERY_FIELDS)}"
+    raise RefusedError(400, problem, found=", ".join(given), fix=fix)
+
+
 def build_app(service: Service, access: Access) -> ASGIApp:
     """The whole application, guarded."""
     from starlette.applications import Starlette
@@ -146,7 +163,14 @@ async def _failed(request: Request, error: Exception) -> Response:
     from starlette.exceptions import HTTPException
 
     if isinstance(error, HTTPException):
-        error = RefusedError(error.status_code, "there is nothing at this address", fix="open /")
+        error = _http_refusal(request.method, error)
     elif not isinstance(error, HarnessError):
         error = RefusedError(400, "the sender went away")
     return refused(request, error)
+
+
+def _http_refusal(method: str, error: HTTPException) -> RefusedError:
+    allowed = (error.headers or {}).get("Allow")
+    if error.status_code == 405 and allowed:
+        return RefusedError(405, f"this address is not for {method}", fix=f"ask it by {allowed}")
+    return RefusedError(error.status_code, "there is nothing at this address", fix="open /")

@@ -14,6 +14,8 @@ const draw = (tag, attributes, parent) => {
   parent.append(made);
   return made;
 };
+const printable = (name) => name.replace(/(?! )[\p{C}\p{Z}]/gu, "\ufffd"); // as the server shows it
+const nameOf = (photo) => photo.told?.name ?? printable(photo.file.name);
 const percent = (share) => share > 0 && share < 0.01 ? "<1 %" : share > 0.99 && share < 1 ? ">99 %" : `${(100 * share).toFixed(0)} %`;
 const kilometres = (km) => `${km < 10 ? km.toFixed(1) : Math.round(km).toLocaleString("en")} km`;
 const degrees = (latitude, longitude) => `${Math.abs(latitude).toFixed(5)}° ${latitude < 0 ? "S" : "N"}, ${Math.abs(longitude).toFixed(5)}° ${longitude < 0 ? "W" : "E"}`;
@@ -113,7 +115,7 @@ function preview(photo, parent, alt) {
 function list(photo) {
   photo.item.replaceChildren();
   preview(photo, photo.item, "");
-  make("bdi", photo.told?.name ?? photo.file.name, photo.item);
+  make("bdi", nameOf(photo), photo.item);
   const found = photo.told?.document.photos[0];
   if (photo.waits) make("span", "waits", photo.item);
   else if (found?.latitude != null) make("span", degrees(found.latitude, found.longitude), photo.item);
@@ -138,7 +140,7 @@ async function work() {
   if (busy) return;
   busy = true;
   for (let photo; (photo = photos.find((one) => one.waits)); ) {
-    byId("state").textContent = `Asking ${choice().value} about ${photo.file.name} …`;
+    byId("state").textContent = `Asking ${choice().value} about ${nameOf(photo)} …`;
     const said = await ask(photo);
     photo.waits = false;
     [photo.told, photo.problem] = said.document ? [said, null] : [null, said];
@@ -160,7 +162,7 @@ function choose(photo) {
   said.replaceChildren();
   details.replaceChildren();
   const box = make("section", "", said, "said"), head = make("h2", "", box);
-  make("bdi", photo.told?.name ?? photo.file.name, head);
+  make("bdi", nameOf(photo), head);
   preview(photo, make("div", "", box), "the photo asked about");
   const words = make("div", "", box);
   drawn.replaceChildren();
