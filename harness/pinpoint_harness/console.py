@@ -45,6 +45,11 @@ def visible(text: str, *, lines: bool = False) -> str:
     return shown if lines else shown.replace("\n", "\\n").replace("\t", "\\t")
 
 
+def escape_markdown(text: str) -> str:
+    """The text as Markdown that shows it as it is, in a cell of a table as well."""
+    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", text)
+
+
 def _number(found: re.Match[str]) -> str:
     return json.dumps(found[0])[1:-1]  # as JSON spells it, so that JSON stays what it is
 

@@ -96,22 +96,33 @@ def test_near_is_within_three_tolerances(found: float | None, verdict: str) -> N
 def test_a_log_grows_by_a_row_with_who_what_where_and_the_verdict(tmp_path: Path) -> None:
     log = tmp_path / "reproductions.md"
     value = measured(tmp_path)
-    reproduce(own(tmp_path, value), "--log", str(log), "--as-name", "A | Reader")
+    reproduce(own(tmp_path, value), "--log", str(log), "--as-name", "A | <b>Reader</b>")
     reproduce(own(tmp_path, value + 9), "--log", str(log), code=1)
     header, line, first, second = log.read_text().splitlines()
     assert header == "| recipe | who | date | code | machine | verdict |"
     assert set(line) == {"|", "-"}
-    assert first.split("|")[2].strip() == "A / Reader"
+    assert r" | A \| \<b\>Reader\</b\> | " in first
     assert first.endswith("| OK 2 |")
     assert second.endswith("| FAIL 1, OK 1 |")
     assert __version__ in first
 
 
-def test_a_file_that_is_no_log_is_left_alone(tmp_path: Path) -> None:
-    (tmp_path / "notes.md").write_text("mine\n")
-    result = reproduce(own(tmp_path, measured(tmp_path)), "--log", str(tmp_path / "notes.md"), code=2)
-    assert "is no log of reproductions" in result.output
-    assert (tmp_path / "notes.md").read_text() == "mine\n"
+@pytest.mark.parametrize("content", [b"mine\n", b"\xff\xfe\x00"])
+def test_a_file_that_is_no_log_is_left_alone_and_nothing_is_run(tmp_path: Path, content: bytes) -> None:
+    log = tmp_path / "notes.md"
+    log.write_bytes(content)
+    result = reproduce(own(tmp_path, 1), "--log", str(log), code=2)
+    assert "log of reproductions" in result.output
+    assert str(log) in result.output
+    assert log.read_bytes() == content
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_log_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = reproduce(own(tmp_path, 1), "--log", str(tmp_path / "file" / "log.md"), code=2)
+    assert "is no folder where you may write" in result.output
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_dry_run_says_what_is_missing_how_big_how_long_and_runs_nothing(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def reproduce(
       pinpoint reproduce mini-earth --only world=5
       pinpoint reproduce mini-earth --log reproductions.md --as-name "A. Reader"
     """
-    from ..reproduce import append_log, check, load_recipe, recipe_names
+    from ..reproduce import append_log, check, check_log, load_recipe, recipe_names
 
     if name is None:
         _list([load_recipe(known) for known in recipe_names()], as_json)
@@ -125,6 +125,8 @@ def reproduce(
         again = ["reproduce", name, *([] if only is None else ["--only", only])]
         _dry_run(ctx, recipe, command(again, home.runs), as_json)
         return
+    if log_file is not None:
+        check_log(log_file)  # before hours are spent
     with _knowing_its_runs(home) as home:
         # What the steps print is not the answer of this command where the answer is JSON.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():

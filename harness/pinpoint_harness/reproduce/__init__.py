@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .log import append_log
+from .log import append_log, check_log
 from .recipes import Cell, Recipe, check, load_recipe, look_for, recipe_names
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Recipe",
     "append_log",
     "check",
+    "check_log",
     "load_recipe",
     "look_for",
     "recipe_names",

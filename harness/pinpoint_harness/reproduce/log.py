@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections import Counter
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..artifacts import write_atomic
-from ..errors import DataError
+from ..console import escape_markdown, visible
+from ..errors import ArtifactError, DataError
+from ..reading import reading
 from ..version import __version__
 
 if TYPE_CHECKING:
@@ -19,24 +22,34 @@ if TYPE_CHECKING:
 
 COLUMNS = ("recipe", "who", "date", "code", "machine", "verdict")
 _HEADER = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}\n"
+_FIX = f"name a new file, or one that holds the line {_HEADER.splitlines()[0]}"
+
+
+def check_log(file: Path) -> str:
+    """The text of a log, or that of a new one where there is none; DataError where it is none or no text."""
+    with reading(file, what="a log of reproductions", fix=_FIX):
+        text = file.read_text(encoding="utf-8") if file.exists() else _HEADER
+    if _HEADER not in text:
+        first = (text.splitlines() or ["an empty file"])[0][:80]
+        raise DataError(f"'{file}' is no log of reproductions", found=first, fix=_FIX)
+    folder = next(folder for folder in file.absolute().parents if folder.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        found = f"'{folder}' is no folder where you may write"
+        raise ArtifactError(f"cannot write '{file}'", found=found, fix="name a file elsewhere")
+    return text
 
 
 def append_log(file: Path, recipe: str, who: str, cells: Sequence[Cell]) -> None:
     """Add a row to the table in `file`, which is made where there is none; written whole or not at all.
 
-    `who` is whom the user allows to be named. DataError where the file holds something else.
+    `who` is whom the user allows to be named. Errors are those of `check_log`.
     """
-    text = file.read_text(encoding="utf-8") if file.exists() else _HEADER
-    if _HEADER not in text:
-        raise DataError(
-            f"'{file}' is no log of reproductions",
-            found=(text.splitlines() or ["an empty file"])[0][:80],
-            fix=f"name a new file, or one that holds the line {_HEADER.splitlines()[0]}",
-        )
+    text = check_log(file)
     today = datetime.now(UTC).date().isoformat()
     values = (recipe, who, today, code_version(), platform.platform(), verdict_of(cells))
-    row = " | ".join(" ".join(value.replace("|", "/").split()) for value in values)
+    row = " | ".join(escape_markdown(visible(" ".join(value.split()))) for value in values)
     end = "" if text.endswith("\n") else "\n"
+    file.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(file, f"{text}{end}| {row} |\n".encode())
 
 

@@ -15,6 +15,8 @@ from typing import Literal
 
 from tabulate import tabulate
 
+from ...console import escape_markdown
+
 Emphasis = Literal["", "best", "second"]
 
 
@@ -141,7 +143,7 @@ def tabulated(
 
 
 def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>|~&#])", r"\\\1", plain(text))
+    return escape_markdown(plain(text))
 
 
 def _markdown_line(text: str) -> str:
