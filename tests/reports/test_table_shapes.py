@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.cli.options import aligned, folded_widths
 from pinpoint_harness.cli.table import has_style
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.evaluation import Estimate, compare, score_run
@@ -87,6 +89,56 @@ def test_no_line_is_wider_than_the_terminal(width: int, name: str) -> None:
         assert len(line) + sum(sign == "京" for sign in line) <= width
 
 
+def test_long_names_are_folded_and_none_is_lost() -> None:
+    long = [
+        f"knn (gallery=mp16,yfcc100m-photos, backbone=siglip2-giant-opt-patch16-384, k={k})" for k in "15"
+    ]
+    shown = text([row(name, (k, 2.0, 3.0)) for k, name in enumerate(long)], width=60, hide=["notes"])
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 60
+    first = next(at for at, line in enumerate(lines) if line.startswith("knn"))
+    assert lines[first].endswith("  0.0 ±1.1  2.0 ±1.1      3 ±1")
+    assert all(line.startswith("  ") for line in lines[first + 1 : first + 3])
+    squeezed = "".join(re.sub(r"  +[\d.]+ ±.*", "", line).strip() for line in lines).replace(" ", "")
+    assert all(name.replace(" ", "") in squeezed for name in long)
+
+
+def test_figures_without_room_stand_below() -> None:
+    names = [f"acc_{radius}km" for radius in range(1, 13)]
+    cells = {name: Estimate(float(at), None, None, None, 9) for at, name in enumerate(names)}
+    shown = render([Row("a-method-of-some-length", cells)], names, "text", title="", width=60)
+    assert max(map(len, shown.splitlines())) <= 60
+    assert shown.count("a-method") == 2
+    assert re.findall(r"\d+ km", shown) == [f"{radius} km" for radius in range(1, 13)]
+    figures = [float(one) for line in re.findall(r"^a-method-\S+ (.*)", shown, re.M) for one in line.split()]
+    assert figures == list(range(12))
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=8), st.integers(40, 200))
+def test_listings_are_folded_to_a_terminal_widest_column_first(widths: list[int], room: int) -> None:
+    fitted = folded_widths(widths, room)
+    assert all(one == before or 12 <= one < before for one, before in zip(fitted, widths, strict=True))
+    assert sum(fitted) + 2 * len(fitted) - 2 <= room or max(fitted) <= 12
+    if sum(widths) + 2 * len(widths) - 2 <= room:
+        assert fitted == widths
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_listing_on_a_terminal_is_no_wider_and_holds_every_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [["knn@capitals", " ".join(f"word{at}" for at in range(30)), 3], ["shorter"]]
+    assert len(aligned(rows, ["run", "title", "n"]).splitlines()) == 4
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = aligned(rows, ["run", "title", "n"])
+    assert max(map(len, shown.splitlines())) <= 60
+    assert re.findall(r"word\d+", shown) == rows[0][1].split()
+    assert "knn@capitals" in shown
+
+
 def test_half_widths_give_way_before_names_do() -> None:
     narrow = text(width=48)
     assert "±" not in narrow
@@ -120,6 +172,42 @@ def test_what_is_hidden_is_gone() -> None:
     assert "ceiling" not in hidden
     assert "half" not in hidden
     assert "percent" not in hidden
+
+
+def test_notes_call_rows_by_what_tells_them_apart() -> None:
+    part = {"complete": False, "n": "50", "footnotes": ("slow",)}
+    twins = [row("knn", (1.0, 2.0, 3.0), run=key * 12, footnotes=("fast",)) for key in "ab"]
+    literature = [
+        row("GeoX", (4.0, 5.0, 6.0), kind="published", source=source, n=n, mllm="no", protocol="wgs84-lt")
+        for source, n in (("first paper", "90"), ("second paper", "80"))
+    ]
+    rows = [*twins, row("knn", (1.0, 2.0, 3.0), **part), *literature]
+    for form in ("md", "html"):
+        shown = render(rows, METRICS, form, title="Toy").replace("\\", "")
+        assert shown.count("knn [aaaaaaaa]") == shown.count("knn [bbbbbbbb]") == 2  # in the table and a note
+        assert "knn [aaaaaaaa]: fast" in shown
+        assert "knn: slow" in shown
+        assert "GeoX [first paper]: n 90" in shown
+        assert "GeoX [second paper]: n 80" in shown
+    full = row("knn", (1.0, 2.0, 3.0), footnotes=("fast",))
+    notes = render([full, row("knn", (1.0, 2.0, 3.0), **part)], METRICS, "md", title="Toy")
+    assert "knn: fast" in notes
+    assert "knn (50 of 100): slow" in notes
+    mixed = [full, replace(full, protocol="haversine-6371-le", footnotes=("round",))]
+    assert "knn [haversine-6371-le]: round" in text(mixed, mix_protocols=True).replace("\n", "")
+    compact = text(literature, hide=["notes"])
+    assert re.findall(r"^GeoX \[(\w+) paper\]", compact, re.M) == ["first", "second"]
+
+
+def test_no_two_rows_are_given_one_name() -> None:
+    a, b = row("knn (k=1)", (1.0,) * 3, short="knn (k=1)"), row("knn", (2.0,) * 3, short="knn (k=5)")
+    for name in ("knn", "knn (k=5)"):
+        with pytest.raises(UsageError, match="two rows would be called"):
+            Choice(rename={"knn (k=1)": name}).renamed([a, b])
+    with pytest.raises(UsageError, match="two rows would be called 'same'"):
+        Choice(rename={"knn (k=1)": "same", "knn (k=5)": "same"}).renamed([a, b])
+    swapped = Choice(rename={"knn (k=1)": "knn (k=5)", "knn (k=5)": "knn (k=1)"}).renamed([a, b])
+    assert [one.short for one in swapped] == ["knn (k=5)", "knn (k=1)"]
 
 
 def test_a_compact_table_for_a_paper_has_short_names_and_a_label() -> None:
@@ -276,12 +364,3 @@ def test_repeats_are_compared_by_their_mean(home: Path) -> None:
     assert difference.difference == pytest.approx(sum(filter(None, each)) / 3)
     same = compare([constant, drawn[0]], mean_over="seed", flips=500, resamples=100)
     assert same.to_dict() == alone[0].to_dict()
-
-
-def test_names_are_never_cut_so_far_that_two_rows_are_one() -> None:
-    rows = [
-        row(f"a-very-long-name-of-a-method ({n})", (n, n, n), short=f"a-very-long-name ({n})")
-        for n in (1.0, 2.0)
-    ]
-    lines = render(rows, METRICS, "text", title="Toy", width=40).splitlines()
-    assert len({line.split("  ")[0] for line in lines if line.startswith("a-very")}) == 2

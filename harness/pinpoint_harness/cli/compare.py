@@ -119,6 +119,7 @@ def _chosen(named: Sequence[str], choice: Choice, home: Home) -> list[Run]:
 
 def _names(runs: Sequence[Run], choice: Choice) -> list[str]:
     """What each row is called, that of repeats by how many they are."""
+    from ..reports.tables.choice import new_names
     from ..reports.tables.names import short_names
     from ..running import repeats
 
@@ -129,13 +130,8 @@ def _names(runs: Sequence[Run], choice: Choice) -> list[str]:
         short = shorts[group[0]]
         several = f"{short.partition(' [')[0]} (mean of {len(group)})"
         names.append(short if len(group) == 1 else several)
-    for old, new in choice.rename.items():
-        at = [number for number, name in enumerate(names) if old in (name, name.partition(" (")[0])]
-        if len(at) != 1:
-            found = "; ".join(names)
-            raise UsageError(f"--rename: {len(at) or 'no'} rows are called '{old}'", found=found)
-        names[at[0]] = new
-    return names
+    new = new_names([(name, name.partition(" (")[0]) for name in names], choice.rename)
+    return [new.get(at, name) for at, name in enumerate(names)]
 
 
 @dataclass(frozen=True)

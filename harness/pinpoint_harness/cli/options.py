@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from ..running import Run
 
 Command = Callable[..., Any]
+
+_LEAST_COLUMN = 12
+"""Signs of a column that may be folded no further."""
 
 ROLES = ("id", "latitude", "longitude", "author", "source", "image")
 
@@ -269,11 +275,28 @@ def print_listing(rows: Sequence[Mapping[str, Any]], as_json: bool, empty: str) 
 def aligned(
     rows: Iterable[Sequence[object]], headers: Sequence[str] = (), style: str = "simple", **options: Any
 ) -> str:
-    """A table of text, each row a line whatever its cells hold."""
+    """A table of text, each row a line whatever its cells hold; on a terminal folded to its width."""
     from tabulate import tabulate
 
     cells = [[visible(str(cell)) for cell in row] for row in rows]
-    return tabulate(cells, [visible(name) for name in headers], style, disable_numparse=True, **options)
+    titles = [visible(name) for name in headers]
+    widths = [max(map(len, column)) for column in zip_longest(titles, *cells, fillvalue="")]
+    if sys.stdout.isatty():
+        options["maxcolwidths"] = folded_widths(widths, terminal_width())
+    return tabulate(cells, titles, style, disable_numparse=True, **options)
+
+
+def folded_widths(widths: Sequence[int], room: int) -> list[int]:
+    """Widths of columns, two apart, that fit into `room`: the widest lowered first, none illegibly."""
+    fitted = list(widths)
+    while sum(fitted) + 2 * (len(fitted) - 1) > room and max(fitted) > _LEAST_COLUMN:
+        fitted[fitted.index(max(fitted))] -= 1
+    return fitted
+
+
+def terminal_width() -> int:
+    """Columns of the terminal (or of $COLUMNS); 100 where there is none."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

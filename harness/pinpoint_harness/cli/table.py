@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import click
 
 from ..reports.tables import HIDDEN
 from .choice_options import choice_options, words
-from .options import home_options, json_option, print_json, radii_option, registry_of
+from .options import home_options, json_option, print_json, radii_option, registry_of, terminal_width
 from .scoring_options import exclude_option
 
 if TYPE_CHECKING:
@@ -108,11 +107,6 @@ def table(
         return
     text = made.text(form, compact=compact, width=terminal_width(), styled=has_style())
     click.echo(text, nl=not text.endswith("\n"))
-
-
-def terminal_width() -> int:
-    """Columns of the terminal (or of $COLUMNS); 100 where there is none."""
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 def has_style() -> bool:

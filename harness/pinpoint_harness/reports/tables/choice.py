@@ -72,20 +72,10 @@ class Choice:
 
     def renamed(self, rows: Sequence[Row]) -> list[Row]:
         """The rows under their new names; UsageError where a name is of no row, or of several."""
-        result = list(rows)
-        for old, new in self.rename.items():
-            at = [number for number, row in enumerate(rows) if old in names_of(row)]
-            if not at:
-                known = dict.fromkeys(row.short or row.method for row in rows)
-                raise unknown_name(f"--rename: no row is called '{old}'", old, known)
-            if len(at) > 1:
-                raise UsageError(
-                    f"--rename: {len(at)} rows are called '{old}'",
-                    found="; ".join(rows[number].method for number in at),
-                    fix="give the whole name of one of them",
-                )
-            result[at[0]] = replace(rows[at[0]], method=new, short=new)
-        return result
+        new = new_names([names_of(row) for row in rows], self.rename)
+        return [
+            replace(row, method=new[at], short=new[at]) if at in new else row for at, row in enumerate(rows)
+        ]
 
 
 def choose(
@@ -112,6 +102,36 @@ def choose(
 def names_of(row: Row) -> tuple[str, ...]:
     """All that a row may be called: in full, in short, and without what stands in brackets."""
     return row.method, row.short, row.short.partition(" (")[0]
+
+
+def new_names(called: Sequence[Sequence[str]], rename: Mapping[str, str]) -> dict[int, str]:
+    """The new name of each row that is renamed, by its place.
+
+    `called` is all that each row may be called, last its name without what stands in brackets. UsageError
+    for a name that is of no row or of several, and where two rows would read alike.
+    """
+    new: dict[int, str] = {}
+    for old, name in rename.items():
+        at = [number for number, names in enumerate(called) if old in names]
+        if not at:
+            known = dict.fromkeys(names[-2] or names[0] for names in called)
+            raise unknown_name(f"--rename: no row is called '{old}'", old, known)
+        if len(at) > 1:
+            raise UsageError(
+                f"--rename: {len(at)} rows are called '{old}'",
+                found="; ".join(called[number][0] for number in at),
+                fix="give the whole name of one of them",
+            )
+        new[at[0]] = name
+    for place, name in new.items():
+        for other, names in enumerate(called):
+            if other != place and name in ([new[other]] if other in new else names[:-1]):
+                raise UsageError(
+                    f"--rename: two rows would be called '{name}'",
+                    found=f"{called[place][0]}; {names[0]}",
+                    fix="choose a name that no other row has, or rename that one as well",
+                )
+    return new
 
 
 def metric_name(text: str) -> str:

@@ -6,6 +6,7 @@ rows of one protocol and one truth are ranked against one another, and only over
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -64,7 +65,8 @@ def render(
     if not mix_protocols:
         _refuse_mixture(rows)
     groups = [
-        replace(group, rows=sorted_rows(group.rows, sort)) for group in _groups(_with_total(rows), columns)
+        replace(group, rows=sorted_rows(_told_apart(group.rows), sort))
+        for group in _groups(_with_total(rows), columns)
     ]
     if format == "csv":
         return csv_form.write(
@@ -97,7 +99,8 @@ def shown_metrics(rows: Sequence[Row], metrics: Sequence[str], title: str) -> li
 def build_grid(rows: Sequence[Row], columns: Sequence[Metric], *, notes: Sequence[str] = ()) -> Grid:
     """The table before any format, a block for each protocol and truth, for oracles and published rows."""
     shape = _Shape(columns, compact=False, emphasised=True, hide=frozenset())
-    return _grid(_groups(_with_total(rows), columns), shape, "", notes)
+    groups = [replace(group, rows=_told_apart(group.rows)) for group in _groups(_with_total(rows), columns)]
+    return _grid(groups, shape, "", notes)
 
 
 def sorted_rows(rows: Sequence[Row], sort: str) -> Sequence[Row]:
@@ -199,6 +202,23 @@ def _groups(rows: Sequence[Row], columns: Sequence[Metric]) -> list[_Group]:
     return groups
 
 
+def _told_apart(rows: Sequence[Row]) -> list[Row]:
+    """Rows of a block, of those that would read alike runs with their keys and published rows with sources.
+
+    The source is behind the short name alone, as other tables have a column for it.
+    """
+    names = Counter(_label(row, compact=False) for row in rows)
+
+    def told(row: Row) -> Row:
+        if names[_label(row, compact=False)] == 1:
+            return row
+        if row.kind == "published":
+            return replace(row, short=f"{row.method} [{row.source}]" if row.source else row.short)
+        return replace(row, method=f"{row.method} [{row.run[:8]}]") if row.run else row
+
+    return [told(row) for row in rows]
+
+
 def _truth_name(rows: Sequence[Row]) -> str:
     """What tells the truth of some rows from another of the same name."""
     sizes = [f" of {row.total:,} photos" for row in rows if row.complete and row.total is not None]
@@ -228,26 +248,48 @@ def _grid(groups: Sequence[_Group], shape: _Shape, title: str, notes: Sequence[s
 def _notes(groups: Sequence[_Group], shape: _Shape, notes: Sequence[str]) -> Iterator[str]:
     yield from _reading(groups, shape)
     yield from notes
-    for group in groups:
-        for row in group.rows:
-            yield from (f"{_called(row, shape.compact)}: {note}" for note in _row_notes(row, shape.columns))
+    named = _named(groups, shape.compact)
+    for name, row in named:
+        yield from (f"{name}: {note}" for note in _row_notes(row, shape.columns))
     if shape.intervals:
-        yield from _cluster_notes(groups, shape)
+        yield from _cluster_notes(named, shape)
     if not shape.compact:
-        yield from _circumstances(groups)
+        yield from _circumstances(named)
+
+
+def _named(groups: Sequence[_Group], compact: bool) -> list[tuple[str, Row]]:
+    """All rows under the names that notes call them by, as long as they must be to tell them apart."""
+    rows = [row for group in groups for row in group.rows]
+    names = [_called(row, compact) for row in rows]
+    marks: tuple[Callable[[Row], str], ...] = (
+        lambda row: _label(row, compact).removeprefix(_called(row, compact)).strip(),
+        lambda row: f"[{row.source if row.kind == 'published' else row.protocol}]",
+        lambda row: f"[truth {row.truth[:8]}]" if row.truth else "",
+    )
+    for mark in marks:
+        alike = Counter(names)
+        names = [
+            f"{name} {mark(row)}".rstrip() if alike[name] > 1 else name
+            for name, row in zip(names, rows, strict=True)
+        ]
+    return list(zip(names, rows, strict=True))
 
 
 def _called(row: Row, compact: bool) -> str:
     return row.short or row.method if compact else row.method
 
 
-def _name(row: Row, compact: bool) -> Cell:
+def _label(row: Row, compact: bool) -> str:
     label = _called(row, compact)
     if row.kind == "oracle":
         label += " (oracle)"
     if not row.complete:
         label += f" ({_extent(row)})"
-    return Cell(label, marks="".join(mark.sign for mark in _marks(row)), run=row.run)
+    return label
+
+
+def _name(row: Row, compact: bool) -> Cell:
+    return Cell(_label(row, compact), marks="".join(mark.sign for mark in _marks(row)), run=row.run)
 
 
 def _marks(row: Row) -> list[_Mark]:
@@ -354,22 +396,21 @@ def _row_notes(row: Row, columns: Sequence[Metric]) -> Iterator[str]:
     yield from row.footnotes
 
 
-def _cluster_notes(groups: Sequence[_Group], shape: _Shape) -> Iterator[str]:
+def _cluster_notes(named: Sequence[tuple[str, Row]], shape: _Shape) -> Iterator[str]:
     """What the intervals were resampled over, once where it is the same for all rows."""
     lines: dict[str, list[str]] = {}
-    for row in (row for group in groups for row in group.rows if group.kind != "published"):
-        if _has_interval(row, shape.columns):
+    for name, row in named:
+        if row.kind != "published" and _has_interval(row, shape.columns):
             is_clustered = row.clusters and not row.clusters.startswith("unclustered")
             line = f"cluster bootstrap, {row.clusters}" if is_clustered else row.clusters or "unclustered"
-            lines.setdefault(line, []).append(_called(row, shape.compact))
+            lines.setdefault(line, []).append(name)
     for line, methods in lines.items():
         owners = "" if len(lines) == 1 else f"{'; '.join(methods)}: "
         yield f"{owners}95 % intervals: {line}"
 
 
-def _circumstances(groups: Sequence[_Group]) -> Iterator[str]:
+def _circumstances(named: Sequence[tuple[str, Row]]) -> Iterator[str]:
     """Under what each row was measured, where it says so and is not the usual."""
-    rows = [row for group in groups for row in group.rows]
     columns: tuple[tuple[str, Callable[[Row], str], set[str]], ...] = (
         ("published under", lambda row: row.protocol if row.kind == "published" else UNSTATED, set()),
         ("views", lambda row: row.views, {"1"}),
@@ -377,5 +418,5 @@ def _circumstances(groups: Sequence[_Group]) -> Iterator[str]:
         ("gallery", lambda row: row.gallery, {"none"}),
     )
     for label, value_of, usual in columns:
-        for value in sorted({value_of(row) for row in rows} - usual - {UNSTATED, ""}):
-            yield f"{label} {value}: {'; '.join(row.method for row in rows if value_of(row) == value)}"
+        for value in sorted({value_of(row) for _, row in named} - usual - {UNSTATED, ""}):
+            yield f"{label} {value}: {'; '.join(name for name, row in named if value_of(row) == value)}"

@@ -16,39 +16,48 @@ _PLAIN_AGAIN = "\x1b[0m"
 
 
 def needed_width(grid: Grid) -> int:
-    """Signs of a line that leave room for names that are legible and tell rows apart."""
-    names, *figures = _columns(grid)
-    return _room(list(map(_column_width, figures))) + max(
-        _telling_width(names), min(_LEAST_NAME, _column_width(names))
-    )
-
-
-def _telling_width(names: Sequence[_Written]) -> int:
-    """How far names can be cut without two of them becoming one."""
-    rows, longest = {cell.words + cell.after for cell in names}, _column_width(names)
-    widths = range(min(LEAST_WIDTH // 4, longest), longest)
-    return next((room for room in widths if len({_fitted(row, room) for row in rows}) == len(rows)), longest)
+    """Signs of a line that leave room for figures side by side and for names that are legible."""
+    names, *figures = map(_column_width, _columns(grid))
+    return _room(figures) + min(_LEAST_NAME, names)
 
 
 def text(grid: Grid, width: int, styled: bool) -> str:
-    """The table within `width` signs, names cut where they are too long, but not so far that two are one.
+    """The table within `width` signs: names are folded, and figures for which there is no room stand below.
 
     With `styled` the best figure of a column is bold and the second underlined, by the terminal's own means.
     """
     width = max(width, LEAST_WIDTH)
-    columns = _columns(grid)
-    names, *figures = map(_column_width, columns)
-    widths = [max(min(names, width - _room(figures)), _telling_width(columns[0])), *figures]
-    rows = iter(zip(*columns, strict=True))
+    names, *figures = _columns(grid)
     lines = [*textwrap.wrap(plain(grid.title), width), ""]
-    lines.append(_line(next(rows), widths, styled=False))
-    for block in grid.blocks:
-        lines += ["-" * (widths[0] + _room(figures)), *textwrap.wrap(plain(block.heading), width)]
-        lines += [_line(next(rows), widths, styled) for _ in block.rows]
-    lines.append("")
+    for beside in _side_by_side(figures, width - min(_LEAST_NAME, _column_width(names))):
+        lines += [*_panel(grid, names, beside, width, styled), ""]
     for note in grid.notes:
         lines += textwrap.wrap(plain(note), width, subsequent_indent="  ", break_on_hyphens=False)
     return "\n".join(line.rstrip() for line in lines).rstrip() + "\n"
+
+
+def _side_by_side(figures: Sequence[list[_Written]], room: int) -> list[list[list[_Written]]]:
+    """The columns in as few groups as fit, one at least in each."""
+    groups: list[list[list[_Written]]] = [[]]
+    for column in figures:
+        if groups[-1] and _room([*map(_column_width, groups[-1]), _column_width(column)]) > room:
+            groups.append([])
+        groups[-1].append(column)
+    return groups
+
+
+def _panel(
+    grid: Grid, names: list[_Written], figures: Sequence[list[_Written]], width: int, styled: bool
+) -> list[str]:
+    widths = [_column_width(column) for column in figures]
+    widths.insert(0, min(_column_width(names), width - _room(widths)))
+    rows = iter(zip(names, *figures, strict=True))
+    lines = _row_lines(next(rows), widths, styled=False)
+    for block in grid.blocks:
+        lines += ["-" * (widths[0] + _room(widths[1:])), *textwrap.wrap(plain(block.heading), width)]
+        for _ in block.rows:
+            lines += _row_lines(next(rows), widths, styled)
+    return lines
 
 
 def _columns(grid: Grid) -> list[list[_Written]]:
@@ -85,23 +94,27 @@ def _room(widths: Sequence[int]) -> int:
     return sum(width + len(_GAP) for width in widths)
 
 
-def _line(cells: Sequence[_Written], widths: Sequence[int], styled: bool) -> str:
+def _row_lines(cells: Sequence[_Written], widths: Sequence[int], styled: bool) -> list[str]:
     (name, *figures), (room, *widths) = cells, widths
-    parts = [_fitted(name.words + name.after, room)]
+    first, *more = _folded(name.words + name.after, room)
+    parts = [first + " " * (room - _width(first))]
     for cell, width in zip(figures, widths, strict=True):
         style = _STYLES[cell.emphasis] if styled else ""
         words = f"{style}{cell.words}{_PLAIN_AGAIN}" if style else cell.words
         parts.append(" " * (width - cell.width) + words + cell.after)
-    return _GAP.join(parts)
+    return [_GAP.join(parts), *more]
 
 
-def _fitted(words: str, room: int) -> str:
-    """The words in exactly so many columns, cut where they are longer."""
-    if _width(words) > room:
-        while _width(words) >= room:
-            words = words[:-1]
-        words += "…"
-    return words + " " * (room - _width(words))
+def _folded(words: str, room: int) -> list[str]:
+    """The words in lines of at most so many columns, parted at spaces and commas where there are any."""
+    lines = []
+    while _width(words) > room:
+        most = max(at for at in range(1, len(words)) if _width(words[:at]) <= room)
+        parting = max(words.rfind(" ", room // 3, most + 1), words.rfind(",", room // 3, most) + 1)
+        end = parting if parting > 0 else most
+        lines.append(words[:end])
+        words = _GAP + words[end:].lstrip()
+    return [*lines, words]
 
 
 def _width(words: str) -> int:
