@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.running import find_run
@@ -25,3 +25,38 @@ def test_no_figure_is_printed_for_a_damaged_run(tmp_path: Path) -> None:
         assert result.stdout == ""
         assert "predictions.parquet is changed" in result.stderr
     assert CliRunner().invoke(cli, [*RUN, *home, "--fresh"]).exit_code == 0
+
+
+def invoked(tmp_path: Path, *words: str) -> Result:
+    return CliRunner().invoke(cli, [*words, "--home", str(tmp_path)])
+
+
+def test_a_run_that_cannot_say_what_it_is_is_named_where_it_may_be_meant_and_there_alone(
+    tmp_path: Path,
+) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    assert invoked(tmp_path, "run", "random-prior", "capitals").exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    (folder / "run.json").write_text("{")
+    for name in ("constant@capitals", "constant@capitals@latest", folder.name[:8]):
+        result = invoked(tmp_path, "score", name)
+        assert result.exit_code == 2
+        assert f"run '{name}' is damaged" in result.stderr
+        assert str(folder) in result.stderr
+        assert "--fresh" in result.stderr
+        assert "pinpoint runs rm" in result.stderr
+    elsewhere = invoked(tmp_path, "score", "random-prior@capitals")
+    assert (elsewhere.exit_code, "damaged" in elsewhere.stderr) == (0, False)
+    assert "damaged" not in invoked(tmp_path, "score", "constant@yfcc4k").stderr
+    assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
+    beside = invoked(tmp_path, "score", "constant@capitals")
+    assert (beside.exit_code, "run left out, it is damaged" in beside.stderr) == (0, True)
+    assert "is damaged" in invoked(tmp_path, "table", "capitals").stderr
+
+
+def test_a_run_that_cannot_say_what_it_is_is_removed_by_its_name(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    (folder / "run.json").write_text("{")
+    assert invoked(tmp_path, "runs", "rm", str(folder), "--yes").exit_code == 0
+    assert not folder.exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -181,8 +181,7 @@ def iter_runs(root: Path, dataset: str | None = None) -> Iterator[Run]:
     damaged ones with a warning each.
     """
     runs, damaged = survey_runs(root, dataset)
-    for one in damaged:
-        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
+    _warn_of(damaged)
     yield from runs
 
 
@@ -235,6 +234,7 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
 
     Of several runs of a name those of the folders `preferred` are meant, if there are any. UsageError
     where no run or several have the name; runs of another release count only where there are no others.
+    A damaged run that may have been meant is said where another has the name, ArtifactError where none has.
     """
     path = Path(text)
     if (path / "manifest.json").exists():
@@ -244,24 +244,29 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
             f"run '{text}' is not finished", fix="give the same `pinpoint run` command again to resume it"
         )
     runs, damaged = _stored_runs(root)
-    for one in damaged:
-        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
-    name = text.removesuffix(LATEST)
-    if "@" not in text:
-        named = [run for run in runs if run.key.startswith(text)]
-    elif "@" not in name:  # a dataset that is called `latest`
-        named = _runs_called(text, runs)
-    else:
-        named = _runs_called(name, runs)
-        if name != text and named:
-            return _newest(text, named)
+    named = _named(text, runs)
+    meant = [one for one in damaged if _may_be(text, one.folder, root)]
+    if meant and not named:
+        raise _all_damaged(text, meant, root)
+    _warn_of(meant)
+    if named and _name_asked(text) not in ("", text):  # `@latest` is behind it
+        return _newest(text, named)
     named = [run for run in named if run.folder.absolute() in preferred] or named
     if len(named) == 1:
         return named[0]
     raise _several(text, named) if named else _none(text, runs, root)
 
 
-def _runs_called(name: str, runs: list[Run]) -> list[Run]:
+def _name_asked(text: str) -> str:
+    """METHOD@DATASET of what a user gave, "" where that is the beginning of a key."""
+    name = text.removesuffix(LATEST)
+    return name if "@" in name else text if "@" in text else ""
+
+
+def _named(text: str, runs: Sequence[Run]) -> list[Run]:
+    name = _name_asked(text)
+    if not name:
+        return [run for run in runs if run.key.startswith(text)]
     label, _, dataset = name.rpartition("@")
     named = [run for run in runs if run.label == label and run.dataset == dataset]
     return [run for run in named if run.version == VERSION] or named
@@ -277,6 +282,30 @@ def _newest(text: str, runs: list[Run]) -> Run:
         f"'{text}': which of {len(last)} runs was finished last is not known",
         found="\n".join(str(run.folder) for run in last),
         fix="give the path of one; the next that is finished will be the newest",
+    )
+
+
+def _may_be(text: str, folder: Path, root: Path) -> bool:
+    """Whether a run that cannot say what it is lies where the one that is named would."""
+    name = _name_asked(text)
+    if not name:
+        return folder.name.startswith(text)
+    label, _, dataset = name.rpartition("@")
+    return folder.parent == run_parent(root, dataset, label)
+
+
+def _warn_of(damaged: Iterable[DamagedRun]) -> None:
+    for one in damaged:
+        log.warning("run left out, it is damaged: '%s': %s", one.folder, one.found)
+
+
+def _all_damaged(text: str, damaged: Sequence[DamagedRun], root: Path) -> ArtifactError:
+    lines = [f"'{one.folder}': {one.found}" for one in damaged]
+    removal = command(["runs", "rm", *(str(one.folder) for one in damaged)], root)
+    return ArtifactError(
+        f"run '{text}' is damaged",
+        found="\n".join(lines),
+        fix=f"give the command that made it with --fresh, or remove it: {removal}",
     )
 
 

@@ -22,7 +22,7 @@ from ...evaluation import (
 from ...evaluation.score_files import stored_score
 from ...home import command
 from ...plugins import Registry
-from ...running import Run, iter_runs, repeats, value_of
+from ...running import Run, iter_runs, repeats, survey_runs, value_of
 from ...types import RADII_KM, DatasetInfo
 from .names import short_names
 from .row import Present, Row
@@ -78,7 +78,7 @@ def measured_rows(
 
 def dataset_info(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
     """What a dataset is, also one that only runs know, by the name that `--as` gave it."""
-    run = None if dataset in registry.datasets else next(iter_runs(root, dataset), None)
+    run = None if dataset in registry.datasets else next(iter(survey_runs(root, dataset)[0]), None)
     if run is None:
         return registry.dataset(dataset).info
     info = registry.dataset(run.registered_dataset).info
