@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..errors import ArtifactError
+from ..errors import ArtifactError, UsageError
 from ..types import DataLocation
 from .options import home_options, location_options, overwrite_option, protocol_option, registry_of
 from .page_options import page_options
@@ -58,6 +58,8 @@ def report(
     from ..api import read_run
     from ..reports.pages import write_report
 
+    if out is not None:
+        _check_suffix(out)
     found = [read_run(run, home=home) for run in runs]
     path = out or home.reports / f"{_stem(found)}.html"
     options = replace(options, protocol=protocol, location=location, audits=home.audits)
@@ -69,6 +71,17 @@ def report(
         ) from error
     write_report(found, registry_of(ctx), path, options, overwrite=overwrite or out is None)
     click.echo(path)
+
+
+def _check_suffix(path: Path) -> None:
+    """Refuse a name that would say of the file what it is not."""
+    if path.suffix.lower() in (".html", ".htm"):
+        return
+    page = path.with_suffix(".html") if path.suffix else Path(f"{path}.html")
+    fix = f"--out '{page}'"
+    if path.suffix.lower() == ".pdf":
+        fix += "; open it in a browser and print it as PDF"
+    raise UsageError(f"a report is a page in HTML, and '{path}' is not called so", fix=fix)
 
 
 def _stem(runs: Sequence[Run]) -> str:

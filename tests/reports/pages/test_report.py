@@ -207,3 +207,12 @@ def test_another_file_of_that_name_is_kept_unless_it_may_go(world: ReportWorld, 
     assert out.read_text() == "mine"
     assert CliRunner().invoke(cli, [*words, "--overwrite"]).exit_code == 0
     assert "<title>pinpoint report: toy" in out.read_text()
+
+
+@pytest.mark.parametrize("name", ["report.pdf", "report", "report.html.gz"])
+def test_a_file_that_is_not_called_a_page_is_refused_with_the_way_to_a_pdf(name: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["report", "a@b", "-o", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert "a page in HTML" in result.stderr
+    assert ("print it as PDF" in result.stderr) == name.endswith(".pdf")
+    assert not list(tmp_path.iterdir())
