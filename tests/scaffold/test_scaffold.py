@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.cli.new import KINDS as OFFERED
-from pinpoint_harness.errors import ArtifactError, UsageError
+from pinpoint_harness.errors import ArtifactError, DataError, UsageError
 from pinpoint_harness.params import specs
 from pinpoint_harness.plugins import NAME_PATTERN, Registry, load_registry
 from pinpoint_harness.scaffold import COMMANDS, FILES, Kind, MethodKind, Names, new_plugin
@@ -113,6 +113,9 @@ def test_the_test_of_a_new_dataset_notices_a_missing_row(
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
     _, test = import_plugin(folder, monkeypatch)
     with pytest.raises(AssertionError):
+        test.test_every_photo_has_a_place_and_an_id_of_its_own()
+    table.write_text("image,latitude,longitude\n" + "".join(f"{n}.jpg,{n},{n}\n" for n in range(7)))
+    with pytest.raises(DataError, match="expected_rows=7"):
         test.test_every_photo_has_a_place_and_an_id_of_its_own()
 
 

@@ -438,7 +438,9 @@ def _refuse_row_count(spec: TruthSpec, table: Table) -> None:
         raise DataError(
             f"'{table.form.path}' is not the truth of {spec.name}",
             found=f"{len(table):,} rows, more than the {expected:,} of the published set",
-            fix="give the published table, or evaluate your own with the dataset table",
+            fix=f"say expected_rows={len(table)} in its declaration, if the table in the package is whole"
+            if spec.packaged
+            else "give the published table, or evaluate your own with the dataset table",
         )
 
 
