@@ -176,3 +176,26 @@ def test_a_phone_in_the_dark_needs_no_sideways_scrolling(report: Path) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
         assert watch.complaints == []
+
+
+def test_paper_has_the_colours_of_keys_and_leaves_the_page_as_it_was(seen: tuple[Any, Watch]) -> None:
+    page, _ = seen
+    folded = page.locator("details:not([open])").count()
+    assert folded > 0
+    page.evaluate(
+        """addEventListener("beforeprint", () => {
+          window.unfolded = document.querySelectorAll("details[open]").length;
+        })"""
+    )
+    page.pdf(format="A4")
+    assert page.evaluate("unfolded") == page.locator("details").count()
+    assert page.locator("details:not([open])").count() == folded
+    page.emulate_media(media="print")
+    style = "(selector, name) => getComputedStyle(document.querySelector(selector))[name]"
+    for selector, name, value in (
+        (".swatch", "printColorAdjust", "exact"),
+        ("h3", "breakAfter", "avoid-page"),
+        ("section", "breakInside", "auto"),  # longer than a page: its first one would stay empty
+        ("figure", "breakInside", "avoid-page"),
+    ):
+        assert page.evaluate(f"([selector, name]) => ({style})(selector, name)", [selector, name]) == value

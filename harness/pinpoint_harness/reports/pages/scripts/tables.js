@@ -42,8 +42,13 @@ document.addEventListener("change", (event) => {
 });
 document.querySelectorAll("input[data-column]:not(:checked)").forEach(showColumn);
 // On paper nothing is folded, and colours are the light ones.
+let folded = [];
 addEventListener("beforeprint", () => {
   document.documentElement.dataset.print = "1";
-  document.querySelectorAll("details").forEach((one) => (one.open = true));
+  folded = [...document.querySelectorAll("details:not([open])")];
+  folded.forEach((one) => (one.open = true));
 });
-addEventListener("afterprint", () => delete document.documentElement.dataset.print);
+addEventListener("afterprint", () => {
+  delete document.documentElement.dataset.print;
+  folded.forEach((one) => (one.open = false));
+});
