@@ -91,26 +91,28 @@ class Clusters:
         return replace(self, codes=codes, count=len(sizes), effective=effective)
 
 
-def cluster(authors: Sequence[str | None] | None, column: str, n: int) -> Clusters:
+def cluster(authors: Sequence[str | None] | NDArray[np.object_] | None, column: str, n: int) -> Clusters:
     """Group `n` rows by author; a row without one (None, NaN or blank) is a cluster of its own.
 
     `column` is where the authors come from, for the reader. Raises UsageError when there are not
     n authors, or one is neither text nor missing.
     """
-    if authors is None:
-        authors = [None] * n
-    if len(authors) != n:
-        raise UsageError("every row has one author or none", found=f"{len(authors)} authors for {n} rows")
-    known: dict[str, int] = {}
-    codes = np.full(n, -1, dtype=np.int64)
-    for row, author in enumerate(authors):
-        if _is_known(author):
-            codes[row] = known.setdefault(author, len(known))
+    import pandas as pd
+
+    codes, count = np.full(n, -1, dtype=np.int64), 0
+    if authors is not None:
+        if len(authors) != n:
+            found = f"{len(authors)} authors for {n} rows"
+            raise UsageError("every row has one author or none", found=found)
+        by_value, values = pd.factorize(np.fromiter(authors, dtype=object, count=n))  # in order of appearance
+        is_known = np.array([_is_known(value) for value in values], dtype=bool)
+        numbers = np.where(is_known, np.cumsum(is_known) - 1, -1)
+        codes, count = np.append(numbers, -1)[by_value], int(is_known.sum())  # -1, no value: the last
     alone = codes < 0
-    codes[alone] = len(known) + np.arange(np.count_nonzero(alone))
+    codes[alone] = count + np.arange(np.count_nonzero(alone))
     sizes = np.bincount(codes)
     effective = n**2 / float(np.square(sizes).sum()) if n else 0.0
-    return Clusters(codes, column, count=len(sizes), effective=effective, clustered=bool(known))
+    return Clusters(codes, column, count=len(sizes), effective=effective, clustered=count > 0)
 
 
 def cluster_rows(frame: pd.DataFrame, column: str) -> Clusters:
@@ -118,7 +120,7 @@ def cluster_rows(frame: pd.DataFrame, column: str) -> Clusters:
 
     `column` is that declaration; where the run holds no keys of its own in `cluster`, `author` counts.
     """
-    return cluster(cluster_values(frame).tolist(), column or "author", len(frame))
+    return cluster(cluster_values(frame), column or "author", len(frame))
 
 
 def cluster_values(frame: pd.DataFrame) -> NDArray[np.object_]:

@@ -172,13 +172,13 @@ def break_down_frame(
     if len(slicing.codes) != len(frame):
         raise UsageError("every row is in a slice", found=f"{len(frame)} rows, {len(slicing.codes)} codes")
     keys = cluster_values(frame)
-    clusters = cluster(keys.tolist(), cluster_column or "author", len(frame))
+    clusters = cluster(keys, cluster_column or "author", len(frame))
     error_km = errors_km(frame, protocol)
     hit = hits(error_km, radii_km, protocol.inclusive)  # (n, radii)
     sliced = _rows_by_code(slicing)
 
     def measured(name: str, rows: NDArray[np.int64]) -> Slice:
-        mine = cluster(keys[rows].tolist(), clusters.column, len(rows))
+        mine = cluster(keys[rows], clusters.column, len(rows))
         return _measure(name, error_km[rows], mine, radii_km, protocol, resamples=resamples, seed=seed)
 
     slices = [measured(name, rows) for name, rows in zip(slicing.names, sliced, strict=True)]

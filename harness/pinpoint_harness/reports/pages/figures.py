@@ -42,6 +42,9 @@ OUTCOMES = {
     "colours": ["#3fae9a", COLOUR_A, COLOUR_B, "#777777", "#bbbbbb"],
     "markers": ["circle", "square", "triangle", "x", "dot"],
 }
+_MOST_POINTS = 1000
+"""After which land goes on in another path."""
+
 WORLD_SOUTH, WORLD_NORTH = -62, 85
 _LABEL_LENGTH = 48
 
@@ -79,7 +82,7 @@ def draw_map(found: Figures, c: Controls) -> Figure:
     plot.add_tools(WheelZoomTool(modifiers={"ctrl": True}), BoxSelectTool())
     _plain(plot)
     plot.axis.visible = False
-    land = plot.patch("x", "y", source=_line_source(land_rings()), line_color=None)
+    land = plot.patches("x", "y", source=_land_source(land_rings()), line_color=None)
     border = plot.line("x", "y", source=_line_source(border_lines()), line_width=0.7)
     found.painted += [(plot, "background_fill_color", "--sea"), (land.glyph, "fill_color", "--land")]
     found.painted += [(border.glyph, "line_color", "--border")]
@@ -368,13 +371,36 @@ def _draw_ways(found: Figures, plot: Any) -> dict[str, Any]:
     return {**ways, "pins": pins}
 
 
+def _land_source(rings: Sequence[Any]) -> ColumnDataSource:
+    """Rings as areas of a bounded number of points, water within land in that of its land.
+
+    Browsers look at a whole path again for each ring that ends in it: one path of all took a third of the
+    time to draw the map.
+    """
+    from bokeh.models import ColumnDataSource
+
+    groups: list[list[Any]] = []
+    for ring in rings:
+        x, y = ring.T.astype(np.float64)
+        is_land = np.dot(x[:-1], y[1:]) < np.dot(x[1:], y[:-1])  # it runs clockwise
+        if not groups or (is_land and sum(map(len, groups[-1])) > _MOST_POINTS):
+            groups.append([])
+        groups[-1].append(ring)
+    points = [_with_gaps(group) for group in groups]
+    return ColumnDataSource({name: [one[:, axis].copy() for one in points] for axis, name in enumerate("xy")})
+
+
 def _line_source(lines: Sequence[Any]) -> ColumnDataSource:
     """All lines as one, with a gap after each."""
     from bokeh.models import ColumnDataSource
 
-    gap = np.full((1, 2), np.nan, dtype=np.float32)
-    points = np.concatenate([part for line in lines for part in (line, gap)])
+    points = _with_gaps(lines)
     return ColumnDataSource({"x": points[:, 0].copy(), "y": points[:, 1].copy()})
+
+
+def _with_gaps(lines: Sequence[Any]) -> Any:
+    gap = np.full((1, 2), np.nan, dtype=np.float32)
+    return np.concatenate([part for line in lines for part in (line, gap)])
 
 
 def _hover(plot: Any, renderer: Any, tooltips: list[tuple[str, str]]) -> None:

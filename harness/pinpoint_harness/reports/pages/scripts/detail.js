@@ -1,5 +1,6 @@
 // The chosen photo: the ways from where it was taken to both answers, and a panel with its candidates.
 const ids = () => (names.decoded ??= new TextDecoder().decode(names.data.utf8).split("\n"));
+const store = names.cases ??= JSON.parse(document.getElementById(`${element}-cases`).textContent);
 const data = rows.data, row = picked.data.row[0], panel = document.getElementById(`${element}-detail`);
 const name = (choice) => choice.options.find(([value]) => value === choice.value)[1];
 const place = (run) => [data[`lat${run}`][row] / degree, data[`lon${run}`][row] / degree];
@@ -26,7 +27,7 @@ function way(from, to) { // along the great circle, with a gap where it crosses 
   return line;
 }
 function candidateList(run, parent) {
-  const store = JSON.parse(document.getElementById(`${element}-cases`).textContent), found = store.cases[row]?.runs[run];
+  const found = store.cases[row]?.runs[run];
   if (!found?.length) {
     make("p", found ? "This run names no candidates." : "Candidates of this photo are not in the report: it is none of the chosen ones.", parent, "hint");
     return;
@@ -48,7 +49,7 @@ if (row === undefined) {
   panel.replaceChildren();
   for (const one of [ways_a, ways_b, pins]) one.data = Object.fromEntries(Object.keys(one.data).map((key) => [key, []]));
 } else {
-  const truth = place(""), store = JSON.parse(document.getElementById(`${element}-cases`).textContent);
+  const truth = place("");
   const answered = [a, b].map((choice) => data[`band${choice.value}`][row] < 6);
   [ways_a, ways_b].forEach((source, i) => (source.data = answered[i] ? way(truth, place([a, b][i].value)) : {x: [], y: []}));
   const ends = [truth, ...[a, b].filter((_, i) => answered[i]).map((choice) => place(choice.value))];

@@ -4,7 +4,7 @@ const SHOWN = 12;
 const data = rows.data, A = {error: data[`error${a.value}`], band: data[`band${a.value}`], sure: data[`sure${a.value}`]};
 const B = {error: data[`error${b.value}`], band: data[`band${b.value}`]}, at = Number(radius.value);
 const FARTHEST_KM = Math.PI * 6371; // what a miss counts as
-const km = Float64Array.from({length: steps + 1}, (_, code) => least_km * (most_km / least_km) ** (code / steps));
+const km = names.km ??= Float64Array.from({length: steps + 1}, (_, code) => least_km * (most_km / least_km) ** (code / steps));
 const kmOf = (code) => code > steps ? FARTHEST_KM : km[code];
 const gainOf = (one, other, row) => one.band[row] < 7 && other.band[row] < 7 ? kmOf(other.error[row]) - kmOf(one.error[row]) || -1 : -1;
 const scoreOf = {
@@ -25,7 +25,7 @@ for (let i = 0; i < chosen.length; i++) {
   lead.splice(place, 0, [score, row]);
   if (lead.length > SHOWN) lead.pop();
 }
-const store = JSON.parse(document.getElementById(`${element}-cases`).textContent);
+const store = names.cases ??= JSON.parse(document.getElementById(`${element}-cases`).textContent); // once: it holds pictures
 const make = (tag, text, parent) => {
   const made = document.createElement(tag);
   if (text !== "") made.textContent = text;
