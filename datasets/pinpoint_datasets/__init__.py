@@ -156,7 +156,7 @@ DATASETS = {
             licence="?",
             citation="Qian et al.: Where on Earth? A Vision-Language Benchmark for Probing Model Geolocation "
             "Skills Across Scales. 2025. arXiv:2510.10880",
-            notes=("its paper counts within 1, 5, 10, 20, 50, 100 and 200 km: --radii 1,5,10,20,50,100,200",),
+            radii_km=(1.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0),
         ),
     ),
     "geovista-bench": (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from .errors import UsageError
 from .home import find_home
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ RADII_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
 """Street, city, region, country and continent, the radii every paper of the field reports."""
 
 
+_HALF_WAY_KM = 20_038.0
+"""Farther than this nothing is from anything on Earth."""
+
 STATUS = ("ok", "missing", "unreadable", "no prediction", "invalid coordinate")
 """What can become of a query; all but the first are misses. `unreadable` may go on with `: why`."""
 
@@ -42,6 +46,8 @@ class DatasetInfo:
     version: str = "1"
     expected_rows: int | None = None
     default_protocol: str = "wgs84-lt"
+    radii_km: tuple[float, ...] = RADII_KM
+    """Within which its benchmark counts photos, ascending; scores and tables go by these without others."""
     cluster_column: str = ""
     """What intervals are by: the name of the photographer column in the field's files, or any column of
     the truth whose rows stand or fall together; empty where no author is known."""
@@ -49,6 +55,15 @@ class DatasetInfo:
     """Footnotes every table of this dataset carries."""
     procedural: bool = False
     """Whether the pictures are drawn and show no place on Earth: results say that software works only."""
+
+    def __post_init__(self) -> None:
+        radii = tuple(self.radii_km)
+        if not radii or radii != tuple(sorted(set(radii))) or not 0 < radii[0] <= radii[-1] < _HALF_WAY_KM:
+            raise UsageError(
+                f"'{self.title}' does not say within which radii it counts",
+                found=f"radii_km={radii}",
+                fix="give kilometres, ascending, such as (1.0, 25.0, 200.0)",
+            )
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ from pinpoint_harness.reports.contact_sheet import fit_square
 from pinpoint_harness.reports.photo_lookup import SIDE, PhotoLookup
 from pinpoint_harness.reports.pictures import encoded
 from pinpoint_harness.reports.run_plots import (
-    BAND_COLOURS,
     FAR_COLOUR,
     NEAR_COLOUR,
     SILENT_COLOUR,
     _draw_hexagons,
+    band_colours,
     candidate_sheet,
     choose_rows,
     error_cdf,
@@ -44,7 +44,7 @@ from pinpoint_harness.reports.run_plots import (
     share_within,
 )
 from pinpoint_harness.running import Run
-from pinpoint_harness.types import DataLocation
+from pinpoint_harness.types import RADII_KM, DataLocation
 
 PLUGIN = '''
 """A gallery called `shelf`, and methods that answer every query with its rows."""
@@ -256,16 +256,16 @@ def test_the_map_counts_every_photo_and_has_a_key_for_all_it_shows(world: World,
     (hexagons,) = figure.axes[0].collections
     drawn = zip(np.asarray(hexagons.get_offsets()), hexagons.get_facecolor(), strict=True)
     colours = {tuple(np.round(place / 10).astype(int).tolist()): to_hex(colour) for place, colour in drawn}
-    assert colours == {(2, 1): BAND_COLOURS[2], (18, -2): BAND_COLOURS[0], (0, 5): SILENT_COLOUR}
+    assert colours == {(2, 1): band_colours(5)[2], (18, -2): band_colours(5)[0], (0, 5): SILENT_COLOUR}
 
 
 def test_photos_of_one_place_are_one_hexagon_of_their_median_error() -> None:
     axes = Figure().add_subplot()
     places = np.array([[10.0, 20.0]] * 3 + [[50.0, 60.0]])
-    sizes = _draw_hexagons(axes, places, np.array([0.5, 300.0, np.nan, 3000.0]))
+    sizes = _draw_hexagons(axes, places, np.array([0.5, 300.0, np.nan, 3000.0]), RADII_KM)
     (hexagons,) = axes.collections
     # The hexagon of three is drawn first, so that it hides none; its middle photo is 300 km off.
-    assert [to_hex(colour) for colour in hexagons.get_facecolor()] == [BAND_COLOURS[3], BAND_COLOURS[5]]
+    assert [to_hex(colour) for colour in hexagons.get_facecolor()] == [band_colours(5)[3], band_colours(5)[5]]
     assert hexagons.get_sizes().tolist() == pytest.approx([sizes[3], sizes[1]])
     assert sizes[3] > sizes[1]
 

@@ -142,7 +142,7 @@ def score(
     truth: pd.DataFrame | None = None,
     *,
     protocol: str | None = None,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     select: str | None = None,
@@ -187,6 +187,7 @@ def score(
     )
     frame = _joined(read, truth)
     chosen = get_protocol(protocol or "wgs84-lt")
+    radii_km = RADII_KM if radii_km is None else radii_km
     return score_frame(frame, chosen, radii_km=radii_km, resamples=resamples, seed=seed)
 
 
@@ -199,7 +200,7 @@ def break_down(
     gallery: Floats | None = None,
     bins: int = BINS,
     protocol: str | None = None,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Breakdown:

@@ -15,7 +15,6 @@ from ..evaluation import ADMIN_METRICS, metric_names
 from ..home import Home, command, find_home
 from ..plugins import Registry, load_registry
 from ..progress import log
-from ..types import RADII_KM
 from .measure import data_location, read_run
 from .python_words import speaks_python
 
@@ -85,7 +84,7 @@ def table(
     admin: str | None = None,
     compare: bool = False,
     exclude: str | Path | None = None,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     runs: Sequence[Run | str] = (),
     methods: Sequence[str] = (),
     columns: Sequence[str] = (),
@@ -151,7 +150,7 @@ def chosen_table(
     admin: str | None,
     compare: bool,
     exclude: str | Path | None,
-    radii_km: Sequence[float],
+    radii_km: Sequence[float] | None,
     runs: Sequence[Run | str],
     intervals: bool,
     home: Home,
@@ -160,10 +159,10 @@ def chosen_table(
     """`table`, where it has been chosen which rows and columns it shows."""
     from ..audit.result import read_part
     from ..reports.tables.measured import dataset_info, measured_rows
-    from ..reports.tables.published import published_datasets, read_published
+    from ..reports.tables.published import published_datasets, read_published, with_other_radii
 
-    radii_km = choice.radii_km(radii_km)
     info = dataset_info(registry, dataset, home.runs)
+    radii_km = choice.radii_km(info.radii_km if radii_km is None else radii_km)
     rows = measured_rows(
         home.runs,
         dataset,
@@ -182,7 +181,7 @@ def chosen_table(
         if not literature:
             names = ", ".join(published_datasets())
             log.warning("no published rows of '%s' are known; there are some of %s", dataset, names)
-        rows += choice.published(literature)
+        rows += [with_other_radii(row, radii_km) for row in choice.published(literature)]
     if not rows:
         raise UsageError(
             f"there is nothing to put in a table of '{dataset}'",

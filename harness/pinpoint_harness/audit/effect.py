@@ -14,7 +14,6 @@ from ..evaluation import Scores, errors_km, get_protocol, hits, score_run
 from ..features import OpenedGallery
 from ..running import candidates_of
 from ..running.predictions import to_frame
-from ..types import RADII_KM
 from .result import KINDS, VIEWS, Audit
 
 if TYPE_CHECKING:
@@ -74,7 +73,8 @@ def _hits(run: Run, protocol: str, stores: Sequence[FeatureStore]) -> list[Hits]
     error_km = errors_km(frame, chosen, candidates_of(table, photos=False) if run.oracle else None)
     owner = _owners(frame, table, stores)
     found = []
-    for radius_km, within in zip(RADII_KM, hits(error_km, RADII_KM, chosen.inclusive).T, strict=True):
+    within_each = hits(error_km, run.radii_km, chosen.inclusive).T  # (radii, n)
+    for radius_km, within in zip(run.radii_km, within_each, strict=True):
         counts = [int((within & (owner == whose)).sum()) for whose in ("same", "other", "none")]
         found.append(Hits(radius_km, int(within.sum()), *counts))
     return found

@@ -73,7 +73,7 @@ def breakdown(
     bins: int,
     location: DataLocation,
     protocol: str | None,
-    radii_km: Sequence[float],
+    radii_km: Sequence[float] | None,
     count: int,
     table: Path | None,
     overwrite: bool,

@@ -48,7 +48,7 @@ _SHOWN_COVERAGE = (10.0, 25.0, 50.0, 75.0, 100.0)
 def calibration(
     run: str,
     protocol: str | None,
-    radii_km: Sequence[float],
+    radii_km: Sequence[float] | None,
     bins: int,
     plot: Path | None,
     drawing: Drawing,

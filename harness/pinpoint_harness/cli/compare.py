@@ -51,7 +51,7 @@ def compare(
     protocol: str | None,
     common: bool,
     exclude: str | None,
-    radii_km: Sequence[float],
+    radii_km: Sequence[float] | None,
     choice: Choice,
     published: str | None,
     flips: int | None,
@@ -71,6 +71,7 @@ def compare(
     """
     from ..audit.result import read_part
     from ..evaluation import compare as compare_runs
+    from ..running import radii_of
 
     if published is not None and exclude is not None:
         raise UsageError("a published row is over all photos", fix="leave --exclude or --beside away")
@@ -83,7 +84,7 @@ def compare(
     compared = compare_runs(
         found,
         protocol=protocol,
-        radii_km=choice.radii_km(radii_km),
+        radii_km=choice.radii_km(radii_of(found) if radii_km is None else radii_km),
         common=common,
         part=part,
         mean_over=choice.mean_over,
@@ -203,7 +204,7 @@ def _line(item: Difference) -> list[str]:
     ]
 
 
-def _beside(found: Sequence[Run], published: str, radii_km: Sequence[float], as_json: bool) -> None:
+def _beside(found: Sequence[Run], published: str, radii_km: Sequence[float] | None, as_json: bool) -> None:
     """One run and a published row, side by side."""
     from ..reports.tables.published import against_published, find_published
 

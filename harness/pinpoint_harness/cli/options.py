@@ -18,7 +18,7 @@ from ..console import visible
 from ..errors import UsageError, unknown_name
 from ..home import asked_home, find_home
 from ..reading import reading, refuse_odd_file
-from ..types import RADII_KM, DataLocation
+from ..types import DataLocation
 from .everywhere import json_before
 
 if TYPE_CHECKING:
@@ -177,12 +177,14 @@ def subset_options() -> Callable[[Command], Command]:
 
 
 def radii_option(function: Command) -> Command:
-    """`--radii` as `radii_km`, the field's five without it."""
+    """`--radii` as `radii_km`, None without it, which means those of the dataset."""
 
     def gather(radii: str | None) -> dict[str, Any]:
-        return {"radii_km": RADII_KM if radii is None else parse_radii(radii)}
+        return {"radii_km": None if radii is None else parse_radii(radii)}
 
-    option = click.option("--radii", metavar="KM,KM,...", help="Other radii than 1,25,200,750,2500 km.")
+    option = click.option(
+        "--radii", metavar="KM,KM,...", help="Other radii than the dataset's, mostly 1,25,200,750,2500 km."
+    )
     return gathered([option], gather)(function)
 
 

@@ -24,7 +24,7 @@ class Measure:
 
     protocols: Sequence[str]
     all_protocols: bool
-    radii_km: Sequence[float]
+    radii_km: Sequence[float] | None
     as_json: bool
     quiet: bool
     exclude: str | None = None
@@ -92,7 +92,7 @@ def measure_options() -> Callable[[Command], Command]:
     def gather(
         protocols: Sequence[str],
         all_protocols: bool,
-        radii_km: Sequence[float],
+        radii_km: Sequence[float] | None,
         as_json: bool,
     ) -> dict[str, Any]:
         from ..evaluation import ADMIN_PRESETS, get_protocol

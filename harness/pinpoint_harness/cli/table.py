@@ -63,7 +63,7 @@ def table(
     admin: str | None,
     compare: bool,
     exclude: str | None,
-    radii_km: Sequence[float],
+    radii_km: Sequence[float] | None,
     runs: str | None,
     choice: Choice,
     intervals: bool,

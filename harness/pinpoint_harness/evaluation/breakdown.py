@@ -140,7 +140,7 @@ def break_down_run(
     gallery: Callable[[], Floats],
     bins: int = BINS,
     protocol: str | None = None,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Breakdown:
@@ -152,7 +152,7 @@ def break_down_run(
         slice_by(by, frame, truth=truth, gallery=gallery, bins=bins),
         get_protocol(protocol or dataset["default_protocol"]),
         cluster_column=dataset["cluster_column"],
-        radii_km=radii_km,
+        radii_km=run.radii_km if radii_km is None else radii_km,
         resamples=resamples,
         seed=seed,
     )

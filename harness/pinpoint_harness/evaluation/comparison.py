@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from ..errors import DataError, UsageError
-from ..running import Run, repeats
+from ..running import Run, radii_of, repeats
 from ..types import RADII_KM
 from .bootstrap import Clusters, SortedSample, cluster_rows, finite, percentile_bounds, replicate
 from .metrics import metric_names
@@ -93,7 +93,7 @@ def compare(
     runs: Sequence[Run],
     *,
     protocol: str | None = None,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     common: bool = False,
     part: Part | None = None,
     mean_over: str | None = None,
@@ -106,7 +106,8 @@ def compare(
 
     Refuses runs on different truth. Runs over different photos are compared only with `common`,
     on the photos that all of them answered; with `part` only its photos count. Runs that differ in
-    the parameter `mean_over` alone are compared as one, by the mean over them. `flips` as in
+    the parameter `mean_over` alone are compared as one, by the mean over them. Radii are those of the runs'
+    dataset unless others are given. `flips` as in
     `compare_errors`; without `test_medians`, which take most of the time, their `p` is None.
     """
     if not all(isinstance(run, Run) for run in runs):
@@ -137,7 +138,7 @@ def compare(
         errors,
         clusters,
         chosen,
-        radii_km=radii_km,
+        radii_km=radii_of(runs) if radii_km is None else radii_km,
         flips=flips,
         resamples=resamples,
         seed=seed,

@@ -115,7 +115,7 @@ def score_run(
     run: Run,
     protocol: str,
     *,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     truth: Callable[[], pd.DataFrame] | None = None,
@@ -123,18 +123,20 @@ def score_run(
 ) -> Scores:
     """Score a stored run by a protocol or admin preset, or read its score if it was scored so before.
 
-    Only the photos of `part` count where one is given. `truth` gives the dataset's table, which only
+    Radii are those of the run's dataset unless others are given. Only the photos of `part` count where one
+    is given. `truth` gives the dataset's table, which only
     administrative accuracy needs: place names are not in the run, and other names make another score.
     ArtifactError for a run whose files are damaged, whatever has been scored before.
     """
     by_places = protocol in ADMIN_PRESETS
+    radii_km = run.radii_km if radii_km is None else tuple(radii_km)
     settings: dict[str, Any] = {
         "score_version": SCORE_VERSION,
         "radii_km": [] if by_places else list(radii_km),
         "resamples": resamples,
         "seed": seed,
     }
-    name = f"{protocol}{'' if by_places else _radii_suffix(radii_km)}"
+    name = f"{protocol}{'' if by_places else _radii_suffix(radii_km, run.radii_km)}"
     if part is not None:
         chosen_ids = rows_sha256(sorted(part.ids))
         settings["part"] = {"title": part.title, "ids_sha256": chosen_ids}
@@ -277,9 +279,9 @@ def errors_km(
     return best
 
 
-def _radii_suffix(radii_km: Sequence[float]) -> str:
-    """Nothing for the field's five radii, else the radii themselves, or their hash where they are many."""
-    if tuple(radii_km) == RADII_KM:
+def _radii_suffix(radii_km: Sequence[float], own_km: Sequence[float]) -> str:
+    """Nothing for the dataset's own radii, else the radii themselves, or their hash where they are many."""
+    if tuple(radii_km) == tuple(own_km):
         return ""
     named = "+".join(f"{radius:g}km" for radius in radii_km)
     exact = all(float(f"{radius:g}") == radius for radius in radii_km)

@@ -16,9 +16,9 @@ import numpy as np
 from ..errors import UsageError
 from ..evaluation.bootstrap import Clusters, cluster_draws, cluster_rows
 from ..geo import geodesic_km
-from ..running import candidates_of, most_probable_first
+from ..running import candidates_of, most_probable_first, radii_of
 from ..running.predictions import to_frame
-from ..types import RADII_KM, Candidates
+from ..types import Candidates
 from .maps import draw_land, latitude_label, longitude_label, longitude_on, printable, world_axes
 from .tables.names import short_names
 
@@ -38,8 +38,8 @@ FARTHEST_KM = 20_004.0
 
 NEAREST_KM = 0.01
 
-BAND_COLOURS = ("#16317d", "#2a7ab9", "#3fae9a", "#f0a32f", "#df5327", "#85091c")
-"""Errors within the five radii and beyond, near to far; told apart by most colour-blind readers."""
+_BAND_COLOURS = ("#16317d", "#2a7ab9", "#3fae9a", "#f0a32f", "#df5327", "#85091c")
+"""Errors within five radii and beyond, near to far; told apart by most colour-blind readers."""
 
 NEAR_KM = 25.0
 NEAR_COLOUR, FAR_COLOUR, QUERY_COLOUR = "#1a9641", "#d7191c", "#444444"
@@ -56,7 +56,17 @@ _SILENT_KM = 1e9
 _HEXAGON_AREA = (5.0, 46.0)
 _LINES = ("solid", "dashed", "dotted", "dashdot")
 _BAND_KM = np.geomspace(NEAREST_KM, FARTHEST_KM, 160)
-_CURVE_KM = np.unique([*np.geomspace(NEAREST_KM, FARTHEST_KM, 2000), *RADII_KM])
+_CURVE_KM = np.geomspace(NEAREST_KM, FARTHEST_KM, 2000)
+
+
+def band_colours(radii: int) -> list[str]:
+    """A colour for errors within each of so many radii, and one for those beyond, near to far."""
+    from matplotlib.colors import LinearSegmentedColormap, to_hex
+
+    if radii + 1 == len(_BAND_COLOURS):
+        return list(_BAND_COLOURS)
+    ramp = LinearSegmentedColormap.from_list("bands", _BAND_COLOURS)
+    return [to_hex(ramp(share)) for share in np.linspace(0, 1, radii + 1)]
 
 
 def check_one_dataset(runs: Sequence[Run]) -> None:
@@ -93,7 +103,9 @@ def error_cdf(runs: Sequence[Run]) -> Figure:
     check_one_dataset(runs)
     figure = Figure(figsize=(7.5, 4.6 + 0.2 * len(runs)), dpi=110, layout="constrained")
     axes = figure.add_subplot(xscale="log", xlim=(NEAREST_KM, FARTHEST_KM), ylim=(0, 101))
-    for radius in RADII_KM:
+    radii_km = radii_of(runs)
+    curve_km = np.unique([*_CURVE_KM, *radii_km])
+    for radius in radii_km:
         axes.axvline(radius, color="0.8", linewidth=0.8, zorder=0)
         axes.annotate(
             f"{radius:g} km", (radius, 101), (0, 2), textcoords="offset points", ha="center", fontsize=8
@@ -107,7 +119,7 @@ def error_cdf(runs: Sequence[Run]) -> Figure:
         if (band := share_band(error_km, cluster_rows(frame, ""), _BAND_KM)) is not None:
             axes.fill_between(_BAND_KM, *band, color=colour, alpha=0.2, linewidth=0)
             banded = True
-        handles += axes.plot(_CURVE_KM, share_within(error_km, _CURVE_KM), color=colour, linestyle=style)
+        handles += axes.plot(curve_km, share_within(error_km, curve_km), color=colour, linestyle=style)
         names.append(_curve_name(run, short, error_km))
     axes.set_xlabel("error, km (WGS84)")
     axes.set_ylabel("photos within this distance, %")
@@ -158,22 +170,24 @@ def error_map(run: Run, *, lines: int = 0) -> Figure:
     places = frame[["latitude", "longitude"]].to_numpy(np.float64)
     figure = Figure(figsize=(12, 7.1), dpi=110, layout="constrained")
     axes = world_axes(figure, title=_short(f"{run.dataset}: {len(frame):,} photos, by {run.label}", 115))
-    sizes = _draw_hexagons(axes, places, error_km)
+    sizes = _draw_hexagons(axes, places, error_km, run.radii_km)
     answers = frame[["predicted_latitude", "predicted_longitude"]].to_numpy(np.float64)
     farthest = choose_rows(error_km, lines, worst=True)
     for row in farthest:
         _draw_way(axes, places[row], answers[row])
-    _band_legend(figure, _band(error_km), len(farthest), sizes)
+    _band_legend(figure, _band(error_km, run.radii_km), run.radii_km, len(farthest), sizes)
     return figure
 
 
-def _band(error_km: Floats) -> NDArray[np.int64]:
+def _band(error_km: Floats, radii_km: Sequence[float]) -> NDArray[np.int64]:
     """Which of the bands each error lies in; -1 without an answer."""
-    found = np.searchsorted(RADII_KM, error_km, side="left")
+    found = np.searchsorted(radii_km, error_km, side="left")
     return np.where(np.isfinite(error_km), found, -1)
 
 
-def _draw_hexagons(axes: Axes, places: Floats, error_km: Floats) -> dict[int, float]:
+def _draw_hexagons(
+    axes: Axes, places: Floats, error_km: Floats, radii_km: Sequence[float]
+) -> dict[int, float]:
     """Hexagons of photos; returns the area of the key's numbers of photos."""
     missed = np.where(np.isnan(error_km), _SILENT_KM, error_km)
     grid: dict[str, Any] = {"gridsize": _HEXAGONS, "extent": (-180, 180, -90, 90)}
@@ -187,7 +201,7 @@ def _draw_hexagons(axes: Axes, places: Floats, error_km: Floats) -> dict[int, fl
     for drawn in (binned, counted):
         drawn.remove()
     most = int(count.max())
-    colours = np.array([*BAND_COLOURS, SILENT_COLOUR])[_band(median)]
+    colours = np.array([*band_colours(len(radii_km)), SILENT_COLOUR])[_band(median, radii_km)]
     order = np.argsort(-count, kind="stable")  # large ones below
     axes.scatter(
         centres[order, 0],
@@ -358,13 +372,20 @@ def _draw_way(axes: Axes, truth: Floats, answer: Floats) -> None:
     axes.scatter([answer[1]], [answer[0]], s=16, facecolors="none", edgecolors="0.1", linewidths=0.8)
 
 
-def _band_legend(figure: Figure, band: NDArray[np.int64], ways: int, sizes: Mapping[int, float]) -> None:
+def _band_legend(
+    figure: Figure,
+    band: NDArray[np.int64],
+    radii_km: Sequence[float],
+    ways: int,
+    sizes: Mapping[int, float],
+) -> None:
     """What colours and sizes mean, with the number and share of all photos of each band."""
     from matplotlib.lines import Line2D
 
-    bounds = [0.0, *RADII_KM]
-    words = [f"{low:g} to {high:g} km" for low, high in pairwise(bounds)] + [f"over {RADII_KM[-1]:g} km"]
-    entries = [(number, word, BAND_COLOURS[number]) for number, word in enumerate(words)]
+    bounds = [0.0, *radii_km]
+    words = [f"{low:g} to {high:g} km" for low, high in pairwise(bounds)] + [f"over {radii_km[-1]:g} km"]
+    colours = band_colours(len(radii_km))
+    entries = [(number, word, colours[number]) for number, word in enumerate(words)]
     if (band < 0).any():
         entries.append((-1, "no answer", SILENT_COLOUR))
     none: dict[str, Any] = {"linestyle": "none", "marker": "h", "markersize": 8}

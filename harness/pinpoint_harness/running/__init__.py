@@ -17,7 +17,7 @@ from .request import (
     parameter_grid,
     preset_of,
 )
-from .run import Run, find_run, iter_runs, run_parent, survey_runs
+from .run import Run, find_run, iter_runs, radii_of, run_parent, survey_runs
 from .runner import build_method, predict_tiles
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "parameter_grid",
     "predict_tiles",
     "preset_of",
+    "radii_of",
     "remake_command",
     "repeats",
     "run_parent",

@@ -55,6 +55,7 @@ def run_record(
             "rows": spec["dataset_rows"],
             "expected_rows": dataset.expected_rows,
             "default_protocol": dataset.default_protocol,
+            "radii_km": list(dataset.radii_km),
             "cluster_column": dataset.cluster_column,
             "notes": list(dataset.notes),
         },

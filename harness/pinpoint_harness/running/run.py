@@ -15,6 +15,7 @@ from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
 from ..reading import reading
+from ..types import RADII_KM
 from .record import VERSION, remake_command
 
 if TYPE_CHECKING:
@@ -106,6 +107,11 @@ class Run:
         return str(self._stored["label"])
 
     @property
+    def radii_km(self) -> tuple[float, ...]:
+        """Those of its dataset's benchmark; the field's five for a run from before datasets had their own."""
+        return tuple(self.record["dataset"].get("radii_km", RADII_KM))
+
+    @property
     def oracle(self) -> bool:
         return bool(self.record["oracle"])
 
@@ -164,6 +170,11 @@ class Run:
     def sessions(self) -> list[dict[str, Any]]:
         """The entries of its log, oldest first."""
         return read_log(self.folder)
+
+
+def radii_of(runs: Iterable[Run]) -> tuple[float, ...]:
+    """The radii to measure these runs within, ascending: all that any of their datasets has."""
+    return tuple(sorted({radius for run in runs for radius in run.radii_km}))
 
 
 @dataclass(frozen=True)

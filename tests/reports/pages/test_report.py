@@ -22,8 +22,6 @@ from pinpoint_harness.reports.pages.measures import measure
 from pinpoint_harness.reports.pages.section import (
     LEAST_KM,
     MOST_KM,
-    NO_ANSWER,
-    NOT_ASKED,
     STEPS,
     Section,
     build_section,
@@ -103,8 +101,8 @@ def test_classes_of_error_follow_the_protocol_and_tell_a_miss_from_a_photo_not_a
     a, b, first_ten = section.columns
     assert (a.band[::2] == 0).all()
     assert (a.band[1::2] == 4).all()  # 20 degrees of latitude are some 2,200 km
-    assert b.band[5] == NO_ANSWER
-    assert (first_ten.band[10:] == NOT_ASKED).all()
+    assert b.band[5] == 6  # beyond the five radii is 5, and then no answer
+    assert (first_ten.band[10:] == 7).all()
     assert (first_ten.band[:10] == a.band[:10]).all()
     assert section.complete == [a, b]
 

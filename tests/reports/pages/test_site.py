@@ -23,6 +23,7 @@ from pinpoint_harness.reports.pages.leaderboard import Board, Edition, board_pag
 from pinpoint_harness.reports.pages.site import report_parts
 from pinpoint_harness.reports.tables import Row
 from pinpoint_harness.running import Run
+from pinpoint_harness.types import RADII_KM
 
 OWN, OTHER = "wgs84-lt", "haversine-6371-le"
 
@@ -150,7 +151,7 @@ def row(name: str, value: float, **more: object) -> Row:
 
 def edition(dataset: str, *, procedural: bool = False) -> Edition:
     title = f"Title of {dataset}"
-    return Edition(dataset, title, "f" * 64, 100, (), procedural, OWN, f"{dataset}-folder", (), ())
+    return Edition(dataset, title, "f" * 64, 100, (), procedural, OWN, RADII_KM, f"{dataset}-folder", (), ())
 
 
 def test_published_rows_never_stand_among_those_of_runs() -> None:

@@ -14,7 +14,6 @@ import numpy as np
 from ...geo import geodesic_km
 from ...images import resize
 from ...running.predictions import candidates_of
-from ...types import RADII_KM
 from .text import visible
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ PICTURED_CANDIDATES = 3
 SIDE = 96
 _QUALITY = 68
 _SPHERE_KM = 6371.0
-_NEAR = RADII_KM.index(25.0)
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,19 @@ class Pictures:
 def choose_cases(section: Section, most: int = CASES) -> list[int]:
     """Rows to look at, the most telling of each list first.
 
-    Lists are those of the browser, for each run or pair: right within 25 km where the other is not, biggest
-    gains, worst, most surely wrong, best.
+    Lists are those of the browser, for each run or pair: right within a city's radius where the other is
+    not, biggest gains, worst, most surely wrong, best.
     """
     lists: list[NDArray[np.int64]] = []
+    near = section.city_radius
     for one, other in permutations(section.columns, 2):
         both = one.known & other.known
         gain = np.where(both, _bounded(other.error_km) - _bounded(one.error_km), -np.inf)
-        lists += [_top(gain, (one.band <= _NEAR) & (other.band > _NEAR) & (gain > 0)), _top(gain, gain > 0)]
+        lists += [_top(gain, (one.band <= near) & (other.band > near) & (gain > 0)), _top(gain, gain > 0)]
     for one in section.columns:
         error_km = np.where(one.known, one.error_km, np.nan)
         answered = np.isfinite(error_km)
-        wrong = answered & (one.band > _NEAR) & ~np.isnan(one.sure)
+        wrong = answered & (one.band > near) & ~np.isnan(one.sure)
         lists += [_top(error_km, answered), _top(one.sure, wrong), _top(-error_km, answered)]
     taken: dict[int, None] = {}
     for rank in zip_longest(*(one.tolist() for one in lists)):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...types import RADII_KM
 from .document import callback
 from .section import BY, DEGREE_STEPS, LEAST_KM, MOST_KM, STEPS, Section, typed_columns
 from .text import visible
@@ -17,7 +16,6 @@ from .text import visible
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, RangeSlider, Select, Widget
 
-_FIRST_RADIUS = RADII_KM.index(25.0)
 _NAME_LENGTH = 60
 
 _STYLE = """
@@ -70,7 +68,7 @@ class Controls:
 
 
 def build_controls(section: Section, element: str) -> Controls:
-    """Widgets with their first values: the last run as A, the one before as B, 25 km."""
+    """Widgets with their first values: the last run as A, the one before as B, a city's radius."""
     from bokeh.models import Button, ColumnDataSource, CustomJSTickFormatter, RangeSlider
 
     names = [(str(at), visible(one.name, _NAME_LENGTH)) for at, one in enumerate(section.columns)]
@@ -93,8 +91,8 @@ def build_controls(section: Section, element: str) -> Controls:
         b=_select("Run B", names, first),
         radius=_select(
             "Right means within",
-            [(str(i), f"{km:g} km") for i, km in enumerate(RADII_KM)],
-            str(_FIRST_RADIUS),
+            [(str(i), f"{km:g} km") for i, km in enumerate(section.radii_km)],
+            str(section.city_radius),
         ),
         outcome=_select("Outcome", [("all", "all photos")]),
         error=RangeSlider(
@@ -128,7 +126,9 @@ def build_controls(section: Section, element: str) -> Controls:
     )
 
 
-def connect(controls: Controls, keys: Sequence[str], x_range: Any, y_range: Any) -> list[Any]:
+def connect(
+    controls: Controls, keys: Sequence[str], radii_km: Sequence[float], x_range: Any, y_range: Any
+) -> list[Any]:
     """Make filters filter; what is given must be called once when the page is ready.
 
     `keys` are those of the runs, by which `#run-KEY` in the address chooses one.
@@ -146,7 +146,7 @@ def connect(controls: Controls, keys: Sequence[str], x_range: Any, y_range: Any)
         region=c.region,
         passing=c.passing,
     )
-    summed = callback("summary", **shared, passing=c.passing, element=c.element, radius_km=list(RADII_KM))
+    summed = callback("summary", **shared, passing=c.passing, element=c.element, radius_km=list(radii_km))
     for one in (c.a, c.b):
         one.js_on_change("value", named)
     for one in (c.a, c.b, c.radius, c.outcome, *c.slices.values()):

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...types import RADII_KM
 from ..outlines import border_lines, land_rings
-from ..run_plots import BAND_COLOURS
+from ..run_plots import band_colours
 from .controls import Controls
 from .document import callback
-from .measures import CURVE_KM, Measures
-from .section import error_codes
+from .measures import Measures, curve_km
+from .section import Section, error_codes
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
 COLOUR_A, COLOUR_B = "#0072b2", "#d55e00"
 """Of Okabe and Ito (2008); A has circles and whole lines, B squares and dashes."""
 
-BANDS = {
-    "names": [
-        *(f"within {km:g} km" for km in RADII_KM),
-        f"beyond {RADII_KM[-1]:g} km",
-        "no answer",
-        "not asked",
-    ],
-    "colours": [*BAND_COLOURS, "#777777", "#bbbbbb"],
-    "markers": ["circle", "circle", "circle", "square", "triangle", "diamond", "x", "dot"],
-}
 OUTCOMES = {
     "names": ["both right", "A right, B wrong", "A wrong, B right", "both wrong", "not both asked"],
     "colours": ["#3fae9a", COLOUR_A, COLOUR_B, "#777777", "#bbbbbb"],
@@ -63,7 +52,22 @@ class Figures:
         self.plots.append(plot)
 
 
-def draw_map(found: Figures, c: Controls) -> Figure:
+def bands_of(radii_km: Sequence[float]) -> dict[str, list[str]]:
+    """How each class of error is called and drawn; the two that are near the last radius stand out."""
+    within = len(radii_km)
+    return {
+        "names": [
+            *(f"within {km:g} km" for km in radii_km),
+            f"beyond {radii_km[-1]:g} km",
+            "no answer",
+            "not asked",
+        ],
+        "colours": [*band_colours(within), "#777777", "#bbbbbb"],
+        "markers": [*["circle"] * (within - 2), *["square", "triangle"][-within:], "diamond", "x", "dot"],
+    }
+
+
+def draw_map(found: Figures, c: Controls, radii_km: Sequence[float]) -> Figure:
     """Truth or answers over land, and the ways of the photo that is chosen."""
     from bokeh.events import RangesUpdate, SelectionGeometry
     from bokeh.models import BoxSelectTool, ColumnDataSource, Range1d, WheelZoomTool
@@ -104,7 +108,7 @@ def draw_map(found: Figures, c: Controls) -> Figure:
         marks=marks,
         place=c.place,
         colour=c.colour,
-        bands=BANDS,
+        bands=bands_of(radii_km),
         outcomes=OUTCOMES,
         degree=c.scale["degree"],
         note=f"{c.element}-map-note",
@@ -132,7 +136,7 @@ def draw_map(found: Figures, c: Controls) -> Figure:
     return plot
 
 
-def draw_curves(found: Figures, c: Controls, measures: Measures) -> None:
+def draw_curves(found: Figures, c: Controls, measures: Measures, section: Section) -> None:
     """The share of photos within each distance, with 95 % bands, of A and B; the selection's dotted."""
     from bokeh.models import ColumnDataSource, PrintfTickFormatter, Span
     from bokeh.plotting import figure
@@ -149,13 +153,14 @@ def draw_curves(found: Figures, c: Controls, measures: Measures) -> None:
         toolbar_location=None,
     )
     _plain(plot)
-    plot.xaxis.ticker = [0.1, *RADII_KM]
+    plot.xaxis.ticker = [0.1, *section.radii_km]
     plot.xaxis.formatter = PrintfTickFormatter(format="%g")
-    for km in RADII_KM:
+    for km in section.radii_km:
         span = Span(location=km, dimension="height", line_dash="dotted", line_width=1)
         plot.add_layout(span)
         found.painted.append((span, "line_color", "--dim"))
     everything = ColumnDataSource(measures.curves)
+    grid_km = curve_km(section)
     selected = {}
     for letter, run, colour, dash in _pairs(c):
         shown = _picked(found, everything, run=run)
@@ -178,10 +183,11 @@ def draw_curves(found: Figures, c: Controls, measures: Measures) -> None:
             passing=c.passing,
             a=c.a,
             b=c.b,
+            radius=c.radius,
             curve_a=selected["A"],
             curve_b=selected["B"],
-            grid_km=CURVE_KM,
-            grid_code=error_codes(CURVE_KM),
+            grid_km=grid_km,
+            grid_code=error_codes(grid_km),
             steps=c.scale["steps"],
         ),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from . import prose
 from .cases import CASES
 from .document import text_file
-from .figures import BANDS
+from .figures import bands_of
 from .measures import RESAMPLES, Measures
 from .section import BY, Section
 from .text import escaped
@@ -71,7 +71,7 @@ def section_html(
         "table": table,
         "filters": "".join(_widget(element, name) for name in filters),
         "lacking": _lacking(section),
-        "classes": _classes(),
+        "classes": _classes(section),
         "held": f"{pictures:,} small pictures are in this section, {asked:,} are allowed in the file"
         if asked
         else "This report was made without pictures",
@@ -101,9 +101,10 @@ def _lacking(section: Section) -> str:
     return f'<p class="hint">Not to be had: {"; ".join(reasons)}.</p>' if reasons else ""
 
 
-def _classes() -> str:
+def _classes(section: Section) -> str:
     """A row for each class of error but the last, those that were not asked about."""
-    looks = list(zip(BANDS["names"], BANDS["colours"], strict=True))[:-1]
+    bands = bands_of(section.radii_km)
+    looks = list(zip(bands["names"], bands["colours"], strict=True))[:-1]
     swatch = '<span class="swatch" style="background:{}"></span>'
     return "".join(
         f'<tr><th scope="row">{swatch.format(colour)}{name}</th><td></td><td></td></tr>'

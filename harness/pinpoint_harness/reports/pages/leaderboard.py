@@ -11,7 +11,7 @@ from urllib.parse import quote
 from ..tables.row import UNSTATED
 from . import prose
 from .document import render_plain, text_file
-from .report import METRICS
+from .report import table_metrics
 from .table import ORDER, best_first, table_html
 from .text import escaped
 
@@ -50,6 +50,7 @@ class Edition:
     notes: tuple[str, ...]
     procedural: bool
     default_protocol: str
+    radii_km: tuple[float, ...]
     folder: str
     runs: tuple[Run, ...]
     left_out: tuple[str, ...]
@@ -117,7 +118,9 @@ def board_page(
         "siblings": _siblings(board, siblings),
         "extent": _extent(board),
         "words": f"<p>Figures are by {prose.protocol_words(board.protocol)}</p>",
-        "table": table_html("results", board.rows, METRICS, edition.title, edition.notes, links),
+        "table": table_html(
+            "results", board.rows, table_metrics(edition.radii_km), edition.title, edition.notes, links
+        ),
         "reports": _reports(list(reports)),
         "left_out": _left_out(edition.left_out),
         "leaks": leaks,

@@ -13,20 +13,18 @@ from ...evaluation import Comparison
 from ...evaluation.bootstrap import cluster_rows, estimate_all
 from ...evaluation.breakdown import Breakdown, break_down_frame
 from ...evaluation.calibration import Calibration, calibrate
-from ...types import RADII_KM
 from .section import Column, Section, largest
 from .text import visible
 
 if TYPE_CHECKING:
     from ...evaluation import Estimate
+    from ...types import Floats
 
 RESAMPLES = 200
 """Of the bands, slices and bins of the figures; the table and the differences have their own 1,000."""
 
-CURVE_KM = np.unique([*np.geomspace(0.1, 20_004.0, 61).round(3), *RADII_KM])
-"""Distances in km at which curves are measured."""
+_CURVE_KM = np.geomspace(0.1, 20_004.0, 61).round(3)
 
-_METRICS = [f"acc_{km:g}km" for km in RADII_KM]
 Columns = dict[str, list[Any]]
 
 
@@ -53,6 +51,7 @@ def measure(section: Section, comparison: Comparison | None) -> Measures:
             _own_slicing(section, column, by),
             section.protocol,
             cluster_column=_cluster_column(column),
+            radii_km=section.radii_km,
             resamples=RESAMPLES,
         )
         for number, column in enumerate(section.columns)
@@ -62,7 +61,9 @@ def measure(section: Section, comparison: Comparison | None) -> Measures:
     why_not: dict[int, str] = {}
     for number, column in enumerate(section.columns):
         try:
-            calibrations[number] = calibrate(column.run, protocol=section.protocol.name, resamples=RESAMPLES)
+            calibrations[number] = calibrate(
+                column.run, protocol=section.protocol.name, radii_km=section.radii_km, resamples=RESAMPLES
+            )
         except DataError as error:
             why_not[number] = error.problem
     return Measures(
@@ -106,17 +107,23 @@ def _cluster_column(column: Column) -> str:
     return str(column.run.record["dataset"]["cluster_column"])
 
 
+def curve_km(section: Section) -> Floats:
+    """Distances in km at which a section's curves are measured."""
+    return np.unique([*_CURVE_KM, *section.radii_km])
+
+
 def _curve_rows(section: Section, frames: list[Any]) -> Iterator[tuple[Any, ...]]:
+    grid_km = curve_km(section).tolist()
     for number, column in enumerate(section.columns):
         found = estimate_all(
             column.error_km[column.known],
             cluster_rows(frames[number], _cluster_column(column)),
-            CURVE_KM.tolist(),
+            grid_km,
             section.protocol.inclusive,
             section.protocol.round_geoscore,
             resamples=RESAMPLES,
         )
-        for km in CURVE_KM.tolist():
+        for km in grid_km:
             one = found[f"acc_{km:.10g}km"]
             yield (str(number), km, *_bounded(one))
 
@@ -131,7 +138,7 @@ def _difference_rows(section: Section, comparison: Comparison | None) -> Iterato
         pair: -at
         for at, pair in enumerate(dict.fromkeys((d.first, d.second) for d in comparison.differences))
     }
-    for radius, metric in enumerate(_METRICS):
+    for radius, metric in enumerate(section.metrics):
         for one in comparison.differences:
             if one.metric == metric and one.difference is not None:
                 low, high = (one.difference if x is None else x for x in (one.low, one.high))
@@ -157,7 +164,7 @@ def _slice_rows(section: Section, found: Mapping[tuple[int, str], Breakdown]) ->
         codes = {name: code for code, name in enumerate(section.slicings[by].names)}
         order = {name: -at for at, name in enumerate(names)}
         for one in breakdown.slices:
-            for radius, metric in enumerate(_METRICS):
+            for radius, metric in enumerate(section.metrics):
                 test = one.against_rest.get(metric)
                 note = "fewer than ten effective clusters: not tested" if one.few else ""
                 if test is not None:

@@ -10,7 +10,6 @@ from ...artifacts import read_json
 from ...audit.result import iter_audits, read_audit
 from ...errors import ArtifactError
 from ...running.record import remake_command
-from ...types import RADII_KM
 from .text import escaped
 
 if TYPE_CHECKING:
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from ...running import Run
     from .measures import Measures
     from .section import Section
-
-_METRICS = [f"acc_{km:g}km" for km in RADII_KM]
 
 
 def plain_table(head: Sequence[str], rows: Iterable[Sequence[str]], summary: str) -> str:
@@ -59,7 +56,7 @@ def differences_table(comparison: Comparison | None) -> str:
 
 
 def breakdown_tables(section: Section, measures: Measures) -> str:
-    head = ["slice", "photos", "effective clusters", *(f"{km:g} km" for km in RADII_KM)]
+    head = ["slice", "photos", "effective clusters", *(f"{km:g} km" for km in section.radii_km)]
     return "\n".join(
         plain_table(
             head,
@@ -68,7 +65,7 @@ def breakdown_tables(section: Section, measures: Measures) -> str:
                     one.name,
                     f"{one.n:,}",
                     f"{one.effective:.1f}",
-                    *(_with_interval(one.estimates[m]) for m in _METRICS),
+                    *(_with_interval(one.estimates[m]) for m in section.metrics),
                 ]
                 for one in (found.whole, *found.slices)
             ],

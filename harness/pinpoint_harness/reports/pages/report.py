@@ -15,7 +15,7 @@ import numpy as np
 from ...artifacts import write_new
 from ...errors import UsageError
 from ...evaluation import ADMIN_METRICS, PROTOCOLS, Comparison, metric_names
-from ...types import RADII_KM, DataLocation
+from ...types import DataLocation
 from ..photo_lookup import PhotoLookup
 from ..support import Support
 from ..tables.measured import compared_rows
@@ -39,7 +39,13 @@ if TYPE_CHECKING:
 
 TITLE = "pinpoint report: "
 _HEAD_BYTES = 2_000
-METRICS = (*metric_names(RADII_KM), *ADMIN_METRICS)
+
+
+def table_metrics(radii_km: Sequence[float]) -> tuple[str, ...]:
+    """The columns of a page's table of runs."""
+    return (*metric_names(radii_km), *ADMIN_METRICS)
+
+
 """Columns of a table, as far as a row has them."""
 
 PICTURES = 900
@@ -162,16 +168,15 @@ def _section(
     table, comparison = _table(element, section, registry, options)
     measures = measure(section, comparison)
     controls = build_controls(section, element)
-    plot = figures.draw_map(found, controls)
-    figures.draw_curves(found, controls, measures)
+    plot = figures.draw_map(found, controls, section.radii_km)
+    figures.draw_curves(found, controls, measures, section)
     if comparison is not None:
         figures.draw_differences(found, controls, measures)
     figures.draw_breakdown(found, controls, measures)
     if measures.calibrations:
         figures.draw_calibration(found, controls, measures)
-    found.ready += connect(
-        controls, [column.run.key for column in section.columns], plot.x_range, plot.y_range
-    )
+    keys = [column.run.key for column in section.columns]
+    found.ready += connect(controls, keys, section.radii_km, plot.x_range, plot.y_range)
     names = (*controls.widgets, "place", "colour", "order", "by")
     widgets = {**controls.widgets, **{name: getattr(controls, name) for name in names[-4:]}}
     found.roots.update({f"{element}-{name}": widget for name, widget in widgets.items()})
@@ -201,7 +206,9 @@ def _table(
     rows = best_first(rows)
     if options.published:
         rows += published_rows(section.dataset, registry)
-    table = table_html(f"{element}-table", rows, METRICS, section.title, section.notes)
+    table = table_html(
+        f"{element}-table", rows, table_metrics(section.radii_km), section.title, section.notes
+    )
     return table, comparisons.get(main)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from ...errors import HarnessError
-from ...evaluation import errors_km, get_protocol, hits
+from ...evaluation import errors_km, get_protocol, hits, metric_names
 from ...evaluation.calibration import stated_within
 from ...evaluation.slices import Slicing, slice_by
+from ...running import radii_of
 from ...running.predictions import candidates_of, to_frame, within_of
-from ...types import RADII_KM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from ...evaluation.protocols import Protocol
     from ...running import Run
     from ...types import Floats
-
-NO_ANSWER, NOT_ASKED = len(RADII_KM) + 1, len(RADII_KM) + 2
-"""Classes of error: 0 to 4 within the five radii, 5 beyond, and these two."""
 
 DEGREE_STEPS = 10_000
 """Coordinates are whole numbers of 1/10,000 degree (11 m)."""
@@ -35,6 +32,8 @@ NOWHERE_DEG = 200.0
 
 LEAST_KM, MOST_KM, STEPS = 0.001, 20_100.0, 16_800
 """Errors are kept in equal steps of their logarithm, each 0.1 % wide, 0 to `STEPS`; 65535 is none."""
+
+CITY_KM = 25.0
 
 BY = ("continent", "country", "density", "author")
 MOST_SLICES = 40
@@ -56,14 +55,16 @@ class Column:
     protocol: Protocol
     known: NDArray[np.bool_] = field(repr=False)
     """Photos that were asked about."""
+    radii_km: tuple[float, ...]
 
     @cached_property
     def band(self) -> NDArray[np.uint8]:
-        """The class of each error."""
-        within = hits(np.where(self.known, self.error_km, np.inf), RADII_KM, self.protocol.inclusive)
-        band = np.where(within.any(axis=1), within.argmax(axis=1), len(RADII_KM))
-        band[np.isinf(self.error_km)] = NO_ANSWER
-        band[~self.known] = NOT_ASKED
+        """The class of each error: of m radii 0 to m - 1 within them, m beyond, then no answer, not asked."""
+        beyond = len(self.radii_km)
+        within = hits(np.where(self.known, self.error_km, np.inf), self.radii_km, self.protocol.inclusive)
+        band = np.where(within.any(axis=1), within.argmax(axis=1), beyond)
+        band[np.isinf(self.error_km)] = beyond + 1
+        band[~self.known] = beyond + 2
         return band.astype(np.uint8)
 
 
@@ -75,12 +76,23 @@ class Section:
     title: str
     truth_hash: str
     protocol: Protocol
+    radii_km: tuple[float, ...]
     notes: tuple[str, ...]
     runs: tuple[Run, ...]
     frame: pd.DataFrame
     columns: tuple[Column, ...]
     slicings: dict[str, Slicing]
     why_not: dict[str, str]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The accuracies within its radii."""
+        return metric_names(self.radii_km)[: len(self.radii_km)]
+
+    @property
+    def city_radius(self) -> int:
+        """The place among the radii of the one nearest to a city's, 25 km."""
+        return int(np.abs(np.log(np.array(self.radii_km) / CITY_KM)).argmin())
 
     @property
     def complete(self) -> list[Column]:
@@ -97,6 +109,7 @@ def build_section(
     """`runs` are of one dataset and truth; `truth` and `gallery` are asked for slices only."""
     dataset = runs[0].record["dataset"]
     chosen = get_protocol(protocol or dataset["default_protocol"])
+    radii_km = radii_of(runs)
     tables = [run.table() for run in runs if not run.oracle]
     frames = [to_frame(table) for table in tables]
     kept = ["id", "latitude", "longitude", "author", "cluster"]
@@ -104,7 +117,7 @@ def build_section(
     frame = frame.drop_duplicates("id", ignore_index=True)
     names = run_names(runs)
     columns = tuple(
-        _column(run, name, table, one, frame, chosen)
+        _column(run, name, table, one, frame, chosen, radii_km)
         for (run, name), table, one in zip(
             [pair for pair in zip(runs, names, strict=True) if not pair[0].oracle],
             tables,
@@ -118,6 +131,7 @@ def build_section(
         title=dataset["title"],
         truth_hash=runs[0].record["recipe"]["dataset_hash"],
         protocol=chosen,
+        radii_km=radii_km,
         notes=tuple(dataset["notes"]),
         runs=tuple(runs),
         frame=frame,
@@ -193,7 +207,13 @@ def typed_columns(section: Section) -> dict[str, Any]:
 
 
 def _column(
-    run: Run, name: str, table: Any, own: pd.DataFrame, frame: pd.DataFrame, protocol: Protocol
+    run: Run,
+    name: str,
+    table: Any,
+    own: pd.DataFrame,
+    frame: pd.DataFrame,
+    protocol: Protocol,
+    radii_km: tuple[float, ...],
 ) -> Column:
     rows = pd.Index(own["id"]).get_indexer(pd.Index(frame["id"]))
     known = rows >= 0
@@ -211,7 +231,7 @@ def _column(
         return found
 
     answers = np.where(np.isinf(error_km)[:, None], np.nan, answers)
-    return Column(run, name, placed(answers), placed(error_km), placed(sure), protocol, known)
+    return Column(run, name, placed(answers), placed(error_km), placed(sure), protocol, known, radii_km)
 
 
 def _slicings(

@@ -13,7 +13,7 @@ from ...errors import HarnessError, UsageError
 from ...evaluation import PROTOCOLS, get_protocol
 from ...home import command
 from ...progress import log
-from ...running import survey_runs
+from ...running import radii_of, survey_runs
 from ..tables.measured import compared_rows, scored_by
 from .leaderboard import INDEX, Board, Edition, board_page, board_rows, index_page
 from .prose import leakage
@@ -93,6 +93,7 @@ def _editions(runs: Sequence[Run], left_out: Sequence[str], registry: Registry) 
                 notes=tuple(stored["notes"]),
                 procedural=entry is not None and entry.info.procedural,
                 default_protocol=stored["default_protocol"],
+                radii_km=radii_of(group),
                 folder=folder,
                 runs=tuple(group),
                 left_out=tuple(mine),

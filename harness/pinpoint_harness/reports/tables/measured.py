@@ -22,8 +22,8 @@ from ...evaluation import (
 from ...evaluation.score_files import stored_score
 from ...home import command
 from ...plugins import Registry
-from ...running import Run, iter_runs, repeats, survey_runs, value_of
-from ...types import RADII_KM, DatasetInfo
+from ...running import Run, iter_runs, radii_of, repeats, survey_runs, value_of
+from ...types import DatasetInfo
 from .names import short_names
 from .row import Present, Row
 
@@ -36,7 +36,7 @@ def measured_rows(
     mix_protocols: bool = False,
     admin: str | None = None,
     letters: bool = False,
-    radii_km: Sequence[float] = RADII_KM,
+    radii_km: Sequence[float] | None = None,
     part: Part | None = None,
     choose: Callable[[list[Run]], list[Run]] = list,
     mean_over: str | None = None,
@@ -57,6 +57,7 @@ def measured_rows(
         )
     runs = choose(sorted(iter_runs(root, dataset), key=_title_order))
     shorts = dict(zip(runs, short_names(runs, mean_over), strict=True))
+    radii_km = radii_of(runs) if radii_km is None else radii_km
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
     rows, origin = [], []
@@ -90,22 +91,28 @@ def compared_rows(
 ) -> tuple[list[Row], dict[str, Comparison]]:
     """A row for each run and protocol, with letters, and the comparison of the full runs by protocol.
 
-    Short names are those that tell these runs apart.
+    All are measured within the radii of their dataset. Short names are those that tell these runs apart.
     With `all_scored` a run has rows for the other protocols it has been scored by as well. Medians are
     not tested.
     """
     rows: list[Row] = []
     found: dict[str, Comparison] = {}
+    radii_km = radii_of(runs)
     shorts = dict(zip(runs, short_names(runs), strict=True))
     named = {name: list(runs) for name in protocols}
     for name in PROTOCOLS:
         if all_scored and name not in named and (scored := [run for run in runs if name in scored_by(run)]):
             named[name] = scored
     for name, mine in named.items():
-        lines = [replace(_row(run, score_run(run, name), None), short=shorts[run]) for run in mine]
+        lines = [
+            replace(_row(run, score_run(run, name, radii_km=radii_km), None), short=shorts[run])
+            for run in mine
+        ]
         ranked = [at for at, row in enumerate(lines) if row.kind == "measured" and row.complete]
         if len(ranked) > 1:
-            found[name] = compare([mine[at] for at in ranked], protocol=name, test_medians=False)
+            found[name] = compare(
+                [mine[at] for at in ranked], protocol=name, radii_km=radii_km, test_medians=False
+            )
             for at, title in zip(ranked, found[name].names, strict=True):
                 letters = {metric: by_name[title] for metric, by_name in found[name].letters.items()}
                 lines[at] = replace(lines[at], letters=letters)
@@ -210,7 +217,7 @@ def _common_protocol(runs: Sequence[Run]) -> str:
 
 
 def scored_by(run: Run, names: Iterable[str] = PROTOCOLS) -> list[str]:
-    """Which of these protocols or presets a run has been scored by, at the field's five radii."""
+    """Which of these protocols or presets a run has been scored by, at its dataset's radii."""
     return [name for name in names if stored_score(run, name)]
 
 

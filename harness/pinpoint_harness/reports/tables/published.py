@@ -15,9 +15,8 @@ from ...evaluation import PROTOCOLS
 from ...evaluation.comparison import RESAMPLES
 from ...reading import reading
 from ...running import Run
-from ...types import RADII_KM
 from . import csv_rows as csv_form
-from .row import Row
+from .row import Row, find_metric
 
 
 def read_published(dataset: str, *, extra: Iterable[Path] = (), total: int | None = None) -> list[Row]:
@@ -38,6 +37,16 @@ def read_published(dataset: str, *, extra: Iterable[Path] = (), total: int | Non
         for row in read_rows(file):
             _merge(rows, replace(row, total=total))
     return rows
+
+
+def with_other_radii(row: Row, radii_km: Sequence[float]) -> Row:
+    """The row, with a footnote on what it reports within radii that a table has no column for."""
+    reported = (find_metric(name).radius_km for name in row.cells)
+    others = sorted(radius for radius in reported if radius is not None and radius not in radii_km)
+    if not others:
+        return row
+    figures = ", ".join(f"{row.value(f'acc_{km:.10g}km'):g} % within {km:g} km" for km in others)
+    return replace(row, footnotes=(*row.footnotes, f"counts within other radii: {figures}"))
 
 
 def published_datasets() -> list[str]:
@@ -75,7 +84,7 @@ def _merge(rows: list[Row], row: Row) -> None:
 
 
 def against_published(
-    run: Run, row: Row, *, radii_km: Sequence[float] = RADII_KM, resamples: int = RESAMPLES
+    run: Run, row: Row, *, radii_km: Sequence[float] | None = None, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """A run beside a published row: unpaired and not tested, for there are no answers to pair with.
 

@@ -49,8 +49,8 @@ if (row === undefined) {
   panel.replaceChildren();
   for (const one of [ways_a, ways_b, pins]) one.data = Object.fromEntries(Object.keys(one.data).map((key) => [key, []]));
 } else {
-  const truth = place("");
-  const answered = [a, b].map((choice) => data[`band${choice.value}`][row] < 6);
+  const beyond = radius.options.length, truth = place("");
+  const answered = [a, b].map((choice) => data[`band${choice.value}`][row] <= beyond);
   [ways_a, ways_b].forEach((source, i) => (source.data = answered[i] ? way(truth, place([a, b][i].value)) : {x: [], y: []}));
   const ends = [truth, ...[a, b].filter((_, i) => answered[i]).map((choice) => place(choice.value))];
   const text = ["truth", ...["A", "B"].filter((_, i) => answered[i])];
@@ -71,7 +71,7 @@ if (row === undefined) {
     const part = make("section", "", null), band = data[`band${choice.value}`][row], code = data[`error${choice.value}`][row];
     make("h5", `${"AB"[i]}: ${name(choice)}`, part);
     const km = least_km * (most_km / least_km) ** (code / steps);
-    make("p", band < 6 ? `${kilometres(Number(km.toPrecision(3)))} away, at ${words(place(choice.value))}` : ["no answer", "not asked about this photo"][band - 6], part);
+    make("p", band <= beyond ? `${kilometres(Number(km.toPrecision(3)))} away, at ${words(place(choice.value))}` : ["no answer", "not asked about this photo"][band - beyond - 1], part);
     candidateList(choice.value, part);
     return part;
   });

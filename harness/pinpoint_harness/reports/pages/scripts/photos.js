@@ -1,16 +1,16 @@
 // The photo browser: of the photos that pass, those that lead in the chosen order, a card each.
 const ids = () => (names.decoded ??= new TextDecoder().decode(names.data.utf8).split("\n"));
-const SHOWN = 12;
+const SHOWN = 12, beyond = radius.options.length;
 const data = rows.data, A = {error: data[`error${a.value}`], band: data[`band${a.value}`], sure: data[`sure${a.value}`]};
 const B = {error: data[`error${b.value}`], band: data[`band${b.value}`]}, at = Number(radius.value);
 const FARTHEST_KM = Math.PI * 6371; // what a miss counts as
 const km = names.km ??= Float64Array.from({length: steps + 1}, (_, code) => least_km * (most_km / least_km) ** (code / steps));
 const kmOf = (code) => code > steps ? FARTHEST_KM : km[code];
-const gainOf = (one, other, row) => one.band[row] < 7 && other.band[row] < 7 ? kmOf(other.error[row]) - kmOf(one.error[row]) || -1 : -1;
+const gainOf = (one, other, row) => one.band[row] <= beyond + 1 && other.band[row] <= beyond + 1 ? kmOf(other.error[row]) - kmOf(one.error[row]) || -1 : -1;
 const scoreOf = {
-  worst: (row) => A.band[row] < 6 ? A.error[row] : -1,
-  best: (row) => A.band[row] < 6 ? 65535 - A.error[row] : -1,
-  sure: (row) => A.band[row] > at && A.band[row] < 6 ? A.sure[row] - 1 : -1,
+  worst: (row) => A.band[row] <= beyond ? A.error[row] : -1,
+  best: (row) => A.band[row] <= beyond ? 65535 - A.error[row] : -1,
+  sure: (row) => A.band[row] > at && A.band[row] <= beyond ? A.sure[row] - 1 : -1,
   gain: (row) => gainOf(A, B, row),
   loss: (row) => gainOf(B, A, row),
 }[order.value];

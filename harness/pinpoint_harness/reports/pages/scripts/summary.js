@@ -1,19 +1,20 @@
 // The selection in figures: how many of it lie in each class of error, by each of the two runs.
 const data = rows.data, at = Number(radius.value), total = passing.data.row.length, n = data.lat.length;
+const classes = radius.options.length + 2; // within each radius, beyond, no answer
 const name = (choice) => choice.options.find(([value]) => value === choice.value)[1];
 const percent = (count, of) => of ? `${(100 * count / of).toFixed(1)} %` : "–";
 const counts = [a, b].map((choice) => {
-  const found = new Array(8).fill(0), band = data[`band${choice.value}`];
+  const found = new Array(classes + 1).fill(0), band = data[`band${choice.value}`];
   passing.data.row.forEach((row) => found[band[row]]++);
   return found;
 });
-const asked = counts.map((one) => one.slice(0, 7).reduce((sum, count) => sum + count, 0));
+const asked = counts.map((one) => one.slice(0, classes).reduce((sum, count) => sum + count, 0));
 const right = counts.map((one) => one.slice(0, at + 1).reduce((sum, count) => sum + count, 0));
 const put = (cell, text) => (cell.textContent = text);
 const table = document.getElementById(`${element}-classes`);
 [a, b].forEach((choice, run) => {
   put(table.tHead.rows[0].cells[run + 1], `${"AB"[run]}: ${name(choice)}`);
-  for (let kind = 0; kind < 7; kind++) {
+  for (let kind = 0; kind < classes; kind++) {
     put(table.tBodies[0].rows[kind].cells[run + 1], `${counts[run][kind].toLocaleString("en")} (${percent(counts[run][kind], asked[run])})`);
   }
 });
