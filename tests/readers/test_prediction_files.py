@@ -65,6 +65,76 @@ def found(answers: Answers) -> dict[str, tuple[float, ...]]:
     return dict(zip(answers.ids, map(tuple, answers.coordinates.tolist()), strict=True))
 
 
+IMAGEO = (
+    ("a", "38.8951", "-77.0364"),  # coordinates are text
+    ("b", 35.0103, 135.7636),
+    ("c", "No GPS data available", "No GPS data available"),
+    ("d", "Unavailable", "Unavailable"),
+    ("e", "Unavailable", "Unavailable"),
+    ("f", None, None),
+    ("g", "", ""),
+    ("h", "Unknown", "Unknown"),
+)
+
+
+def imageo_line(image: str, latitude: Any, longitude: Any) -> dict[str, Any]:
+    """A line of a results file of IMAGEO-Bench, as its repository holds them (analysis/result/)."""
+    info = {
+        "image_information": {"environment": "outdoor", "scene_type": "urban", "setting": "urban"},
+        "reasoning": {"text_and_signage": "a sign at 12.5, 7.25"},
+        "reverse_geocoding": {
+            "confidence": "4",
+            "address": {"street": "", "city": "Unknown", "state": None, "country": "USA"},
+            "coordinates": {"latitude": latitude, "longitude": longitude},
+        },
+    }
+    return imageo_record(image, info)
+
+
+def imageo_record(image: str, info: dict[str, Any], error: str | None = None) -> dict[str, Any]:
+    usage = {
+        "input_tokens": 612,
+        "output_tokens": 176,
+        "total_tokens": 788,
+        "cost_usd": 0.00014,
+        "model": "m",
+    }
+    return {
+        "image_file": f"{image}.jpg",
+        "provider": "togetherai",
+        "model_used": "m",
+        "raw_response": None if error else f"Here is it: {json.dumps(info)}",
+        "location_info": info,
+        "error": error,
+        "usage_info": usage,
+    }
+
+
+def test_lines_of_imageo_bench_are_read_and_every_refusal_is_a_counted_miss(tmp_path: Path) -> None:
+    failed = imageo_record("i", {"address": "Parse Failed", "reasoning": "Could not parse output."})
+    broken = imageo_record("j", {"address": "Error", "reasoning": "Error code: 400"}, "Error code: 400")
+    lines = [*(imageo_line(*one) for one in IMAGEO), failed, broken]
+    file = tmp_path / "dataset3_m.jsonl"
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    found = read_answers(file)
+    assert found.ids.tolist() == [f"{image}.jpg" for image in "abcdefghij"]
+    assert found.coordinates[:2].tolist() == [[38.8951, -77.0364], [35.0103, 135.7636]]
+    assert found.status == ["ok", "ok", *["no prediction"] * 8]
+    named = {"confidence": "location_info.reverse_geocoding.confidence"}
+    confidence = read_answers(file, columns=named).confidence
+    assert confidence is not None
+    assert confidence[0] == 4
+    assert "3 of 10 answers are words, as 'Unavailable': no prediction" in found.notes
+    assert "5 of 10 answers are null: no prediction" in found.notes
+
+
+def test_a_file_of_nothing_but_words_is_no_file_of_refusals(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text("".join(f"{json.dumps(imageo_line(i, 'Rome', 'Italy'))}\n" for i in "ab"))
+    with pytest.raises(UsageError, match="not understood"):
+        read_answers(file)
+
+
 def test_geoestimation_tensorflow_without_its_footer(tmp_path: Path) -> None:
     answers = read_answers(written(tmp_path, TENSORFLOW))
     assert found(answers) == {
@@ -360,7 +430,7 @@ def test_every_spelling_of_null_is_no_prediction(tmp_path: Path, null: str) -> N
 
 
 @pytest.mark.parametrize(
-    "pair", ["1.5,", ",2.5", "north,east", "90.5,170", "0,-180.5", "inf,0", "1_0,5", "12.5x,3"]
+    "pair", ["1.5,", ",2.5", "north,2.5", "90.5,170", "0,-180.5", "inf,0", "1_0,5", "12.5x,3"]
 )
 def test_what_is_no_place_is_an_invalid_coordinate(tmp_path: Path, pair: str) -> None:
     answers = read_answers(written(tmp_path, f"id,lat,lon\na,1.5,2.5\nb,{pair}\n"))

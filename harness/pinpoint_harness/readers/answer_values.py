@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ..console import visible
 from ..errors import UsageError, unknown_name
 from ..geo import on_globe
 from .answer_columns import Source
@@ -55,9 +56,11 @@ def judge(
     if "answer" in rows:
         longitude_first = options.order == "lonlat" or is_longitude_first(columns[0])
         values, absent, remarks = _read_places(rows["answer"], longitude_first, prose)
-        text = rows["answer"]
+        text, worded = rows["answer"], np.zeros(len(rows), dtype=bool)
     else:
-        values, absent, remarks = _read_pairs(rows["latitude"], rows["longitude"])
+        values, null, remarks = _read_pairs(rows["latitude"], rows["longitude"])
+        worded, said = _refused_in_words(rows["latitude"], rows["longitude"], values, null)
+        absent, remarks = null | worded, remarks + said
         text = rows["latitude"].str.cat(rows["longitude"], sep="; ")
     if options.units == "radians":
         values = np.degrees(values)
@@ -71,7 +74,7 @@ def judge(
     values, wrapped = _understood(values, absent, text, columns, source, prose)
     usable = on_globe(values)
     findings = (
-        (absent, "answers are null: no prediction"),
+        (absent & ~worded, "answers are null: no prediction"),
         (~usable & ~absent, "answers are no place on Earth: invalid coordinate"),
         ((values == 0).all(axis=1), "answers are exactly (0, 0), as some tools write for no answer"),
     )
@@ -91,6 +94,21 @@ def _read_pairs(
     values = np.stack([axis.degrees for axis in axes], axis=1)  # (n, 2)
     remarks = [f"read with {', '.join(notations)}"] if notations else []
     return values, is_null(cells[0]) & is_null(cells[1]), remarks
+
+
+def _refused_in_words(
+    latitude: pd.Series[str], longitude: pd.Series[str], values: Floats, null: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Rows that say something without any number, as language models refuse, and a remark on them.
+
+    None where no row of the file holds a place: then its columns are of something else.
+    """
+    digits = latitude.str.contains("[0-9]") | longitude.str.contains("[0-9]")
+    worded = ~digits.to_numpy(dtype=bool) & ~null
+    if not worded.any() or not np.isfinite(values).all(axis=1).any():
+        return np.zeros(len(values), dtype=bool), []
+    said = visible(latitude[worded].mode().iloc[0])[:60]
+    return worded, [f"{worded.sum():,} of {len(values):,} answers are words, as '{said}': no prediction"]
 
 
 def _read_places(
