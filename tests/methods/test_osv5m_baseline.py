@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.weight_files import Trap
 from torch.nn import functional
 
 from pinpoint_harness import params
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features.backbones import WeightsError
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.running import check_predictions
@@ -102,6 +103,24 @@ def test_cells_come_from_the_weights_or_from_the_published_table(small: str, tmp
         ask(built(str(tmp_path)), images)
     bare = ask(built(str(tmp_path), quadtree=str(file)), images).coordinates
     assert bare == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_table_of_cells_is_named_by_its_hash_and_another_than_the_pinned_is_refused(
+    small: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "quadtree_10_1000.csv"
+    quadtree().to_csv(file, index=False)
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    images = photos(1)
+    assert ask(built(small), images).notes == ("cells are those that stand in the weights",)
+    assert ask(built(small, quadtree=str(file)), images).notes[0].endswith(f"sha256 {sha256}")
+    pinned = built(small, quadtree=str(file), quadtree_sha256=sha256.upper())
+    assert ask(pinned, images).notes[0].endswith(f"{sha256}, as pinned")
+    assert pinned.content()["quadtree_sha256"] is None  # whether it was pinned changes no answer
+    with pytest.raises(DataError, match=rf"another table than the one pinned[\s\S]*{sha256}, not {'0' * 64}"):
+        built(small, quadtree=str(file), quadtree_sha256="0" * 64)
+    with pytest.raises(UsageError, match="none is given"):
+        built(small, quadtree_sha256=sha256)
 
 
 def test_the_table_of_other_cells_is_refused(small: str, tmp_path: Path) -> None:

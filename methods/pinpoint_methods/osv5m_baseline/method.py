@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.devices import usable_cores
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features.backbones.preprocess import Preprocess
 from pinpoint_harness.features.backbones.weights import remembered_sha256
 from pinpoint_harness.params import param
@@ -34,7 +35,27 @@ _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27
 class BaselineParams:
     weights: str = param("osv5m/baseline", f"Hugging Face id, or folder with {_WEIGHTS}")
     quadtree: Path | None = param(None, "table of the cells [default: those that stand in the weights]")
+    quadtree_sha256: str = param("", "of the table; another one is refused", in_title=False)
     candidates: int = param(10, "likeliest cells to report", minimum=1, maximum=1000)
+
+
+def _identified(params: BaselineParams) -> str:
+    """Which table of cells is used, in words; DataError if it is not the one of the hash given."""
+    pinned = params.quadtree_sha256.strip().lower()
+    if params.quadtree is None:
+        if pinned:
+            raise UsageError(
+                "quadtree_sha256 is of a table of cells, and none is given", fix="--set quadtree=FILE"
+            )
+        return "cells are those that stand in the weights"
+    found = file_sha256(params.quadtree)
+    if pinned and found != pinned:
+        raise DataError(
+            f"'{params.quadtree}' is another table than the one pinned",
+            found=f"sha256 {found}, not {pinned}",
+            fix="give the table of that hash, or leave --set quadtree_sha256= out",
+        )
+    return f"cells are those of a table of sha256 {found}{', as pinned' if pinned else ''}"
 
 
 class OSV5MBaseline:
@@ -50,10 +71,11 @@ class OSV5MBaseline:
 
     def __init__(self, params: BaselineParams, context: Context) -> None:
         self.params, self._device = params, context.device
+        self._cells_note = _identified(params)
         self._file = find_release(params.weights, (_WEIGHTS,), "OSV-5M's baseline") / _WEIGHTS
 
     def content(self) -> Mapping[str, Any]:
-        return {"weights": remembered_sha256(self._file)}
+        return {"weights": remembered_sha256(self._file), "quadtree_sha256": None}
 
     @torch.inference_mode()
     def predict(self, queries: Queries) -> Predictions:
@@ -66,7 +88,10 @@ class OSV5MBaseline:
         moved = offsets.gather(1, cell[..., None].expand(-1, -1, 2))
         share = logits.double().softmax(dim=1).gather(1, cell).numpy()
         places = self._cells.places(cell, moved).numpy()
-        return Predictions(places[:, 0], confidence=share[:, 0], candidates=Candidates(places, share))
+        candidates = Candidates(places, share)
+        return Predictions(
+            places[:, 0], confidence=share[:, 0], candidates=candidates, notes=(self._cells_note,)
+        )
 
     def outputs(self, pictures: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Logits `(n, cells)` and offsets `(n, cells, 2)` of prepared pictures, in passes of one size."""
