@@ -40,12 +40,14 @@ def param(
     choices: tuple[Any, ...] | None = None,
     in_title: bool = True,
     sets: Mapping[str, Mapping[str, Any]] | None = None,
+    names_run: bool = False,
 ) -> Any:
     """Declare one field of a parameter dataclass; without a default the user must set it.
 
     A value other than the default stands in the title of a row, unless `in_title` says that it
     tells a reader nothing. `sets` holds the choices of a `str` parameter that give other parameters
-    other defaults, as `{choice: {name: default}}`.
+    other defaults, as `{choice: {name: default}}`. A path with `names_run` may be given as a run is named
+    everywhere, `METHOD@DATASET`: it becomes the run's folder.
     """
     metadata = {
         "help": help,
@@ -54,6 +56,7 @@ def param(
         "choices": tuple(sets) if sets and choices is None else choices,
         "in_title": in_title,
         "sets": sets or {},
+        "names_run": names_run,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pinpoint_harness.api import evaluate
-from pinpoint_harness.errors import DataError
+from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import haversine_km, unit_xyz
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.types import RADII_KM
@@ -161,6 +161,15 @@ def test_a_runs_candidates_are_decoded_anew(run: Any, tmp_path: Path) -> None:
 def test_a_file_of_the_run_is_the_run(run: Any, tmp_path: Path) -> None:
     key = decoded(run, tmp_path).key
     assert decoded(run.folder / "predictions.parquet", tmp_path).key == key
+
+
+def test_a_run_is_named_as_everywhere(run: Any, tmp_path: Path) -> None:
+    given = {"run": "guessing@capitals"}
+    named = evaluate("consensus", "capitals", parameters=given, home=tmp_path)
+    assert named.key == decoded(run, tmp_path).key
+    assert named.record["parameters"]["run"] == str(run.folder)
+    with pytest.raises(UsageError, match="names no run"):
+        evaluate("consensus", "capitals", parameters={"run": "guessing@nowhere"}, home=tmp_path)
 
 
 def test_what_has_no_candidates_or_is_no_run_is_refused(run: Any, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ..plugins import Entry, Registry, plugin_code
 from ..types import Context, Dataset, DatasetInfo, Method, MethodInfo
 from .predictions import cluster_keys
 from .record import VERSION
+from .run import find_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,7 +172,7 @@ def build_request(
         store_lookup = StoreLookup(registry, home.stores, device, weights, share, images)
     return Request(
         method=entry,
-        params=build_params(entry, parameters),
+        params=build_params(entry, _with_run_folders(entry, parameters, home)),
         dataset_name=dataset_name,
         dataset=dataset,
         label=label or entry.name,
@@ -195,6 +196,17 @@ def params_class(entry: Entry[MethodInfo]) -> type[Any]:
 def preset_of(entry: Entry[MethodInfo]) -> dict[str, Any]:
     """The values a method is registered with; PluginError for one that its parameters do not take."""
     return parameters.checked_preset(params_class(entry), entry.preset, entry.name, entry.origin.name)
+
+
+def _with_run_folders(entry: Entry[MethodInfo], given: Mapping[str, Any], home: Home) -> dict[str, Any]:
+    """The parameters, a run that is named as everywhere replaced by its folder."""
+    known = {item.name for item in fields(params_class(entry)) if item.metadata.get("names_run")}
+    return {
+        name: str(find_run(value, home.runs, home.runs_made()).folder)
+        if name in known and isinstance(value, str) and "@" in value and not Path(value).exists()
+        else value
+        for name, value in given.items()
+    }
 
 
 def param_specs(entry: Entry[MethodInfo], settings: Mapping[str, Any]) -> list[parameters.ParamSpec]:

@@ -26,7 +26,9 @@ _COLUMNS = ("id", "status", "candidates")
 
 @dataclass(frozen=True)
 class ConsensusParams:
-    run: Path = param(help="folder of the run, or its predictions.parquet", in_title=False)
+    run: Path = param(
+        help="the run: METHOD@DATASET, its folder, or its predictions.parquet", in_title=False, names_run=True
+    )
     decoding: str = param("expected", "how candidates make an answer", choices=tuple(RULES))
     weight: str = param(
         "auto",
