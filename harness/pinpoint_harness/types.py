@@ -191,9 +191,11 @@ class Method(Protocol):
     `answer_version` rises whenever the same parameters would give other answers, so that stored
     runs are never mistaken for new ones. A method whose answers depend on more than its parameters
     and files, such as a gallery, says on what in `content()`: a mapping that stands in the key of
-    its runs, in place of the parameters of the same names. One that is trained has a class method
-    `stages(params, context)`. `check_with`, where a class has it, holds parameter values for
-    `methods check`: those that must be given, and those that train it in seconds.
+    its runs, in place of the parameters of the same names. One whose `has_density` is true has
+    `log_density(queries, places)`: the logarithm of its density at a place `(n, 2)` for each query, per
+    steradian, `(n,)` float64, NaN for none; a run asks for it at the truth, of queries that are answered.
+    One that is trained has a class method `stages(params, context)`. `check_with`, where a class has it,
+    holds parameter values for `methods check`: those that must be given, and those that train it in seconds.
     """
 
     Params: ClassVar[type[Any]]

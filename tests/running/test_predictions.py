@@ -20,6 +20,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import ArtifactError, PluginError
+from pinpoint_harness.running import check_predictions
 from pinpoint_harness.running import predictions as stored
 from pinpoint_harness.types import Candidates, Predictions
 
@@ -138,7 +139,7 @@ def test_answers_of_another_length_than_the_truth_are_refused() -> None:
 @settings(max_examples=60, deadline=None)
 @given(predictions=answers())
 def test_what_is_built_and_written_is_read_back(predictions: Predictions) -> None:
-    stored.check_predictions(predictions, len(predictions))
+    check_predictions(predictions, len(predictions))
     table = stored.build(truth_of(len(predictions)), predictions, stored.statuses(predictions))
     back = pq.ParquetFile(io.BytesIO(stored.encode(table))).read()
     assert back.schema.equals(stored.SCHEMA)
@@ -360,7 +361,7 @@ def test_a_methods_own_status_wins_except_that_ok_is_not_taken_on_trust() -> Non
 
 def test_an_answer_off_the_globe_is_a_status_not_a_broken_contract() -> None:
     predictions = one_row((91.0, 0.0))
-    stored.check_predictions(predictions, 1)
+    check_predictions(predictions, 1)
     row = frame_of(truth_of(1), predictions).iloc[0]
     assert row["status"] == "invalid coordinate"
     assert np.isnan(row["predicted_latitude"])
@@ -396,7 +397,7 @@ def stating(*shares: float) -> Predictions:
 
 
 def test_a_good_answer_passes() -> None:
-    stored.check_predictions(GOOD, 2)
+    check_predictions(GOOD, 2)
 
 
 @pytest.mark.parametrize(
@@ -440,23 +441,23 @@ def test_a_good_answer_passes() -> None:
 )
 def test_a_broken_answer_is_refused_by_name(broken: Predictions, word: str) -> None:
     with pytest.raises(PluginError, match=word):
-        stored.check_predictions(broken, 2)
+        check_predictions(broken, 2)
 
 
 def test_probabilities_may_miss_one_by_rounding_only() -> None:
     just_above = np.array([[0.5, 0.5 + 5e-7], [1.0, NAN]])
-    stored.check_predictions(with_candidates(probability=just_above), 2)
+    check_predictions(with_candidates(probability=just_above), 2)
 
 
 def test_a_statement_may_fall_by_rounding_only() -> None:
-    stored.check_predictions(stating(0.5, 0.5 - 5e-7, 0.6, 0.7, 0.8), 2)
+    check_predictions(stating(0.5, 0.5 - 5e-7, 0.6, 0.7, 0.8), 2)
     with pytest.raises(PluginError, match="must not fall"):
-        stored.check_predictions(stating(0.5, 0.5 - 5e-6, 0.6, 0.7, 0.8), 2)
+        check_predictions(stating(0.5, 0.5 - 5e-6, 0.6, 0.7, 0.8), 2)
 
 
 def test_something_else_than_predictions_is_refused() -> None:
     with pytest.raises(PluginError, match="must return Predictions"):
-        stored.check_predictions(np.zeros((2, 2)), 2)  # type: ignore[arg-type]
+        check_predictions(np.zeros((2, 2)), 2)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["coordinates", "confidence"])
@@ -464,4 +465,4 @@ def test_masked_arrays_are_refused_since_what_they_hide_would_be_stored(name: st
     arrays = {"coordinates": np.zeros((2, 2)), "confidence": np.zeros(2)}
     arrays[name] = np.ma.masked_less(arrays[name], 1)
     with pytest.raises(PluginError, match=rf"{name} must be[\s\S]*a masked array[\s\S]*NaN"):
-        stored.check_predictions(Predictions(**arrays), 2)
+        check_predictions(Predictions(**arrays), 2)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..artifacts import Subset
 from ..errors import UsageError
-from ..evaluation import ADMIN_PRESETS, BINS, Scores, get_protocol, score_frame, score_run
+from ..evaluation import ADMIN_PRESETS, BINS, DISTRIBUTIONS, Scores, get_protocol, score_frame, score_run
 from ..evaluation import compare as compare_runs
 from ..evaluation.calibration import calibrate as calibrate_run
 from ..evaluation.scoring import RESAMPLES
@@ -102,7 +102,7 @@ def evaluate(
     registry = registry or load_registry()
     location = data_location(data, columns, images, follow_links)
     opened = registry.open_dataset(dataset, location)
-    if protocol is not None and protocol not in ADMIN_PRESETS:
+    if protocol is not None and protocol not in (*ADMIN_PRESETS, *DISTRIBUTIONS):
         get_protocol(protocol)  # now, and not after a run of hours
     request = build_request(
         registry.method(method),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from ..errors import UsageError
-from ..evaluation import ADMIN_METRICS, metric_names
+from ..evaluation import ADMIN_METRICS, DISTRIBUTION_METRICS, metric_names
 from ..home import Home, command, find_home
 from ..plugins import Registry, load_registry
 from ..progress import log
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..reports.tables.choice import Choice
     from ..running import Run
 
-PlotKind = Literal["cdf", "map", "sheet"]
+PlotKind = Literal["cdf", "map", "sheet", "recall-area"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +174,7 @@ def chosen_table(
         part=None if exclude is None else read_part(str(exclude)),
         choose=lambda stored: choice.among(_named(stored, runs, home)),
         mean_over=choice.mean_over,
+        beside=choice.distributions,
     )
     if published or published_files:
         extra = [Path(file) for file in published_files]
@@ -195,7 +196,11 @@ def _usual(radii_km: Sequence[float], compact: bool) -> list[str]:
     """The metrics of a table where none are chosen: without distances where there is little room."""
     names = metric_names(radii_km)
     distances = ("mean_km", "median_km")
-    return [*(name for name in names if not (compact and name in distances)), *ADMIN_METRICS]
+    return [
+        *(name for name in names if not (compact and name in distances)),
+        *ADMIN_METRICS,
+        *DISTRIBUTION_METRICS,
+    ]
 
 
 def _named(stored: list[Run], named: Sequence[Run | str], home: Home) -> list[Run]:
@@ -251,7 +256,8 @@ def plot(
     home: Home | str | Path | None = None,
     registry: Registry | None = None,
 ) -> Picture:
-    """Draw runs of one dataset: error curves of all (`cdf`), a `map` of one's errors, a `sheet` of queries.
+    """Draw runs of one dataset: error curves of all (`cdf`), a `map` of one's errors, a `sheet` of queries,
+    or `recall-area` of their candidates.
 
     Runs are given as `evaluate` returns them or named as on the command line. A sheet shows `rows` queries
     with their candidates, by chance (`seed`) or the farthest answers (`worst`), which a map joins with the
@@ -263,6 +269,7 @@ def plot(
         >>> plot(run, "map").figure.axes[0].get_title()
         '...'
     """
+    from ..reports.area_plot import recall_area
     from ..reports.photo_lookup import PhotoLookup
     from ..reports.run_plots import candidate_sheet, check_one_dataset, choose_rows, error_cdf, error_map
 
@@ -271,8 +278,10 @@ def plot(
     check_one_dataset(found)
     if kind == "cdf":
         return Picture(error_cdf(found))
+    if kind == "recall-area":
+        return Picture(recall_area(found))
     if kind not in ("map", "sheet"):
-        raise UsageError(f"there is no kind of picture '{kind}'", fix="one of: cdf, map, sheet")
+        raise UsageError(f"there is no kind of picture '{kind}'", fix="one of: cdf, map, sheet, recall-area")
     if len(found) != 1:
         raise UsageError(f"a {kind} shows one run", found=f"{len(found)} runs", fix="draw one after another")
     (run,) = found

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--by",
     required=True,
     metavar="WHAT",
-    help="country, continent, density, author, or a column of the truth.",
+    help="country, continent, area (cells of equal area), density, author, or a column of the truth.",
 )
 @click.option(
     "--gallery",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..reports.photo_lookup import PhotoLookup
     from ..reports.pictures import Drawing, Figure
 
-KINDS = ("cdf", "map", "sheet", "all")
+KINDS = ("cdf", "map", "sheet", "recall-area", "all")
 
 
 @click.command()
@@ -29,7 +29,8 @@ KINDS = ("cdf", "map", "sheet", "all")
     type=click.Choice(KINDS),
     default="all",
     show_default=True,
-    help="Error curves of all runs in one picture, a map or a sheet of each, or all three.",
+    help="Error curves of all runs in one picture, a map or a sheet of each, or all three; or recall against "
+    "the area of candidates.",
 )
 @click.option(
     "--out",
@@ -87,7 +88,7 @@ def plot(
     check_one_dataset(found)
     registry = registry_of(ctx)
     photo_lookups = [PhotoLookup(run, registry, location) for run in found]
-    target = _target(out, form, one=kind != "all" and (kind == "cdf" or len(found) == 1))
+    target = _target(out, form, one=kind != "all" and (kind in ("cdf", "recall-area") or len(found) == 1))
     for name, picture in _pictures(photo_lookups, kind, rows, worst, seed):
         path = out if target is None else target / f"{safe_name(found[0].dataset)}-{name}.{form}"
         drawing.write(picture, path)
@@ -118,8 +119,11 @@ def _pictures(
 ) -> Iterator[tuple[str, Figure]]:
     """The pictures asked for, each with the end of its file's name; drawn one at a time."""
     from ..artifacts import safe_name
+    from ..reports.area_plot import recall_area
     from ..reports.run_plots import candidate_sheet, choose_rows, error_cdf, error_map
 
+    if kind == "recall-area":
+        yield kind, recall_area([photo_lookup.run for photo_lookup in photo_lookups])
     if kind in ("cdf", "all"):
         yield "cdf", error_cdf([photo_lookup.run for photo_lookup in photo_lookups])
     for photo_lookup in photo_lookups:

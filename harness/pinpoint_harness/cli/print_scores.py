@@ -60,6 +60,8 @@ def _print_scores(scores: Scores) -> None:
     ]
     headers = [scores.protocol, "value", "95 % interval", "hits"]
     click.echo(aligned(rows, headers, colalign=("left", "right", "right", "right")))
+    if (nll := scores.estimates.get("nll")) is not None and nll.value is not None:
+        click.echo(_other_units(nll.value))
     counts = ", ".join(f"{word} {count}" for word, count in scores.counts.items() if count or word == "ok")
     click.echo(f"rows: {counts}")
     if scores.part:
@@ -72,6 +74,14 @@ def _print_scores(scores: Scores) -> None:
         )
 
 
+def _other_units(nll: float) -> str:
+    from ..evaluation.distributions import bits_per_dimension, per_km2
+
+    return (
+        f"nll: {per_km2(nll):.2f} nats/km2; {bits_per_dimension(nll):.2f} bits per dimension, as PLONK has it"
+    )
+
+
 def _number(name: str, value: float | None) -> str:
     if value is None:
         return "-"
@@ -79,7 +89,13 @@ def _number(name: str, value: float | None) -> str:
 
 
 def _unit(name: str) -> str:
-    return "%" if name.startswith("acc_") else "km" if name.endswith("_km") else ""
+    if name == "nll":
+        return "nats/sr"
+    return "%" if _is_share(name) else "km" if name.endswith("_km") else ""
+
+
+def _is_share(name: str) -> bool:
+    return name.startswith(("acc_", "recall_"))
 
 
 def _interval(name: str, item: Estimate) -> str:
@@ -89,8 +105,8 @@ def _interval(name: str, item: Estimate) -> str:
 
 
 def _hits(name: str, item: Estimate) -> Any:
-    if not name.startswith("acc_"):
-        return f"n = {item.n}" if name == "mean_km" else ""
+    if not _is_share(name):
+        return f"n = {item.n}" if name in ("mean_km", "nll") else ""
     return f"{round(item.value * item.n / 100)} of {item.n}" if item.value is not None else "-"
 
 

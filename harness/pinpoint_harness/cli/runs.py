@@ -135,11 +135,13 @@ def show_run(run: str, home: Home, as_json: bool) -> None:
       pinpoint runs show constant@yfcc4k
     """
     from ..api import read_run
-    from ..evaluation import ADMIN_PRESETS, PROTOCOLS, score_run
+    from ..evaluation import ADMIN_PRESETS, DISTRIBUTIONS, PROTOCOLS, score_run
     from ..reports.tables.measured import scored_by
 
     found = read_run(run, home=home)
-    names = scored_by(found, [*PROTOCOLS, *ADMIN_PRESETS]) or [found.record["dataset"]["default_protocol"]]
+    names = scored_by(found, [*PROTOCOLS, *ADMIN_PRESETS, *DISTRIBUTIONS]) or [
+        found.record["dataset"]["default_protocol"]
+    ]
     print_report(found, [score_run(found, name) for name in names], as_json, _asked(found))
 
 

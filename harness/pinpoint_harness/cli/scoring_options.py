@@ -82,7 +82,7 @@ def measure_options() -> Callable[[Command], Command]:
             "protocols",
             multiple=True,
             metavar="NAME",
-            help="How to measure; may be given again [default: the dataset's own].",
+            help="How to measure; may be given again; also recall-area and nll [default: the dataset's own].",
         ),
         click.option("--all-protocols", is_flag=True, help="Measure by every distance protocol."),
         radii_option,
@@ -95,10 +95,10 @@ def measure_options() -> Callable[[Command], Command]:
         radii_km: Sequence[float] | None,
         as_json: bool,
     ) -> dict[str, Any]:
-        from ..evaluation import ADMIN_PRESETS, get_protocol
+        from ..evaluation import ADMIN_PRESETS, DISTRIBUTIONS, get_protocol
 
         for name in protocols:  # now, and not after a run of hours
-            if name not in ADMIN_PRESETS:
+            if name not in ADMIN_PRESETS and name not in DISTRIBUTIONS:
                 get_protocol(name)
         return {"measure": Measure(protocols, all_protocols, radii_km, as_json, quiet_before())}
 

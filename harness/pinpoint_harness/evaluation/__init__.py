@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from .comparison import Comparison as Comparison
     from .comparison import Difference as Difference
     from .comparison import compare as compare
+    from .distributions import DISTRIBUTION_METRICS as DISTRIBUTION_METRICS
+    from .distributions import DISTRIBUTIONS as DISTRIBUTIONS
     from .metrics import GEOSCORE_MAXIMUM as GEOSCORE_MAXIMUM
     from .metrics import hits as hits
     from .metrics import metric_names as metric_names
@@ -31,6 +33,7 @@ _HOMES = {
     "admin": ("ADMIN_METRICS", "ADMIN_PRESETS"),
     "bootstrap": ("Estimate",),
     "comparison": ("Comparison", "Difference", "compare"),
+    "distributions": ("DISTRIBUTIONS", "DISTRIBUTION_METRICS"),
     "metrics": ("GEOSCORE_MAXIMUM", "hits", "metric_names"),
     "protocols": ("PROTOCOLS", "get_protocol"),
     "scoring": ("Part", "Scores", "errors_km", "score_frame", "score_run"),

@@ -21,6 +21,7 @@ from ..running import predictions as answers
 from ..types import RADII_KM, STATUS, Candidates
 from .admin import ADMIN_PRESETS, admin_estimates, place_names_sha256
 from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
+from .distributions import DISTRIBUTIONS, NLL, nll_estimates, recall_estimates
 from .protocols import Protocol, get_protocol
 from .score_files import store_score, stored_score
 
@@ -121,22 +122,24 @@ def score_run(
     truth: Callable[[], pd.DataFrame] | None = None,
     part: Part | None = None,
 ) -> Scores:
-    """Score a stored run by a protocol or admin preset, or read its score if it was scored so before.
+    """Score a stored run by a protocol or preset, or read its score if it was scored so before.
+
+    Presets are those of `ADMIN_PRESETS` and `DISTRIBUTIONS`.
 
     Radii are those of the run's dataset unless others are given. Only the photos of `part` count where one
     is given. `truth` gives the dataset's table, which only
     administrative accuracy needs: place names are not in the run, and other names make another score.
     ArtifactError for a run whose files are damaged, whatever has been scored before.
     """
-    by_places = protocol in ADMIN_PRESETS
+    by_places, beside = protocol in ADMIN_PRESETS, protocol in DISTRIBUTIONS
     radii_km = run.radii_km if radii_km is None else tuple(radii_km)
     settings: dict[str, Any] = {
         "score_version": SCORE_VERSION,
-        "radii_km": [] if by_places else list(radii_km),
+        "radii_km": [] if by_places or beside else list(radii_km),
         "resamples": resamples,
         "seed": seed,
     }
-    name = f"{protocol}{'' if by_places else _radii_suffix(radii_km, run.radii_km)}"
+    name = f"{protocol}{'' if by_places or beside else _radii_suffix(radii_km, run.radii_km)}"
     if part is not None:
         chosen_ids = rows_sha256(sorted(part.ids))
         settings["part"] = {"title": part.title, "ids_sha256": chosen_ids}
@@ -153,6 +156,8 @@ def score_run(
             raise UsageError(f"'{protocol}' needs the truth's place names", fix="give the truth table")
         frame = _only(run, part, run.table())[0]
         scores = score_places(frame, places, protocol, **how)
+    elif beside:
+        scores = score_distribution(_rows(run, part, run.table()), protocol, **how)
     else:
         frame, alternatives = _only(run, part, run.table())
         chosen = get_protocol(protocol)
@@ -187,10 +192,13 @@ def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
         return None
 
 
+def _rows(run: Run, part: Part | None, table: pa.Table) -> pa.Table:
+    return table if part is None else table.filter(pa.array(part.rows(run, table["id"].to_pandas())))
+
+
 def _only(run: Run, part: Part | None, table: pa.Table) -> tuple[pd.DataFrame, Candidates | None]:
     """The run's rows that count and, of an oracle, their alternatives."""
-    if part is not None:
-        table = table.filter(pa.array(part.rows(run, table["id"].to_pandas())))
+    table = _rows(run, part, table)
     return answers.to_frame(table), answers.candidates_of(table, photos=False) if run.oracle else None
 
 
@@ -210,6 +218,29 @@ def score_places(
         counts=_counts(frame),
         clusters=clusters.describe(),
         estimates=admin_estimates(frame, truth, preset, clusters, resamples=resamples, seed=seed),
+        present=None,
+        present_rows=len(frame),
+        present_ids_sha256="",
+    )
+
+
+def score_distribution(
+    table: pa.Table, preset: str, *, cluster_column: str = "", resamples: int = RESAMPLES, seed: int = 0
+) -> Scores:
+    """Recall by area or NLL of a run's table, in the form of any other score."""
+    frame = answers.to_frame(table)
+    clusters = cluster_rows(frame, cluster_column)
+    how = {"resamples": resamples, "seed": seed}
+    if preset == NLL:
+        estimates = nll_estimates(answers.log_density_of(table), clusters, **how)
+    else:
+        truth = frame[["latitude", "longitude"]].to_numpy()
+        estimates = recall_estimates(truth, answers.candidates_of(table, photos=False), clusters, **how)
+    return Scores(
+        protocol=preset,
+        counts=_counts(frame),
+        clusters=clusters.describe(),
+        estimates=estimates,
         present=None,
         present_rows=len(frame),
         present_ids_sha256="",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .contract import check_predictions
 from .inputs import QuerySet, SingleInput, TileInput, backbones_of
-from .predictions import candidates_of, check_predictions, most_probable_first, statuses
+from .predictions import candidates_of, most_probable_first, statuses
 from .record import remake_command, run_record
 from .repeats import repeats, value_of
 from .request import (

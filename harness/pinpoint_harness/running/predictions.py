@@ -1,4 +1,4 @@
-"""A run's answers on disk, and the contract an answer meets before it gets there.
+"""A run's answers on disk.
 
 A run is one Parquet file of one fixed schema, a row per row of the truth and in its order. The
 same table gives the same bytes, however many pieces it was put together from.
@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ..errors import ArtifactError, PluginError
+from ..errors import ArtifactError
 from ..geo import geodesic_km, on_globe
 from ..readers.cells import AUTHOR_NAMES, NULL_WORDS
 from ..reading import reading
-from ..types import RADII_KM, STATUS, Candidates, Predictions
+from ..types import RADII_KM, Candidates, Predictions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,22 +60,26 @@ SCHEMA = pa.schema(
 )
 """Degrees and WGS84 kilometres; null stands for "none", NaN is never stored."""
 
+LOG_DENSITY = pa.field("log_density", pa.float64())
+"""The logarithm of a method's density at the truth, per steradian: the last column, where there is one."""
+
+_APART = ("candidates", "within")
 _ROW_GROUP_ROWS = 1 << 16
-_PROBABILITY_TOLERANCE = 1e-6
-_SHOWN = 200
-_BROKEN = {chr(code) for code in range(0xD800, 0xE000)}
-"""Halves of signs, which no file can hold."""
 
 
 def build(
-    truth: pd.DataFrame, predictions: Predictions, status: Sequence[str], cluster_column: str = ""
+    truth: pd.DataFrame,
+    predictions: Predictions,
+    status: Sequence[str],
+    cluster_column: str = "",
+    log_density: Floats | None = None,
 ) -> pa.Table:
     """The run's table: truth, answers and the WGS84 distance between them, in kilometres.
 
     `cluster_column` is what the dataset declares, see `cluster_keys`.
 
-    Where `status` is not `ok` the answer, its error and its probabilities `within` are null, whatever
-    the method said: a photo that could not be read has no answer.
+    Where `status` is not `ok` the answer, its error, its probabilities `within` and its density at the truth
+    are null, whatever the method said: a photo that could not be read has no answer.
     """
     if not len(truth) == len(predictions) == len(status):
         raise ArtifactError(
@@ -100,7 +104,10 @@ def build(
         "within": _encode_within(predictions.within, answered),
         "cluster": _strings(cluster_keys(truth, cluster_column)),
     }
-    return pa.table(columns, schema=SCHEMA)
+    table = pa.table(columns, schema=SCHEMA)
+    if log_density is None:
+        return table
+    return table.append_column(LOG_DENSITY, _doubles(np.where(answered, log_density, np.nan)))
 
 
 def cluster_keys(truth: pd.DataFrame, cluster_column: str) -> NDArray[np.object_]:
@@ -117,14 +124,25 @@ def cluster_keys(truth: pd.DataFrame, cluster_column: str) -> NDArray[np.object_
 
 def concatenate(tables: Sequence[pa.Table]) -> pa.Table:
     """One table from those of consecutive tiles."""
-    return pa.concat_tables([SCHEMA.empty_table(), *tables]).combine_chunks()
+    schema = _schema(any(LOG_DENSITY.name in table.column_names for table in tables))
+    whole = [
+        table
+        if len(table.column_names) == len(schema)
+        else table.append_column(LOG_DENSITY, pa.nulls(len(table), LOG_DENSITY.type))
+        for table in tables
+    ]
+    return pa.concat_tables([schema.empty_table(), *whole]).combine_chunks()
+
+
+def _schema(with_density: bool) -> pa.Schema:
+    return SCHEMA.append(LOG_DENSITY) if with_density else SCHEMA
 
 
 def encode(table: pa.Table) -> bytes:
     """The file's bytes: equal for equal tables, however they are cut into chunks."""
     stream = io.BytesIO()
     pq.write_table(
-        table.cast(SCHEMA).combine_chunks(),
+        table.cast(_schema(LOG_DENSITY.name in table.column_names)).combine_chunks(),
         stream,
         row_group_size=_ROW_GROUP_ROWS,
         version="2.6",
@@ -141,14 +159,14 @@ def encode(table: pa.Table) -> bytes:
 
 
 def read(path: Path) -> pa.Table:
-    """A run's table; ArtifactError unless the file has exactly this schema."""
+    """A run's table; ArtifactError unless the file has exactly the schema, with a density or without."""
     # Not `read_table`, which would take `name=value` in a folder's name for a column.
     with (
         reading(path, ArtifactError, what="predictions from", fix="run the command again with --fresh"),
         pq.ParquetFile(path) as file,
     ):
         found = file.schema_arrow
-        if not found.equals(SCHEMA):
+        if not found.equals(_schema(LOG_DENSITY.name in found.names)):
             raise ArtifactError(
                 f"'{path}' is not a run's predictions",
                 found=_schema_difference(found),
@@ -159,9 +177,17 @@ def read(path: Path) -> pa.Table:
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:
-    """Everything but `candidates` and `within`, one row per query; NaN where there is no answer."""
-    frame: pd.DataFrame = table.drop_columns(["candidates", "within"]).to_pandas()
+    """All but candidates, `within` and densities, one row per query; NaN where there is no answer."""
+    frame: pd.DataFrame = table.select([name for name in SCHEMA.names if name not in _APART]).to_pandas()
     return frame
+
+
+def log_density_of(table: pa.Table) -> Floats | None:
+    """Log density at the truth, `(n,)` nats per steradian, NaN for none; None where a run has none."""
+    if LOG_DENSITY.name not in table.column_names:
+        return None
+    found: Floats = table.column(LOG_DENSITY.name).to_numpy()
+    return found
 
 
 def candidates_of(table: pa.Table, *, photos: bool = True) -> Candidates | None:
@@ -256,105 +282,6 @@ def statuses(predictions: Predictions) -> list[str]:
     if predictions.status is None:
         return words
     return [word if said == "ok" else said for said, word in zip(predictions.status, words, strict=True)]
-
-
-def check_predictions(predictions: Predictions, n: int) -> None:
-    """Hold a method's answer to `n` queries to its contract; PluginError names what is wrong.
-
-    A coordinate off the globe is a wrong answer, not a broken contract: see `statuses`.
-    """
-    if not isinstance(predictions, Predictions):
-        raise PluginError("predict must return Predictions", found=type(predictions).__name__)
-    _check_array("coordinates", predictions.coordinates, (n, 2), np.float64)
-    if predictions.confidence is not None:
-        _check_array("confidence", predictions.confidence, (n,), np.float64)
-        _check_rows("confidence must be finite, or NaN for none", ~np.isinf(predictions.confidence))
-    if predictions.status is not None:
-        _check_status(predictions.status, predictions.coordinates)
-    if predictions.candidates is not None:
-        _check_candidates(predictions.candidates, n)
-    if predictions.within is not None:
-        _check_within(predictions.within, n)
-    notes = predictions.notes
-    if not isinstance(notes, tuple | list) or not all(isinstance(note, str) for note in notes):
-        raise PluginError("notes must be a tuple of strings", found=repr(notes)[:_SHOWN])
-    if any(char in _BROKEN for note in notes for char in note):
-        raise PluginError("notes must be text that UTF-8 can hold", found=ascii(notes)[:_SHOWN])
-
-
-def _check_array(name: str, array: object, shape: tuple[int, ...], dtype: type[np.generic]) -> None:
-    expected = f"{name} must be a numpy array of {dtype.__name__} and shape {shape}"
-    if isinstance(array, np.ma.MaskedArray):  # what is hidden would be stored
-        raise PluginError(expected, found="a masked array", fix="fill it: NaN stands for none")
-    if not isinstance(array, np.ndarray):
-        raise PluginError(expected, found=f"{type(array).__module__}.{type(array).__name__}")
-    if array.shape != shape or not np.issubdtype(array.dtype, dtype):
-        raise PluginError(expected, found=f"{array.dtype} of shape {array.shape}")
-
-
-def _check_rows(rule: str, kept: NDArray[np.bool_]) -> None:
-    """Raise if the rule is broken in any row; `kept` is `(n,)` or `(n, k)`."""
-    broken = np.flatnonzero(~kept.all(axis=tuple(range(1, kept.ndim))))
-    if len(broken):
-        raise PluginError(
-            rule, found=f"{len(broken)} of {len(kept)} answers break it, the first is {broken[0]}"
-        )
-
-
-def _check_status(status: Sequence[str], coordinates: NDArray[np.float64]) -> None:
-    if not isinstance(status, tuple | list | np.ndarray):
-        raise PluginError("status must be a list of words", found=type(status).__name__)
-    if len(status) != len(coordinates):
-        raise PluginError(f"status must have {len(coordinates)} entries", found=f"{len(status)} entries")
-    known = np.array([word in STATUS or str(word).startswith("unreadable: ") for word in status], dtype=bool)
-    if not known.all():
-        raise PluginError(
-            f"status must be one of: {', '.join(STATUS)}", found=repr(status[int(np.argmin(known))])
-        )
-    said_ok = np.array([word == "ok" for word in status], dtype=bool)
-    _check_rows(
-        "an answer whose status is not ok must have NaN coordinates",
-        said_ok | np.isnan(coordinates).all(axis=1),
-    )
-
-
-def _check_candidates(candidates: Candidates, n: int) -> None:
-    if not isinstance(candidates, Candidates):
-        raise PluginError("candidates must be Candidates", found=type(candidates).__name__)
-    coordinates = candidates.coordinates
-    k = coordinates.shape[1] if isinstance(coordinates, np.ndarray) and coordinates.ndim == 3 else 0
-    _check_array("candidates.coordinates", coordinates, (n, k, 2), np.float64)
-    padding = np.isnan(coordinates[..., 0]) & np.isnan(coordinates[..., 1])  # (n, k)
-    _check_rows("candidates.coordinates must be places, or NaN to pad", padding | on_globe(coordinates))
-    _check_rows("candidates must be padded at the end only", padding[:, 1:] >= padding[:, :-1])
-    if candidates.probability is not None:
-        _check_array("candidates.probability", candidates.probability, (n, k), np.float64)
-        probability = np.where(padding, 0.0, candidates.probability)
-        _check_rows("candidates.probability must lie in 0 to 1", (probability >= 0) & (probability <= 1))
-        total = probability.sum(axis=1)
-        _check_rows("candidates.probability must sum to at most 1", total <= 1 + _PROBABILITY_TOLERANCE)
-    if candidates.source is not None:
-        _check_array("candidates.source", candidates.source, (n, k), np.str_)
-    if candidates.photo_id is not None:
-        _check_array("candidates.photo_id", candidates.photo_id, (n, k), np.str_)
-        named = np.zeros((n, k), dtype=bool) if candidates.source is None else candidates.source != ""
-        rule = "candidates.photo_id must stand beside the source, the dataset that holds the photo"
-        _check_rows(rule, named | (candidates.photo_id == ""))
-    if candidates.score is not None:
-        _check_array("candidates.score", candidates.score, (n, k), np.float64)
-        _check_rows("candidates.score must be finite, or NaN for none", ~np.isinf(candidates.score))
-    if candidates.found_by is not None:
-        _check_array("candidates.found_by", candidates.found_by, (n, k), np.str_)
-
-
-def _check_within(within: Floats, n: int) -> None:
-    _check_array("within", within, (n, len(RADII_KM)), np.float64)
-    none = np.isnan(within)
-    _check_rows("within must be stated for all radii or for none", none.any(axis=1) == none.all(axis=1))
-    stated = np.where(none, 0.0, within)
-    _check_rows("within must lie in 0 to 1, or be NaN for none", (stated >= 0) & (stated <= 1))
-    rises = np.diff(stated, axis=1) >= -_PROBABILITY_TOLERANCE
-    _check_rows("within must not fall with a growing radius", rises)
 
 
 def _encode_candidates(candidates: Candidates | None, n: int) -> pa.Array:

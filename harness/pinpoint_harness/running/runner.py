@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -28,10 +28,14 @@ from ..readers.conventions import NEARLY_ALL
 from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
+from .contract import check_log_density, check_predictions
 from .inputs import Inputs, QuerySet, TileInput, open_inputs
 from .record import changed_parameters, describe_method, given_parameters, run_record
 from .request import Request, run_spec
 from .run import Run, run_parent
+
+if TYPE_CHECKING:
+    from ..types import Floats
 
 _AT_TRUTH_KM = 0.1
 _SHARD = ".parquet"
@@ -102,10 +106,15 @@ def _answer_tiles(
     mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
     todo = [tile for tile in mine if tile.index not in done]
     title = f"{request.label} on {request.listed_name}"
-    rows, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
-    with phase(title, rows, done=rows - left) as advance:
+    queries = QuerySet.of(truth)
+    total, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
+    with phase(title, total, done=total - left) as advance:
         for tile, given, answer in predict_tiles(method, inputs, truth, todo, size):
-            table = _table(tile, truth.iloc[padded(tile, size)], answer, given, cluster_column)
+            rows = padded(tile, size)
+            asked, density = truth.iloc[rows], None
+            if given.answerable:
+                density = density_at(method, queries.take(rows, given.values, given.keys), asked)
+            table = _table(tile, asked, answer, given, cluster_column, density)
             _commit(artifact, tile, table, answer.notes)
             advance(len(tile))
 
@@ -142,18 +151,37 @@ def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predicti
     fix = "mend the method and give the same command again; what a run has finished is kept"
     with plugin_code(f"the method failed on a tile of {len(queries)} queries", fix):
         answer = method.predict(queries)
-        answers.check_predictions(answer, len(queries))
+        check_predictions(answer, len(queries))
     return answer
 
 
+def density_at(method: Method, queries: Queries, truth: pd.DataFrame) -> Floats | None:
+    """Of a method that has one, the log density at the truth of queries it has answered, `(n,)`.
+
+    Only here does a method get truth, and never that of a query it still has to answer.
+    """
+    if not getattr(method, "has_density", False):
+        return None
+    places = truth[["latitude", "longitude"]].to_numpy(dtype=np.float64)
+    with plugin_code(f"the method gave no density for a tile of {len(queries)} queries"):
+        found: Floats = method.log_density(queries, places)  # type: ignore[attr-defined]
+        check_log_density(found, len(queries))
+    return found
+
+
 def _table(
-    tile: Tile, truth: pd.DataFrame, answer: Predictions, given: TileInput, cluster_column: str
+    tile: Tile,
+    truth: pd.DataFrame,
+    answer: Predictions,
+    given: TileInput,
+    cluster_column: str,
+    density: Floats | None,
 ) -> pa.Table:
     """One tile's answers without the padding."""
     status = answers.statuses(answer)
     for position, failure in given.failures.items():
         status[position] = failure
-    return answers.build(truth, answer, status, cluster_column).slice(0, len(tile))
+    return answers.build(truth, answer, status, cluster_column, density).slice(0, len(tile))
 
 
 def _commit(artifact: Artifact, tile: Tile, table: pa.Table, notes: Sequence[str]) -> None:

@@ -57,7 +57,10 @@ class PlonkParams:
     seed: int = param(0, "of the noise", minimum=0)
     samples: int = param(1, "places drawn for each photo; several become candidates", minimum=1, maximum=1000)
     decoding: str = param("expected", "which place is made of several", choices=tuple(RULES))
-    density: bool = param(False, "compute how likely the answer is, and how likely within each radius: slow")
+    density: bool = param(
+        False,
+        "compute how likely the answer is, also within each radius, and for NLL the truth: slow",
+    )
     density_steps: int = param(32, "of the flow back to noise", minimum=1, maximum=10_000)
 
 
@@ -79,6 +82,11 @@ class Plonk:
     def content(self) -> Mapping[str, Any]:
         """The weights by what they hold; the backbone is in the features' key."""
         return {"weights": remembered_sha256(self._file), "model": None, "backbone": None}
+
+    @property
+    def has_density(self) -> bool:
+        """Whether a run asks for the density at the truth, too."""
+        return self.params.density
 
     @torch.no_grad()
     def predict(self, queries: Queries) -> Predictions:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...artifacts import write_new
 from ...errors import UsageError
-from ...evaluation import ADMIN_METRICS, PROTOCOLS, Comparison, metric_names
+from ...evaluation import ADMIN_METRICS, DISTRIBUTION_METRICS, PROTOCOLS, Comparison, metric_names
 from ...types import DataLocation
 from ..photo_lookup import PhotoLookup
 from ..support import Support
@@ -43,7 +43,7 @@ _HEAD_BYTES = 2_000
 
 def table_metrics(radii_km: Sequence[float]) -> tuple[str, ...]:
     """The columns of a page's table of runs."""
-    return (*metric_names(radii_km), *ADMIN_METRICS)
+    return (*metric_names(radii_km), *ADMIN_METRICS, *DISTRIBUTION_METRICS)
 
 
 """Columns of a table, as far as a row has them."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError, unknown_name
-from ...evaluation import ADMIN_METRICS, metric_names
+from ...evaluation import ADMIN_METRICS, DISTRIBUTION_METRICS, DISTRIBUTIONS, metric_names
 from .row import find_metric
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class Choice:
         ]
         asked = [radius for name in names if (radius := find_metric(name).radius_km) is not None]
         return tuple(sorted({*radii_km, *asked}))
+
+    @property
+    def distributions(self) -> frozenset[str]:
+        """The presets of `DISTRIBUTIONS` that the columns and the order need."""
+        names = {*map(metric_name, self.columns), self.order}
+        return frozenset(preset for preset, metrics in DISTRIBUTIONS.items() if names & set(metrics))
 
     @property
     def order(self) -> str:
@@ -141,4 +147,6 @@ def metric_name(text: str) -> str:
             return find_metric(name).name
         except UsageError:
             continue
-    raise unknown_name(f"there is no column '{text}'", text, [*metric_names(), *ADMIN_METRICS])
+    raise unknown_name(
+        f"there is no column '{text}'", text, [*metric_names(), *ADMIN_METRICS, *DISTRIBUTION_METRICS]
+    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...evaluation import (
     ADMIN_PRESETS,
+    DISTRIBUTIONS,
     PROTOCOLS,
     Comparison,
     Estimate,
@@ -40,6 +41,7 @@ def measured_rows(
     part: Part | None = None,
     choose: Callable[[list[Run]], list[Run]] = list,
     mean_over: str | None = None,
+    beside: Collection[str] = (),
 ) -> list[Row]:
     """One row per finished run of a dataset, or per those that `choose` leaves, all by one protocol.
 
@@ -48,7 +50,7 @@ def measured_rows(
     adds the stored administrative accuracy of one preset. `letters` compares the full runs of each
     protocol pair by pair and says which cannot be told apart. With `part` every run is scored on
     those photos alone, and no row is ranked. Runs that differ in the parameter `mean_over` alone become
-    one row, their mean.
+    one row, their mean. Of `DISTRIBUTIONS` a row has what is stored, and those `beside` are measured.
     """
     if part is not None and (admin or letters):
         raise UsageError(
@@ -65,7 +67,7 @@ def measured_rows(
         for name in [protocol] if protocol else scored_by(run):
             places = score_run(run, admin) if admin and admin in scored_by(run, ADMIN_PRESETS) else None
             row = _row(run, score_run(run, name, radii_km=radii_km, part=part), places)
-            rows.append(replace(row, short=shorts[run]))
+            rows.append(replace(_with_distributions(row, run, beside, part), short=shorts[run]))
             origin.append(run)
     if admin and rows and not any(scored_by(run, ADMIN_PRESETS) for run in runs):
         raise UsageError(
@@ -75,6 +77,21 @@ def measured_rows(
     if letters:
         rows = _with_letters(rows, origin, radii_km, mean_over)
     return rows if mean_over is None else _means(rows, origin, mean_over)
+
+
+def _with_distributions(row: Row, run: Run, asked: Collection[str], part: Part | None) -> Row:
+    """The row with what is stored or asked for of the run's candidates and density, or why there is none."""
+    stored = [] if part is not None else scored_by(run, DISTRIBUTIONS)
+    for preset in DISTRIBUTIONS:
+        if preset not in asked and preset not in stored:
+            continue
+        try:
+            found = score_run(run, preset, part=part)
+        except DataError as error:
+            row = replace(row, footnotes=(*row.footnotes, error.problem))
+        else:
+            row = replace(row, cells={**row.cells, **found.estimates})
+    return row
 
 
 def dataset_info(registry: Registry, dataset: str, root: Path) -> DatasetInfo:
@@ -105,7 +122,7 @@ def compared_rows(
             named[name] = scored
     for name, mine in named.items():
         lines = [
-            replace(_row(run, score_run(run, name, radii_km=radii_km), None), short=shorts[run])
+            replace(_compared(run, score_run(run, name, radii_km=radii_km)), short=shorts[run])
             for run in mine
         ]
         ranked = [at for at, row in enumerate(lines) if row.kind == "measured" and row.complete]
@@ -118,6 +135,10 @@ def compared_rows(
                 lines[at] = replace(lines[at], letters=letters)
         rows += lines
     return rows, found
+
+
+def _compared(run: Run, scores: Scores) -> Row:
+    return _with_distributions(_row(run, scores, None), run, (), None)
 
 
 def _title_order(run: Run) -> tuple[str, list[tuple[str, str]], str]:

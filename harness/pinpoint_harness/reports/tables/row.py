@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...errors import UsageError, unknown_name
-from ...evaluation import GEOSCORE_MAXIMUM, Estimate
+from ...evaluation import DISTRIBUTION_METRICS, GEOSCORE_MAXIMUM, Estimate
 from ...types import RADII_KM, STATUS
 
 Kind = Literal["measured", "oracle", "published"]
@@ -18,6 +18,7 @@ UNSTATED = "?"
 """What a row carries where its source does not say."""
 
 _RADIUS = re.compile(r"acc_(\d+(?:\.\d+)?)km")
+_AREA = re.compile(r"recall_(\d+)km2")
 _PLACES = ("acc_country", "acc_region", "acc_area", "acc_city")
 
 
@@ -115,9 +116,19 @@ def find_metric(name: str) -> Metric:
     if name in ("mean_km", "median_km"):
         # Half the longest great circle in use (radius 6378.137 km) is 20,037.5 km.
         return Metric(name, name.replace("_", " "), 1, 20_038.0, lower_is_better=True)
+    if area := _AREA.fullmatch(name):
+        return Metric(name, f"recall {int(area[1]):,} km²", 1, 100.0)
+    if name == "nll":
+        return Metric(name, "NLL (nats/sr)", 2, math.inf, lower_is_better=True)
     if name == "geoscore":
         return Metric(name, "GeoScore", 0, GEOSCORE_MAXIMUM)
-    known = [f"acc_{radius:g}km" for radius in RADII_KM] + [*_PLACES, "mean_km", "median_km", "geoscore"]
+    known = [f"acc_{radius:g}km" for radius in RADII_KM] + [
+        *_PLACES,
+        "mean_km",
+        "median_km",
+        "geoscore",
+        *DISTRIBUTION_METRICS,
+    ]
     raise unknown_name(f"no metric is called '{name}'", name, known, "acc_<radius>km is of any radius")
 
 
