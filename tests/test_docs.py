@@ -120,6 +120,17 @@ def test_the_table_of_methods_holds_every_one_with_its_licence_and_paper() -> No
             assert all(number in paper for number in re.findall(r"arXiv:(\d+\.\d+)", entry.info.paper)), name
 
 
+def test_every_method_has_a_section_that_says_what_was_verified_and_what_it_needs() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text()
+    sections = [part.partition("\n") for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]]
+    for name, entry in load_registry().methods.items():
+        if entry.origin.trust != "built-in" or entry.target.startswith("pinpoint_methods.pinpoint"):
+            continue  # docs/pinpoint.md is about these
+        (body,) = [body for heading, _, body in sections if f"`{name}`" in heading] or [""]
+        assert "*Verified*" in body, name
+        assert re.search(r"\b[Nn]eeds?\b|`pinpoint train|pinpoint train ", body), name
+
+
 def test_every_function_for_users_of_the_package_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text()
     for name in pinpoint_harness.__all__:
