@@ -83,6 +83,7 @@ RETRIEVAL: dict[str, Change] = {
     "photos_spelling": refused("aa_bb_id.jpg"),
     "photos_a_percent": change(70),
     "photos_c_one_in": change(3),
+    "streetview_cell_km": change(50.0),
     "streetview_b_percent": change(40),
     "streetview_c_one_in": change(3),
     "leave_out": change("toy/asked"),
@@ -111,10 +112,14 @@ RETRIEVAL: dict[str, Change] = {
     "beta2": change(0.9),
     "clip_norm": change(0.01),
     "input_noise": change(0.15),
+    "dropout": change(0.5),
+    "weight_average": change(0.5),
+    # Nothing moves but t and b, so that of points that place as many the first is the best.
+    "keep": change("best", learning_rate=0.0, frequency_learning_rate=0.0),
     "validations": change(1),
     "validation_queries": change(5),
     "validation_gallery": change(20),
-    "exclude_km": change(2000.0),
+    "exclude_km": change(3.0),
 }
 
 RERANKED: dict[str, Change] = {

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,7 @@ from pinpoint_harness.types import Context
 from pinpoint_methods.common.training import Curve, Optimization, Shuffle, curve_csv
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.embedder import (
+    BatchDropout,
     EmbedderTrainer,
     InputNoise,
     TrainingRows,
@@ -38,6 +39,7 @@ from pinpoint_methods.pinpoint.embedder import (
     make_embedder,
     turns,
 )
+from pinpoint_methods.pinpoint.towers import Block
 
 SMALL = replace(
     CONFIGS["mini"],
@@ -49,6 +51,10 @@ SMALL = replace(
     batch=32,
     passes=4.8,  # 24 steps over both of DATA
     validations=4,
+    input_noise=0.0,
+    weight_decay=0.05,
+    weight_average=0.0,
+    keep="last",
 )
 
 
@@ -237,8 +243,88 @@ def test_the_tower_sees_features_with_noise_in_training_only(monkeypatch: pytest
     assert torch.equal(seen[0.5], clean + trainers[0.5].noise[source].of(0, len(rows)))
 
 
-def test_a_training_with_noise_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    noisy = replace(SMALL, input_noise=0.3)
+def test_dropout_takes_a_share_of_the_inner_numbers_in_training_only() -> None:
+    drop = BatchDropout(0.25, seed=3, device="cpu")
+    ones = torch.ones(400, 50)
+
+    def taken(step: int, rows: int = 400, first: int = 0) -> torch.Tensor:
+        drop.begin(step, rows, first)
+        return drop(ones[: rows - first])
+
+    first = taken(0)
+    assert first.unique().tolist() == [0.0, pytest.approx(1 / 0.75)]
+    assert (first == 0).double().mean() == pytest.approx(0.25, abs=0.02)
+    assert torch.equal(taken(0), first)  # whatever was drawn before
+    assert not torch.equal(taken(1), first)
+    assert torch.equal(taken(0, first=100), first[100:])  # the rows of a process are those of the batch
+    plain, dropped = (EmbedderTrainer(replace(SMALL, dropout=share), DATA, 1) for share in (0.0, 0.5))
+    losses = [[trainer.batch_loss(0)[1].item() for trainer in (plain, dropped)]]
+    for trainer in (plain, dropped):
+        for block in trainer.model.image.modules():
+            if isinstance(block, Block):
+                torch.nn.init.normal_(block.down.weight, std=0.3, generator=torch.Generator().manual_seed(1))
+    losses.append([trainer.batch_loss(0)[1].item() for trainer in (plain, dropped)])
+    for trainer in (plain, dropped):
+        trainer.model.eval()
+    losses.append([trainer.batch_loss(0)[1].item() for trainer in (plain, dropped)])
+    assert [one == other for one, other in losses] == [True, False, True]  # blocks begin as the identity
+
+
+def test_the_average_of_the_weights_is_what_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = EmbedderTrainer(replace(SMALL, weight_average=0.5), DATA, 3)
+    name = "image.head.out.weight"
+    expected, followed = trainer.named[name].detach().clone(), 0
+    measured: list[torch.Tensor] = []
+    step, measure = trainer.step, trainer.measure
+
+    def watched_step(number: int) -> None:
+        nonlocal expected, followed
+        step(number)
+        decay = min(0.5, (1 + number) / (10 + number))
+        expected = decay * expected + (1 - decay) * trainer.named[name].detach()
+        followed += 1
+
+    def watched_measure(number: int) -> Any:
+        measured.append(trainer.named[name].detach().clone())
+        torch.testing.assert_close(measured[-1], expected)
+        return measure(number)
+
+    monkeypatch.setattr(trainer, "step", watched_step)
+    monkeypatch.setattr(trainer, "measure", watched_measure)
+    trainer.run()
+    assert (followed, len(measured)) == (24, 4)
+    assert torch.equal(trainer.kept()[name], measured[-1])
+    assert not torch.equal(trainer.named[name], measured[-1])  # training went on from the weights
+    assert not torch.equal(EmbedderTrainer(SMALL, DATA, 3).kept()[name], measured[-1])
+
+
+class Scripted:
+    """A validation that finds the second of four points the best."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, torch.Tensor]] = []
+
+    def look(self, model: torch.nn.Module) -> dict[str, float]:
+        self.seen.append({name: p.detach().clone() for name, p in model.named_parameters()})
+        worth = (0.2, 0.6, 0.5, 0.6)[len(self.seen) - 1]
+        # The raw feature is the same at all points, and no reason to keep one of them.
+        return {"photos_image_1km": worth, "photos_gps_1km": worth, "photos_raw_1km": 1 - worth}
+
+
+@pytest.mark.parametrize(("keep", "point"), [("last", 3), ("best", 1)])
+def test_the_weights_of_the_last_point_or_of_the_best_on_c_are_kept(keep: str, point: int) -> None:
+    validation = Scripted()
+    config = replace(SMALL, keep=keep, weight_average=0.9)
+    trainer = EmbedderTrainer(config, DATA, 3, validation=cast("Any", validation))
+    trainer.run()
+    kept = trainer.kept()
+    assert kept.keys() == trainer.named.keys()
+    for name, value in validation.seen[point].items():
+        assert torch.equal(kept[name], value), name
+
+
+def test_a_training_with_all_that_is_drawn_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    noisy = replace(SMALL, input_noise=0.3, dropout=0.2, weight_average=0.9)
     whole, plain = finish(tmp_path / "whole", noisy), finish(tmp_path / "plain")
     with killed_after(2):
         finish(tmp_path / "killed", noisy)
@@ -297,7 +383,7 @@ from pinpoint_harness.training.processes import joined_processes
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer
 torch.set_num_threads(1)
 with joined_processes("cpu") as processes:
-    trainer = EmbedderTrainer(replace(SMALL, input_noise=0.2), DATA, 3, processes=processes)
+    trainer = EmbedderTrainer(replace(SMALL, input_noise=0.2, dropout=0.2), DATA, 3, processes=processes)
     curve = trainer.run()
     if processes.first:
         from safetensors.torch import save_file
@@ -309,7 +395,7 @@ with joined_processes("cpu") as processes:
 def test_two_processes_with_gathered_negatives_are_like_one(tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    alone = EmbedderTrainer(replace(SMALL, input_noise=0.2), DATA, 3)
+    alone = EmbedderTrainer(replace(SMALL, input_noise=0.2, dropout=0.2), DATA, 3)
     curve = alone.run()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

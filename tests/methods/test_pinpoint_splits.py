@@ -22,7 +22,11 @@ from pinpoint_methods.pinpoint.splits import (
     A,
     B,
     C,
-    leave_out,
+    cell_names,
+    leave_out_look_alikes,
+    leave_out_near_a,
+    leave_out_people,
+    leave_out_places,
     spelled,
     split_photos,
     split_store,
@@ -117,6 +121,10 @@ class Store:
     table: pa.Table
     matrix: Any = None
     dataset: str = "toy"
+    places: Any = None
+
+    def coordinates(self) -> Any:
+        return self.places
 
     def __len__(self) -> int:
         return len(self.table)
@@ -139,10 +147,77 @@ def test_photographers_and_look_alikes_of_a_benchmark_leave_b_and_c() -> None:
     matrix = random.normal(size=(6, 32)).astype(np.float16)
     test = random.normal(size=(2, 32)).astype(np.float16)
     test[1] = 3 * matrix[4]  # the same photo, brighter
-    store = Store(pa.table({"id": list("abcdef"), "author": ["x", "y", "x", None, "z", "y"]}), matrix)
-    benchmark = Store(pa.table({"id": ["1", "2"], "author": ["x", None]}), test)
+    store: Any = Store(pa.table({"id": list("abcdef"), "author": ["x", "y", "x", None, "z", "y"]}), matrix)
+    benchmark: Any = Store(pa.table({"id": ["1", "2"], "author": ["x", None]}), test)
     labels = np.array([A, B, C, B, C, B], dtype=np.uint8)
-    gone = leave_out(labels, store, benchmark, 0.95, "cpu")  # type: ignore[arg-type]
     # Row 0 is by x, too, but in A: it stays. Two unknown authors are not the same person.
+    assert leave_out_people(labels, store, benchmark) == 1
+    assert labels.tolist() == [A, B, LEFT_OUT, B, C, B]
+    assert leave_out_look_alikes(labels, store, benchmark, 0.95, "cpu") == 1
     assert labels.tolist() == [A, B, LEFT_OUT, B, LEFT_OUT, B]
-    assert gone == 2
+
+
+KM = 1 / 111.195
+"""A kilometre in degrees of latitude."""
+
+
+def test_what_has_a_row_of_a_within_the_radius_leaves_b_and_c() -> None:
+    places = np.array([[50.0, 180.0], [50 + 0.98 * KM, 180.0], [50 - 1.02 * KM, 180.0], [50.0, -179.999]])
+    store: Any = Store(pa.table({"id": list("abcd")}), places=places)
+    labels = np.array([A, B, C, B], dtype=np.uint8)
+    assert leave_out_near_a(labels, store, 1.0) == 2  # the last lies 70 m away, beyond the antimeridian
+    assert labels.tolist() == [A, LEFT_OUT, C, LEFT_OUT]
+    for everyone in (A, B):  # with nobody to leave, or nobody to be near
+        labels = np.full(4, everyone, dtype=np.uint8)
+        assert leave_out_near_a(labels, store, 1.0) == 0
+
+
+def test_street_view_near_a_benchmark_leaves_b_and_c_by_its_place() -> None:
+    places = np.array([[10.0, 20.0], [10.0, 20.0], [10 + 2 * KM, 20.0]])
+    store: Any = Store(pa.table({"id": list("abc")}), places=places)
+    benchmark: Any = Store(
+        pa.table({"id": ["1", "2"]}), places=np.array([[10 + 0.5 * KM, 20.0], [np.nan, np.nan]])
+    )
+    labels = np.array([A, B, C], dtype=np.uint8)
+    assert leave_out_places(labels, store, benchmark, 1.0) == 1
+    assert labels.tolist() == [A, LEFT_OUT, C]
+
+
+def test_cells_are_about_as_wide_as_high_wherever_they_lie() -> None:
+    random = np.random.default_rng(0)
+    near = random.uniform([-89.9, -180], [89.9, 180], (3000, 2))
+    for edge in (5.0, 300.0):
+        cells = cell_names(near, edge)
+        again = cell_names(near + np.array([0.0, 360.0]), edge)
+        assert cells == again  # however a longitude is written
+    groups: dict[str, list[np.ndarray]] = {}
+    for place in random.uniform([59, 10], [61, 14], (20_000, 2)):
+        groups.setdefault(cell_names(place[None], 20.0)[0], []).append(place)
+    full = [np.array(group) for group in groups.values() if len(group) > 80]
+    assert len(full) > 50
+    spans = np.array([np.ptp(group, axis=0) * [1, np.cos(np.radians(60))] / KM for group in full])
+    assert (spans < 21).all()
+    assert (spans.mean(axis=0) > 18).all()
+    assert len(set(cell_names(np.array([[90.0, 0.0], [90.0, 179.0]]), 20.0))) == 1
+
+
+def test_street_view_is_held_out_by_whole_cells() -> None:
+    random = np.random.default_rng(1)
+    places = random.uniform([40, 0], [50, 15], (6000, 2))
+    config = replace(FULL, streetview_cell_km=50.0, streetview_b_percent=20, streetview_c_one_in=4)
+    creators = [None if n % 3 == 0 else str(n) for n in range(6000)]
+    ids = [f"{n}" for n in range(6000)]
+    truth = pd.DataFrame({"id": ids, "image": ids})
+    store: Any = Store(pa.table({"id": ids, "author": creators}), places=places)
+    labels = split_store(store, truth, "streetview", config)
+    known = np.array([creator is not None for creator in creators])
+    by_cell: dict[str, set[int]] = {}
+    for cell, label in zip(cell_names(places, 50.0), np.where(known, labels, A), strict=True):
+        by_cell.setdefault(cell, set()).add(label)
+    for cell, found in by_cell.items():
+        number = bucket(cell, 100 * 4)
+        expected = B if number % 100 < 20 else C if number // 100 == 0 else A
+        assert found <= {expected, A}
+    assert set(labels[~known].tolist()) == {A, LEFT_OUT}
+    shares = [(labels[known] == label).mean() for label in (A, B, C)]
+    assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.08)

@@ -84,6 +84,7 @@ SETTINGS: Mapping[str, Any] = {
     "photos_spelling": "verbatim",
     "photos_a_percent": 60,
     "photos_c_one_in": 2,
+    "streetview_cell_km": 0.0,
     "streetview_b_percent": 25,
     "streetview_c_one_in": 5,
     "hidden": 24,
@@ -94,6 +95,10 @@ SETTINGS: Mapping[str, Any] = {
     "batch": 32,
     "passes": 22.0,  # 150 steps
     "learning_rate": 3e-3,
+    "weight_decay": 0.05,
+    "input_noise": 0.0,
+    "weight_average": 0.0,
+    "keep": "last",
     "validations": 2,
     "exclude_km": 1.0,
     "layers": 1,

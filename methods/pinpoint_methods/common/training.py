@@ -11,6 +11,7 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -23,6 +24,8 @@ from torch.optim.lr_scheduler import LambdaLR
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.progress import Phase, phase
 from pinpoint_harness.training import Checkpoints, Processes
+
+from .weight_average import WeightAverage
 
 CHECK_STEPS = 50
 """Steps after which losses are read, checked and reported; reading each would stall a GPU."""
@@ -43,6 +46,8 @@ class Optimization:
     clip_norm: float = 1.0  # of the gradient
     own_rates: Mapping[str, float] = field(default_factory=dict)
     """The highest rate of parameters that have one of their own, by a part of their names between dots."""
+    average: float = 0.0
+    """Decay of the moving average of the weights, which is measured and kept in their place; 0: none."""
 
     def learning_rate_at(self, step: int, highest: float | None = None) -> float:
         """Linear warm-up to `highest` or the common rate, half a cosine to zero; steps count from 0."""
@@ -87,7 +92,7 @@ class Trainer(ABC):
     `stops` are the steps after which the model is measured and a checkpoint is saved, the last step
     among them, and 0 where the start is measured as well; `batch` is the number of samples in a step.
     With `worth`, the weights of the stop with the highest worth are kept in `best`, the earliest of
-    equal ones.
+    equal ones. Where the optimization averages weights, the averages are what is measured and kept.
     """
 
     rate_parameter = "learning_rate"
@@ -112,6 +117,7 @@ class Trainer(ABC):
         self.processes = processes or Processes()
         self._title, self._model, self._batch, self._stops, self._worth = title, model, batch, stops, worth
         self.named = dict(model.named_parameters())
+        self._average = WeightAverage(self.named, optimization.average) if optimization.average else None
         groups, self._rates = self._groups()
         # With a base of 1 the schedule's factor is the learning rate, unrounded by a product.
         self.optimizer = torch.optim.AdamW(
@@ -208,6 +214,8 @@ class Trainer(ABC):
         norm = torch.nn.utils.clip_grad_norm_(self.named.values(), self.optimization.clip_norm)
         self.optimizer.step()
         self._schedule.step()
+        if self._average is not None:
+            self._average.follow(step)
         loss = loss.detach()
         before = self._loss_sum.get(name)
         self._loss_sum[name] = loss.double() if before is None else before + loss
@@ -240,6 +248,8 @@ class Trainer(ABC):
             for kind, value in self.optimizer.state.get(p, {}).items():
                 tensors[f"{kind}/{name}"] = value
         tensors |= {f"best/{name}": value for name, value in self.best.items()}
+        if self._average is not None:
+            tensors |= {f"average/{name}": value for name, value in self._average.values.items()}
         return {name: value.contiguous().cpu() for name, value in tensors.items()}
 
     def restore(self, step: int, tensors: Mapping[str, Tensor]) -> None:
@@ -248,6 +258,9 @@ class Trainer(ABC):
             kind, _, name = key.partition("/")
             if kind == "best":
                 self.best[name] = value
+            elif kind == "average":
+                assert self._average is not None
+                self._average.restore(name, value)
             elif kind == "model":
                 self.named[name].data.copy_(value)
             else:
@@ -267,12 +280,16 @@ class Trainer(ABC):
 
     def _stop(self, step: int) -> None:
         self._model.eval()
-        with torch.no_grad():
+        with torch.no_grad(), self.averaged():
             row = self.measure(step)
+            if self._worth and (not self.best or self._worth(row) > max(map(self._worth, self.curve))):
+                self.best = {name: value.clone().cpu() for name, value in self._model.state_dict().items()}
         self._model.train()
-        if self._worth and (not self.best or self._worth(row) > max(map(self._worth, self.curve))):
-            self.best = {name: value.clone().cpu() for name, value in self._model.state_dict().items()}
         self.curve.append(row)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The model with its averaged weights meanwhile, where there are any."""
+        return nullcontext() if self._average is None else self._average.in_place()
 
     def _check_finite(self, checkpoints: Checkpoints | None) -> None:
         bad = int(self._over_all(self._bad_step.double(), dist.ReduceOp.MAX))

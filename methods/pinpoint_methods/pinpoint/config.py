@@ -61,17 +61,26 @@ class RetrievalConfig:
     photos_c_one_in: int = choice(
         10, "D", "of the other photos, authors with md5 % this == 0 are C, the rest B", minimum=2
     )
+    streetview_cell_km: float = choice(
+        2.0,
+        "D",
+        "B and C are whole cells of about this edge, as the test set is cut by place; 0: B is pictures, C "
+        "whole creators",
+        minimum=0,
+    )
     streetview_b_percent: int = choice(
-        1, "D", "md5(id) % 100 below this is B, as many as of the photos", minimum=0, maximum=50
+        1, "D", "md5(cell or id) % 100 below this is B, as many as of the photos", minimum=0, maximum=50
     )
     streetview_c_one_in: int = choice(
-        100, "D", "creators with md5 % this == 0 are C, wholly held out", minimum=2
+        100, "D", "other cells by md5 // 100, or creators by md5, where % this == 0 are C", minimum=2
     )
     leave_out: str = choice(
-        "im2gps3k,yfcc4k,osv5m", "K", "benchmarks whose photographers and look-alikes leave B and C"
+        "im2gps3k,yfcc4k,osv5m",
+        "K",
+        "benchmarks whose photographers leave B and C, as do photos like theirs and street view near theirs",
     )
     leave_out_cosine: float = choice(
-        0.95, "K", "a raw feature this close to a benchmark's leaves B and C", minimum=0, maximum=1.01
+        0.95, "K", "a photo's raw feature this close to a benchmark's leaves B and C", minimum=0, maximum=1.01
     )
 
     # Towers.
@@ -124,12 +133,38 @@ class RetrievalConfig:
         "Gaussian noise on training features, anew each step, in standard deviations of each number",
         minimum=0,
     )
+    dropout: float = choice(
+        0.0,
+        "D",
+        "share of the inner numbers of the image tower's blocks that training takes away, anew each step",
+        minimum=0,
+        maximum=0.9,
+    )
+    weight_average: float = choice(
+        0.0,
+        "D",
+        "decay of the moving average of the weights, which is measured and kept in their place; 0: none",
+        minimum=0,
+        maximum=0.99999,
+    )
+    keep: str = choice(
+        "last",
+        "D",
+        "weights of which point of the curve: last; best: where the channels place most of C, sources alike",
+        choices=("last", "best"),
+    )
 
     # Watching it on C.
     validations: int = choice(10, "D", "points of the curve, and checkpoints, evenly spaced", minimum=1)
     validation_queries: int = choice(10_000, "D", "of C per source, the first by md5", minimum=1)
     validation_gallery: int = choice(200_000, "D", "rows of A per source, every n-th", minimum=1)
-    exclude_km: float = choice(1.0, "K", "around street view of B and C, as its test set is cut", minimum=0)
+    exclude_km: float = choice(
+        1.0,
+        "K",
+        "as the test set of street view is cut: what has a row of A or a benchmark so close leaves B and C, "
+        "and they see nothing so close",
+        minimum=0,
+    )
 
     def __post_init__(self) -> None:
         if self.lowest_frequency > self.highest_frequency:
@@ -297,6 +332,7 @@ MINI: Mapping[str, tuple[Any, str]] = {
     "streetview": ("mini-earth/streetview", "its street view"),
     "photos_a_percent": (75, "as the world was divided when it was drawn"),
     "photos_c_one_in": (4, "likewise"),
+    "streetview_cell_km": (0.0, "likewise; query-street lies 1 km from that A"),
     "streetview_b_percent": (18, "likewise"),
     "streetview_c_one_in": (12, "likewise"),
     "leave_out": ("", "query-noisy shares its photographers with the gallery on purpose"),
@@ -309,6 +345,11 @@ MINI: Mapping[str, tuple[Any, str]] = {
     "passes": (20.7, "likewise: a million samples, two minutes"),
     "batch": (1024, "a twenty-fourth of a source"),
     "learning_rate": (2e-3, "of a small model, chosen on C of world seed 1"),
+    "weight_decay": (1.0, "with it, noise and averages C gains 2 points of photos: choices.md"),
+    "input_noise": (0.15, "likewise"),
+    "weight_average": (0.99, "likewise; a tenth of the steps"),
+    "keep": ("best", "48,000 rows are soon learned by heart"),
+    "validations": (8, "with noise and averages a step takes 2 % longer; two looks fewer make up for it"),
     "validation_queries": (2000, "about all there are"),
     "validation_gallery": (100_000, "all of it"),
     "layers": (2, "6,000 queries a source to learn from, two cores"),
@@ -350,7 +391,7 @@ EMBEDDER = (
     *("frequencies", "lowest_frequency", "highest_frequency", "location_hidden", "location_depth"),
     *("temperature", "highest_temperature", "bias", "mask_km", "passes", "batch", "learning_rate"),
     *("scale_learning_rate", "frequency_learning_rate", "warmup_share"),
-    *("weight_decay", "beta2", "clip_norm", "input_noise"),
+    *("weight_decay", "beta2", "clip_norm", "input_noise", "dropout", "weight_average", "keep"),
     *("validations", "validation_queries", "validation_gallery", "exclude_km"),
 )
 """The choices that change the embedder, beside the rows it learns from."""

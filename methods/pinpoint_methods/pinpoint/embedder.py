@@ -22,7 +22,7 @@ from pinpoint_harness.training import Checkpoints, Processes, StageContext, desc
 from ..common.training import Curve, CurveRow, Optimization, Shuffle, Trainer, curve_csv
 from .config import EMBEDDER, RetrievalConfig, part
 from .sigmoid_loss import gather_with_gradient, near_pairs, sigmoid_loss
-from .towers import Towers
+from .towers import Block, Towers
 
 if TYPE_CHECKING:
     from .embedder_validation import Validation
@@ -57,6 +57,28 @@ class InputNoise:
         shape, device = (rows, len(self._size)), self._size.device
         noise: Tensor = torch.randn(shape, generator=self._generator, device=device) * self._size
         return noise
+
+
+class BatchDropout:
+    """Dropout on a process's rows of a batch, as follows from the seed and the number of the step.
+
+    It is drawn for the whole batch, so that processes that share one take away what one alone would.
+    """
+
+    def __init__(self, share: float, seed: int, device: str) -> None:
+        self._share, self._seed = share, seed * 1_000_003
+        self._generator = torch.Generator(device)
+        self._rows, self._first = 0, 0
+
+    def begin(self, step: int, rows: int, first: int) -> None:
+        """A step's batch has so many `rows`; those from `first` on are seen here."""
+        self._generator.manual_seed(self._seed + step)
+        self._rows, self._first = rows, first
+
+    def __call__(self, x: Tensor) -> Tensor:  # (b, width) -> (b, width)
+        drawn = torch.rand((self._rows, x.shape[1]), generator=self._generator, device=x.device)
+        kept = drawn[self._first : self._first + len(x)] >= self._share
+        return x * kept / (1 - self._share)
 
 
 def deviations(features: Tensor, chunk: int = 65_536) -> Tensor:
@@ -114,6 +136,10 @@ class EmbedderTrainer(Trainer):
         }
         width = next(iter(data.values())).features.shape[1]
         self.model = Towers(config, width, data).initialise(config, seed).to(device)
+        self.dropout = BatchDropout(config.dropout, seed, device) if config.dropout else None
+        for block in self.model.image.modules():
+            if isinstance(block, Block):
+                block.drop = self.dropout
         looks = max(1, min(config.validations, steps))
         optimization = Optimization(
             steps,
@@ -127,9 +153,13 @@ class EmbedderTrainer(Trainer):
                 "bias_of": config.scale_learning_rate,
                 "log_frequency": config.frequency_learning_rate,
             },
+            config.weight_average,
         )
         stops = {round(steps * (look + 1) / looks) for look in range(looks)}
-        super().__init__("embedder", self.model, optimization, config.batch, stops, processes=processes)
+        worth = worth_on_c if config.keep == "best" and validation else None
+        super().__init__(
+            "embedder", self.model, optimization, config.batch, stops, worth=worth, processes=processes
+        )
 
     def step(self, step: int) -> None:
         super().step(step)
@@ -141,12 +171,17 @@ class EmbedderTrainer(Trainer):
         source, number = self.order[step]
         rows = self.shuffles[source].batch(number)
         noise = self.noise[source].of(step, len(rows)) if self.noise else None
+        if self.dropout is not None:
+            self.dropout.begin(step, len(rows), self._first(len(rows)))
         return f"loss_{source}", self._loss(source, rows, noise)
+
+    def _first(self, rows: int) -> int:
+        """The first of a batch's rows that this process sees."""
+        return self.processes.rank * (rows // self.processes.count)
 
     def _loss(self, source: str, rows: Tensor, noise: Tensor | None = None) -> Tensor:
         """This process's share of a batch's loss; `rows` and `noise` are the whole batch's."""
-        count = len(rows) // self.processes.count
-        first = self.processes.rank * count
+        count, first = len(rows) // self.processes.count, self._first(len(rows))
         data, mine = self.data[source], rows[first : first + count]
         xyz = data.xyz.index_select(0, rows)  # (B, 3), of all: the places of a batch tell its near pairs
         features = data.features.index_select(0, mine).float()
@@ -173,6 +208,21 @@ class EmbedderTrainer(Trainer):
             row[f"bias_{name}"] = self.model.bias_of[name].item()
         return {**row, **(self._validation.look(self.model) if self._validation else {})}
 
+    def kept(self) -> dict[str, Tensor]:
+        """The weights to keep, by name: the last or the best, averaged or not."""
+        if self.best:
+            return self.best
+        with self.averaged():
+            return {name: p.detach().clone() for name, p in self.named.items()}
+
+
+def worth_on_c(row: CurveRow) -> float:
+    """What a point of the curve is worth: the mean share of C placed, over sources, channels and radii."""
+    shares = [
+        value for name, value in row.items() if name.endswith("km") and ("_image_" in name or "_gps_" in name)
+    ]
+    return sum(shares) / len(shares)
+
 
 def make_embedder(
     stage_context: StageContext,
@@ -190,13 +240,14 @@ def make_embedder(
     curve = trainer.run(Checkpoints(stage_context))
     if not processes.first:
         return {}
-    weights = {name: p.detach().float().cpu().contiguous() for name, p in trainer.named.items()}
+    weights = {name: p.float().cpu().contiguous() for name, p in trainer.kept().items()}
     width = next(iter(data.values())).features.shape[1]
     outcome = {
         "width": width,
         "sources": list(data),
         "seed": seed,
         "rows": {s: len(r) for s, r in data.items()},
+        "kept": (max(curve, key=worth_on_c) if trainer.best else curve[-1])["step"],
     }
     return {
         "config.json": describe(part(config, *EMBEDDER), **outcome, last=curve[-1]),

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError
+from pinpoint_harness.geo import EARTH_RADIUS_KM
 from pinpoint_harness.photo_ids import hash_ids
+from pinpoint_harness.search import Rows, SupportIndex, xyz_of
 
 from ..common.splits import md5_number
 from .config import RetrievalConfig
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pinpoint_harness.features import FeatureStore
+    from pinpoint_harness.types import Floats
 
 Labels = NDArray[np.uint8]
 
@@ -82,6 +85,30 @@ def split_streetview(names: Sequence[str], creators: Sequence[Any], config: Retr
     return labels
 
 
+def cell_names(coordinates: Floats, edge_km: float) -> list[str]:
+    """The cell of each place: bands of latitude as high as the edge, cut into cells about as wide."""
+    height = np.degrees(edge_km / EARTH_RADIUS_KM)
+    band = np.floor((coordinates[:, 0] + 90) / height)
+    middle = np.radians(np.minimum((band + 0.5) * height - 90, 90))
+    columns = np.maximum(1, np.floor(360 * np.cos(middle) / height))
+    column = np.floor((coordinates[:, 1] + 180) % 360 / 360 * columns)
+    return [f"{edge_km:g} km {y:.0f} {x:.0f}" for y, x in zip(band, column, strict=True)]
+
+
+def split_places(coordinates: Floats, creators: Sequence[Any], config: RetrievalConfig) -> Labels:
+    """The label of each picture by its cell. Outside A one of an unknown creator is left out."""
+    label_of: dict[str, int] = {}
+    for cell in (cells := cell_names(coordinates, config.streetview_cell_km)):
+        if cell not in label_of:
+            rest, hundredth = divmod(md5_number(cell), 100)
+            held_out = C if rest % config.streetview_c_one_in == 0 else A
+            label_of[cell] = B if hundredth < config.streetview_b_percent else held_out
+    labels = np.array([label_of[cell] for cell in cells], dtype=np.uint8)
+    unknown = np.array([not isinstance(creator, str) for creator in creators], dtype=bool)
+    labels[unknown & (labels != A)] = LEFT_OUT
+    return labels
+
+
 def split_store(store: FeatureStore, truth: pd.DataFrame, source: str, config: RetrievalConfig) -> Labels:
     """The label of each row of a store, from the names that its dataset's table spells.
 
@@ -95,21 +122,64 @@ def split_store(store: FeatureStore, truth: pd.DataFrame, source: str, config: R
             found=f"{len(lost)} of them, the first is '{lost[0]}'",
             fix="embed the dataset again, or give the table the store was made from",
         )
+    people = store.table["author"].to_pylist()
+    if source == "streetview" and config.streetview_cell_km:
+        return split_places(store.coordinates(), people, config)
     divide = split_photos if source == "photos" else split_streetview
-    return divide(names.tolist(), store.table["author"].to_pylist(), config)
+    return divide(names.tolist(), people, config)
 
 
-def leave_out(
+def leave_out_near_a(labels: Labels, store: FeatureStore, km: float) -> int:
+    """Take what has a row of A within `km` out of B and C; how many rows that were."""
+    held, places = held_out(labels), store.coordinates()
+    return _leave(labels, held, _near(places[held], places[labels == A], km))
+
+
+def leave_out_people(labels: Labels, store: FeatureStore, benchmark: FeatureStore) -> int:
+    """Take a benchmark's photographers out of B and C; how many rows that were."""
+    held = held_out(labels)
+    people = hash_ids(benchmark.table["author"].to_pylist())
+    mine = hash_ids(store.table["author"].to_pylist())[held]
+    return _leave(labels, held, np.isin(mine, people[people != 0]))
+
+
+def leave_out_places(labels: Labels, store: FeatureStore, benchmark: FeatureStore, km: float) -> int:
+    """Take what lies within `km` of a benchmark's photos out of B and C; how many rows that were.
+
+    Two roads may look alike on two continents, so among street view a cosine finds more than leaks.
+    """
+    held = held_out(labels)
+    return _leave(labels, held, _near(store.coordinates()[held], benchmark.coordinates(), km))
+
+
+def held_out(labels: Labels) -> NDArray[np.int64]:
+    """The rows of B and C."""
+    return np.flatnonzero((labels == B) | (labels == C))
+
+
+def _near(places: Floats, others: Floats, km: float) -> NDArray[np.bool_]:
+    """Which places have one of the others within `km`; places that are not known are near nothing."""
+    known = others[np.isfinite(others).all(axis=1)]
+    if not len(known) or not len(places):
+        return np.zeros(len(places), dtype=bool)
+    found = SupportIndex(Rows(xyz=xyz_of(known))).nearest(xyz_of(places), 1, km)
+    near: NDArray[np.bool_] = found.rows[:, 0] >= 0
+    return near
+
+
+def _leave(labels: Labels, held: NDArray[np.int64], gone: NDArray[np.bool_]) -> int:
+    labels[held[gone]] = LEFT_OUT
+    return int(gone.sum())
+
+
+def leave_out_look_alikes(
     labels: Labels, store: FeatureStore, benchmark: FeatureStore, cosine: float, device: str
 ) -> int:
-    """Take a benchmark's photographers and look-alikes out of B and C; how many rows that were."""
+    """Take what looks like a benchmark's photo out of B and C; how many rows that were."""
     import torch
     from torch.nn.functional import normalize
 
-    held = np.flatnonzero((labels == B) | (labels == C))
-    people = hash_ids(benchmark.table["author"].to_pylist())
-    mine = hash_ids(store.table["author"].to_pylist())[held]
-    gone = np.isin(mine, people[people != 0])
+    held = held_out(labels)
 
     def unit(rows: NDArray[Any]) -> Any:
         return normalize(torch.from_numpy(np.array(rows)).to(device).float(), dim=1)
@@ -122,9 +192,7 @@ def leave_out(
             piece = slice(at, at + _CHUNK_ROWS)
             near = (rows[piece] @ tests.T).amax(dim=1)  # (chunk, chunk) -> (chunk,)
             closest[piece] = torch.maximum(closest[piece], near)
-    gone |= (closest >= cosine).cpu().numpy()
-    labels[held[gone]] = LEFT_OUT
-    return int(gone.sum())
+    return _leave(labels, held, (closest >= cosine).cpu().numpy())
 
 
 def counts(labels: Labels) -> dict[str, int]:

@@ -10,6 +10,7 @@ whatever they have in common.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -31,12 +32,23 @@ from .embedder import TrainingRows, make_embedder
 from .embedder_validation import Photos, Validation
 from .gallery import make_gallery, make_support, read_labels
 from .reranker_training import OF_RERANKER, make_calibration, make_reranker
-from .splits import A, C, counts, leave_out, split_store
+from .splits import (
+    A,
+    C,
+    counts,
+    leave_out_look_alikes,
+    leave_out_near_a,
+    leave_out_people,
+    leave_out_places,
+    split_store,
+)
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
 
-VERSIONS = {"embedder": 2, "candidates": 2, "reranker": 3, "calibration": 3}
+log = logging.getLogger(__name__)
+
+VERSIONS = {"splits": 2, "embedder": 3, "candidates": 2, "reranker": 3, "calibration": 3}
 """Of a stage's code, 1 where none stands: raised whenever the same recipe would give another content."""
 
 _OF_SPLITS = (
@@ -46,6 +58,8 @@ _OF_SPLITS = (
     "streetview_b_percent",
     "streetview_c_one_in",
     "leave_out_cosine",
+    "streetview_cell_km",
+    "exclude_km",
 )
 _OF_SUPPORT = ("support_neighbours", "support_km")
 
@@ -130,15 +144,40 @@ def make_splits(
     """A label for each row of each store."""
     files: dict[str, Content] = {}
     rows: dict[str, dict[str, int]] = {}
+    left: dict[str, dict[str, int]] = {}
     for source, store in stores.items():
         labels = split_store(store, stage_context.truth(config.dataset_of(source)), source, config)
-        for test in tests:
-            leave_out(labels, store, test, config.leave_out_cosine, stage_context.context.device)
+        left[source] = _leave_out(labels, store, source, config, tests, stage_context.context.device)
         rows[source] = counts(labels)
+        told = ", ".join(f"{name} {count:,}" for name, count in (rows[source] | left[source]).items())
+        log.info("%s: rows of the splits, and why B and C were left: %s", store.dataset, told)
         if not rows[source]["A"]:
             raise DataError(f"no row of '{store.dataset}' is in split A", found=str(rows[source]))
         files[f"{source}.npy"] = partial(np.save, arr=labels)
-    return {**files, "config.json": describe(part(config, *_OF_SPLITS), rows=rows)}
+    return {**files, "config.json": describe(part(config, *_OF_SPLITS), rows=rows, left_out=left)}
+
+
+def _leave_out(
+    labels: NDArray[np.uint8],
+    store: FeatureStore,
+    source: str,
+    config: RetrievalConfig,
+    tests: Sequence[FeatureStore],
+    device: str,
+) -> dict[str, int]:
+    """Take out of B and C what is known from A or a test set; how many rows left for which reason."""
+    left: dict[str, int] = {}
+    if source == "streetview":
+        left[f"within {config.exclude_km:g} km of A"] = leave_out_near_a(labels, store, config.exclude_km)
+    for test in tests:
+        left[f"people of {test.dataset}"] = leave_out_people(labels, store, test)
+        if source == "streetview":
+            gone = leave_out_places(labels, store, test, config.exclude_km)
+            left[f"within {config.exclude_km:g} km of {test.dataset}"] = gone
+        else:
+            gone = leave_out_look_alikes(labels, store, test, config.leave_out_cosine, device)
+            left[f"look-alikes of {test.dataset}"] = gone
+    return left
 
 
 def train_embedder(
@@ -156,6 +195,11 @@ def train_embedder(
         if len(chosen):
             queries[source] = _photos(store, chosen)
             galleries[source] = _photos(store, rows[:: -(-len(rows) // config.validation_gallery)])
+    if config.keep == "best" and not queries:
+        raise DataError(
+            "keep=best chooses on split C, in which there is nobody",
+            fix="--set keep=last, or other splits: see photos_c_one_in and streetview_c_one_in",
+        )
     exclude_km = {"photos": None, "streetview": config.exclude_km}
     watched = stage_context.processes.first and queries
     validation = Validation(queries, galleries, exclude_km, device) if watched else None

@@ -17,6 +17,9 @@ from .config import SOURCES, RetrievalConfig
 class Block(nn.Module):
     """x + Linear(GELU(Linear(LayerNorm(x))))"""
 
+    drop: Callable[[Tensor], Tensor] | None = None
+    """What training takes away of the inner numbers; a trainer's, and no part of the model."""
+
     def __init__(self, width: int, expansion: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
@@ -24,8 +27,11 @@ class Block(nn.Module):
         self.down = nn.Linear(expansion * width, width)
 
     def forward(self, x: Tensor) -> Tensor:  # (b, width) -> (b, width)
-        inner: Tensor = self.down(functional.gelu(self.up(self.norm(x))))
-        return x + inner
+        inner = functional.gelu(self.up(self.norm(x)))
+        if self.training and self.drop is not None:
+            inner = self.drop(inner)
+        out: Tensor = x + self.down(inner)
+        return out
 
 
 class Head(nn.Module):
