@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pyproj import Geod
 
 from pinpoint_harness import geo
 from pinpoint_harness.errors import UsageError
@@ -105,6 +106,38 @@ def test_geodesic_equals_geopy() -> None:
     a, b = pairs(1_500, seed=2)
     expected = [geopy.distance.geodesic(p, q).km for p, q in zip(a, b, strict=True)]
     np.testing.assert_allclose(geo.geodesic_km(a, b), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("reach_deg", [1e-9, 1e-6, 1e-3, 0.3, 10.0, 100.0])
+def test_geodesic_equals_pyproj_to_rounding(reach_deg: float) -> None:
+    generator = np.random.default_rng(3)
+    sines, longitude = generator.uniform([[-1], [-180]], [[1], [180]], (2, 3_000))
+    a = np.stack([np.degrees(np.arcsin(sines)), longitude])
+    a[0, :9] = 0, 0, 0, 90, -90, 90, -90, 1e-12, 89.999999
+    b = a + reach_deg * generator.normal(size=a.shape)
+    b[0, :2], b[1, 2:4] = 0, a[1, 2:4]
+    a[0, 20:420], a[1, 20:420] = 0, np.linspace(-180, 540, 400)
+    b[:, 20:220] = [[0], [179.6]]  # some nearly, some all the way round
+    b[0] = b[0].clip(-90, 90)
+    _, _, expected_m = Geod(ellps="WGS84").inv(a[1], a[0], b[1], b[0])
+    assert np.abs(geo.geodesic_km(a.T, b.T) - expected_m / 1000).max() < 2e-11
+
+
+def test_pyproj_is_imported_for_antipodes_alone() -> None:
+    script = (
+        "import sys; from pinpoint_harness.geo import geodesic_km;"
+        "geodesic_km([(0, 0), (90, 0), (50, 2), (50, 2)], [(0, 170), (-80, 0), (50, 2), (-30, -150)]);"
+        "assert 'pyproj' not in sys.modules; geodesic_km([(0, 0)], [(0.1, 179.9)]);"
+        "assert 'pyproj' in sys.modules"
+    )
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_no_place_is_reached_beyond_a_pole_or_at_infinity() -> None:
+    nowhere = [(90.0000001, 0), (-91, 0), (0, np.inf), (-np.inf, 0)]
+    assert np.isnan(geo.geodesic_km(nowhere, (0, 0))).all()
+    assert np.isnan(geo.geodesic_km((0, 0), nowhere)).all()
 
 
 def test_known_arcs_have_known_lengths() -> None:
