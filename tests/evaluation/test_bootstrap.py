@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.evaluation import Estimate, get_protocol, metrics
-from pinpoint_harness.evaluation.bootstrap import Clusters, cluster, estimate_all
+from pinpoint_harness.evaluation.bootstrap import (
+    Clusters,
+    SortedSample,
+    cluster,
+    cluster_draws,
+    estimate_all,
+    replicate,
+)
 from pinpoint_harness.types import RADII_KM
 
 Floats = NDArray[np.float64]
@@ -153,6 +160,23 @@ def test_the_bootstrap_equals_one_written_out_row_by_row(miss_share: float) -> N
         assert estimate.high == (None if high == MISS else pytest.approx(high, rel=1e-12))
         expected_error = np.std(column, ddof=1) if np.isfinite(column).all() else None
         assert estimate.standard_error == (expected_error and pytest.approx(expected_error, rel=1e-9))
+
+
+@pytest.mark.parametrize("clusters", [3, 40])
+def test_resamples_at_once_equal_each_alone_and_medians_those_of_the_rows(clusters: int) -> None:
+    generator = np.random.default_rng(5)
+    errors = np.round(generator.lognormal(4, 2, 3_000), 1)  # with ties
+    errors[::9] = MISS
+    authors = cluster(
+        [str(number) for number in generator.integers(clusters, size=3_000) ** 2], "AUTHOR", 3_000
+    )
+    sample = SortedSample(errors, authors, RADII_KM, True, False)
+    assert len(sample.cuts) > 2
+    draws = list(cluster_draws(authors.count, 120, 0))
+    found = replicate(sample, authors.count, 120, 0)
+    assert found.tolist() == [sample.statistics(once).tolist() for once in draws]
+    taken = [np.repeat(errors, once[authors.codes].astype(int)) for once in draws]
+    assert found[:, len(RADII_KM) + 1].tolist() == [np.median(rows) for rows in taken]
 
 
 def test_independent_photos_have_the_binomial_standard_error() -> None:

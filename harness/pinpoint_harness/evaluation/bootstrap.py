@@ -8,6 +8,7 @@ and computes every metric on all rows of the drawn clusters: sum over sum of n.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -28,6 +29,10 @@ FEW_CLUSTERS = 10
 
 _TAIL = 0.025
 _FEWEST_RESAMPLES = 100
+_DRAWS_AT_ONCE = 2**18
+"""How many clusters, in as many resamples, are multiplied at once: 2 MiB."""
+_MOST_PARTS, _ROWS_PER_COUNT = 16, 80
+"""Into how many parts the middle is cut, and how many counts a product makes in the time of one row."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +187,9 @@ def estimate_all(
 class SortedSample:
     """Rows sorted by error and summed by cluster once, so that a resample costs little.
 
-    Every metric but the median is a sum over rows, hence over clusters. The median is read off
-    the weighted cumulative count of the rows around the middle, where it nearly always stays.
+    Every metric but the median is a sum over rows, hence over clusters. The median is read off the
+    weighted cumulative count of the rows between two cuts, of which there are some around the middle,
+    where it nearly always stays.
     """
 
     def __init__(
@@ -196,25 +202,33 @@ class SortedSample:
     ) -> None:
         order = np.argsort(errors)
         self.errors, self.codes = errors[order], clusters.codes[order]
-        n, half = len(errors), len(errors) // 2
+        n = len(errors)
         within = np.searchsorted(self.errors, radii_km, side="right" if inclusive else "left")
         answered = int(np.searchsorted(self.errors, np.inf))
-        # What a cluster has in the lower half beyond its share moves the middle when it is drawn.
-        excess = self._by_cluster(half, clusters) - self._by_cluster(n, clusters) / 2
-        reach = math.ceil(3 * math.sqrt(np.square(excess).sum())) + 1
-        self.window = max(half - reach, 0), min(half + reach, n)
-        self.sums = np.array(
-            [
-                *(self._by_cluster(stop, clusters) for stop in (*within, answered, n, self.window[0])),
-                self._by_cluster(answered, clusters, self.errors),
-                self._by_cluster(n, clusters, geoscore(self.errors, round_geoscore)),
-            ],
+        self.cuts = self._cut(n, clusters).tolist()
+        self.counts = np.array(
+            [self._by_cluster(stop, clusters) for stop in (*within, answered, n, *self.cuts)],
             dtype=np.float64,
-        )  # (metrics, clusters)
+        )  # (counts, clusters)
+        points = geoscore(self.errors, round_geoscore)
+        self.sums = np.stack(
+            [self._by_cluster(answered, clusters, self.errors), self._by_cluster(n, clusters, points)]
+        )  # (2, clusters)
 
     def contributions(self) -> Floats:
         """What each cluster adds to the accuracies and the GeoScore, `(radii + 1, clusters)`."""
-        return np.concatenate([100.0 * self.sums[:-5], self.sums[-1:]]) / len(self.errors)
+        accuracies = len(self.counts) - 2 - len(self.cuts)
+        return np.concatenate([100.0 * self.counts[:accuracies], self.sums[1:]]) / len(self.errors)
+
+    def _cut(self, n: int, clusters: Clusters) -> NDArray[np.int64]:
+        """Rows between which the median is looked for: few where a cluster more costs as much as a row."""
+        half = n // 2
+        # What a cluster has in the lower half beyond its share moves the middle when it is drawn.
+        excess = self._by_cluster(half, clusters) - self._by_cluster(n, clusters) / 2
+        reach = math.ceil(3 * math.sqrt(np.square(excess).sum())) + 1
+        first, last = max(half - reach, 0), min(half + reach, n)
+        parts = min(max(int(math.sqrt(_ROWS_PER_COUNT * (last - first) / clusters.count)), 1), _MOST_PARTS)
+        return np.linspace(first, last, parts + 1).astype(np.int64)
 
     def _by_cluster(self, stop: int, clusters: Clusters, weights: Floats | None = None) -> NDArray[Any]:
         """Number, or sum of weights, of each cluster's rows among the `stop` best."""
@@ -222,25 +236,47 @@ class SortedSample:
 
     def statistics(self, draws: Floats) -> Floats:
         """Every metric when cluster c is taken `draws[c]` times, in the order of `metric_names`."""
-        # Not a matrix product: BLAS adds in another order on another number of threads.
-        sums = np.einsum("mc,c->m", self.sums, draws)
-        answered, total, below_window, error_sum, point_sum = sums[-5:].tolist()
-        mean_km = error_sum / answered if answered else math.nan
-        median_km = self._median(draws, int(total), below_window)
-        return np.array([*(100.0 * sums[:-5] / total), mean_km, median_km, point_sum / total])
+        return self.resampled(draws[None])[0]
 
-    def _median(self, draws: Floats, total: int, below_window: float) -> float:
-        start, stop = self.window
-        middle = [(total - 1) // 2, total // 2]
-        cumulative = below_window + np.cumsum(draws[self.codes[start:stop]])
-        if middle[0] < below_window or middle[1] >= cumulative[-1]:
-            start, cumulative = 0, np.cumsum(draws[self.codes])
-        return float(self.errors[start + np.searchsorted(cumulative, middle, side="right")].mean())
+    def resampled(self, draws: Floats) -> Floats:
+        """The same of several resamples, `(resamples, metrics)` of `(resamples, clusters)`."""
+        # Whole numbers add up alike in any order, hence on any number of threads. Others do not in BLAS.
+        counts = draws @ self.counts.T
+        sums = np.array([np.einsum("mc,c->m", self.sums, once) for once in draws])
+        hits, (answered, total) = counts[:, : -2 - len(self.cuts)], counts.T[-2 - len(self.cuts) :][:2]
+        below = counts[:, -len(self.cuts) :]
+        with np.errstate(invalid="ignore"):  # no row with an answer has been drawn
+            mean_km = np.where(answered > 0, sums[:, 0] / answered, math.nan)
+        median_km = [
+            self._median(*each)
+            for each in zip(draws, total.astype(int).tolist(), below.tolist(), strict=True)
+        ]
+        accuracies = 100.0 * hits / total[:, None]
+        return np.column_stack([accuracies, mean_km, median_km, sums[:, 1] / total])
+
+    def _median(self, draws: Floats, total: int, below: list[float]) -> float:
+        middle = (total - 1) // 2, total // 2
+        lower, upper = (bisect_right(below, row) for row in middle)
+        if lower > 0 and upper < len(below):
+            start, stop, counted = self.cuts[lower - 1], self.cuts[upper], below[lower - 1]
+        else:
+            start, stop, counted = 0, len(self.codes), 0.0
+        cumulative = draws[self.codes[start:stop]].cumsum()
+        low, high = (start + cumulative.searchsorted(row - counted, side="right") for row in middle)
+        return float(self.errors[low] + self.errors[high]) / 2
 
 
 def replicate(sample: SortedSample, clusters: int, resamples: int, seed: int) -> Floats:
     """All metrics of all resamples, `(resamples, metrics)`."""
-    return np.array([sample.statistics(draws) for draws in cluster_draws(clusters, resamples, seed)])
+    draws = cluster_draws(clusters, resamples, seed)
+    block = np.empty((max(1, _DRAWS_AT_ONCE // clusters), clusters))
+    parts = []
+    for start in range(0, resamples, len(block)):
+        together = block[: resamples - start]
+        for row in together:
+            row[:] = next(draws)
+        parts.append(sample.resampled(together))
+    return np.concatenate(parts)
 
 
 def cluster_draws(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:
