@@ -88,6 +88,7 @@ RETRIEVAL: dict[str, Change] = {
     "streetview_c_one_in": change(3),
     "leave_out": change("toy/asked"),
     "leave_out_cosine": change(1.01, leave_out="toy/asked"),
+    "embedders": change(2),
     "embedding": change(8),
     "hidden": change(16),
     "adapter_depth": change(2),
@@ -526,7 +527,7 @@ def test_a_parameter_changes_an_artifact_or_an_answer(toy: Toy, method: str, nam
         assert plain.is_refused() != changed.is_refused()
         return
     before, after = plain.stages(), changed.stages()
-    differing = [stage for stage in after if before.get(stage) != after[stage]]
+    differing = [stage for stage in after if stage in before and before[stage] != after[stage]]
     if differing:  # the first that holds something else; where none does, all are made
         made = any(changed.made(stage) != plain.made(stage) for stage in differing)
         assert made, f"only the keys of {' and '.join(differing)} differ"

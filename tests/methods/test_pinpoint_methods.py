@@ -51,6 +51,25 @@ def test_another_seed_shares_the_splits_and_the_support(world: World) -> None:
     assert shared == {"splits", "support"}
 
 
+def test_several_embedders_are_those_of_single_seeds_and_count_alike(world: World) -> None:
+    short = {"passes": 0.5, "validations": 1}
+    both = world.train(TOP1, embedders=2, seed=1, **short)
+    assert list(both) == ["splits", "embedder", "embedder-2", "gallery"]
+    alone = [world.train(TOP1, seed=seed, **short) for seed in (2, 3)]  # seed 0 has 0 and 1
+    assert [both[name].key for name in ("embedder", "embedder-2")] == [one["embedder"].key for one in alone]
+    for channel in ("image", "location"):
+        joined, *apart = (
+            np.load(stages["gallery"].folder / f"photos.{channel}.npy").astype(np.float64)
+            for stages in (both, *alone)
+        )
+        mean = np.mean([vectors @ vectors.T for vectors in apart], axis=0)
+        np.testing.assert_allclose(joined @ joined.T, mean, atol=3e-3)
+        assert joined.shape[1] == 2 * apart[0].shape[1]
+    world.train(embedders=2, seed=1, reranker_epochs=1, **short)
+    run = world.run("pinpoint", embedders=2, seed=1, reranker_epochs=1, **short)
+    assert run.predictions()["predicted_latitude"].notna().all()
+
+
 def test_the_retrieval_alone_takes_no_parameter_of_what_follows_it(world: World) -> None:
     for name in ("margin", "reranker_epochs", "decoding", "support_km", "candidates_kept"):
         with pytest.raises(UsageError, match=name):

@@ -22,7 +22,7 @@ from pinpoint_harness.cli.main import cli
 from pinpoint_harness.features import iter_stores
 from pinpoint_harness.home import HOME_VARIABLE, OLD_VARIABLES
 from pinpoint_harness.reproduce import recipe_names
-from pinpoint_methods.pinpoint.config import CHECK_WITH
+from pinpoint_methods.pinpoint.small import CHECK_WITH
 
 REAL = [name for name in recipe_names() if name.startswith(("nearest-photo-", "pinpoint-"))]
 

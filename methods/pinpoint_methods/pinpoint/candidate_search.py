@@ -29,7 +29,7 @@ from pinpoint_harness.training import StageContext, describe
 from ..common.candidates import CHANNELS
 from ..common.splits import md5_number
 from .config import PinpointConfig, part
-from .embedder import load_towers
+from .embedder import load_embedders
 from .gallery import SourceGallery, read_labels
 from .splits import A, B, C
 from .towers import in_tiles
@@ -70,7 +70,7 @@ def make_candidates(
 ) -> dict[str, Content]:
     """Search every gallery for every set of every source."""
     device = stage_context.context.device
-    towers = load_towers(stage_context.inputs["embedder"], device)
+    towers = load_embedders([stage_context.inputs[name] for name in config.embedder_stages], device)
     labels = read_labels(stage_context.inputs["splits"], stores)
     galleries = {source: SourceGallery(source, stage_context.inputs["gallery"], device) for source in stores}
     files: dict[str, Content] = {}

@@ -16,6 +16,8 @@ from typing import Any, Literal
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.params import param
 
+from .small import MINI
+
 SOURCES = ("photos", "streetview")
 """The two image sources, each with an adapter, a loss and a gallery of its own."""
 
@@ -101,6 +103,14 @@ class RetrievalConfig:
     location_hidden: int = choice(1024, "D", "width of the location tower: 14 M weights", minimum=2)
     location_depth: int = choice(3, "D", "its residual blocks", minimum=0)
 
+    embedders: int = choice(
+        1,
+        "D",
+        "pairs of towers that differ in their seed alone; a similarity is the mean of theirs",
+        minimum=1,
+        maximum=16,
+    )
+
     # Loss.
     temperature: float = choice(10.0, "D", "SigLIP's start; learned, one per source", minimum=0.01)
     highest_temperature: float = choice(
@@ -176,6 +186,15 @@ class RetrievalConfig:
     def steps(self, rows: int) -> int:
         """Optimizer steps of the whole training: one source alone is seen as often as among both."""
         return max(1, round(self.passes * rows / self.batch))
+
+    @property
+    def embedder_stages(self) -> list[str]:
+        """What the stages of the embedders are called."""
+        return ["embedder", *(f"embedder-{number}" for number in range(2, self.embedders + 1))]
+
+    def embedder_seeds(self, seed: int) -> dict[str, int]:
+        """The seed of each by the name of its stage: another seed of the training shares none."""
+        return {name: seed * self.embedders + number for number, name in enumerate(self.embedder_stages)}
 
     def dataset_of(self, source: str) -> str:
         """The dataset that source's gallery and training rows come from."""
@@ -325,66 +344,6 @@ def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
             fix="leave one of them on",
         )
 
-
-MINI: Mapping[str, tuple[Any, str]] = {
-    "backbone": ("mini", "what mini-Earth carries"),
-    "photos": ("mini-earth/photos", "its photos"),
-    "streetview": ("mini-earth/streetview", "its street view"),
-    "photos_a_percent": (75, "as the world was divided when it was drawn"),
-    "photos_c_one_in": (4, "likewise"),
-    "streetview_cell_km": (0.0, "likewise; query-street lies 1 km from that A"),
-    "streetview_b_percent": (18, "likewise"),
-    "streetview_c_one_in": (12, "likewise"),
-    "leave_out": ("", "query-noisy shares its photographers with the gallery on purpose"),
-    "hidden": (256, "48,000 rows to learn from, two cores to learn on"),
-    "adapter_depth": (1, "likewise"),
-    "trunk_depth": (1, "likewise"),
-    "frequencies": (256, "likewise"),
-    "location_hidden": (256, "likewise"),
-    "location_depth": (1, "likewise"),
-    "passes": (20.7, "likewise: a million samples, two minutes"),
-    "batch": (1024, "a twenty-fourth of a source"),
-    "learning_rate": (2e-3, "of a small model, chosen on C of world seed 1"),
-    "weight_decay": (1.0, "with it, noise and averages C gains 2 points of photos: choices.md"),
-    "input_noise": (0.15, "likewise"),
-    "weight_average": (0.99, "likewise; a tenth of the steps"),
-    "keep": ("best", "48,000 rows are soon learned by heart"),
-    "validations": (8, "with noise and averages a step takes 2 % longer; two looks fewer make up for it"),
-    "validation_queries": (2000, "about all there are"),
-    "validation_gallery": (100_000, "all of it"),
-    "layers": (2, "6,000 queries a source to learn from, two cores"),
-    "width": (128, "likewise"),
-    "heads": (4, "likewise"),
-    "reranker_batch": (128, "likewise"),
-    "reranker_epochs": (4, "with the margin loss the first of four passes was the best on C"),
-}
-"""Where `mini` differs from `full`, and why."""
-
-CHECK_RETRIEVAL_WITH: Mapping[str, Any] = {
-    "photos_a_percent": 60,
-    "photos_c_one_in": 3,
-    "streetview_b_percent": 30,
-    "streetview_c_one_in": 5,
-    "hidden": 16,
-    "adapter_depth": 1,
-    "trunk_depth": 1,
-    "embedding": 16,
-    "frequencies": 16,
-    "location_hidden": 16,
-    "location_depth": 1,
-    "passes": 1.0,
-    "batch": 64,
-    "validations": 1,
-}
-CHECK_WITH: Mapping[str, Any] = {
-    **CHECK_RETRIEVAL_WITH,
-    "layers": 1,
-    "width": 16,
-    "heads": 2,
-    "reranker_epochs": 1,
-    "reranker_batch": 32,
-}
-"""A model that is trained in no time on some hundred photos, for `pinpoint methods check`."""
 
 EMBEDDER = (
     *("embedding", "hidden", "adapter_depth", "trunk_depth", "expansion"),

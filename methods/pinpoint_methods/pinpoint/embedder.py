@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from pinpoint_harness.training import Checkpoints, Processes, StageContext, desc
 from ..common.training import Curve, CurveRow, Optimization, Shuffle, Trainer, curve_csv
 from .config import EMBEDDER, RetrievalConfig, part
 from .sigmoid_loss import gather_with_gradient, near_pairs, sigmoid_loss
-from .towers import Block, Towers
+from .towers import Block, Embedders, Towers
 
 if TYPE_CHECKING:
     from .embedder_validation import Validation
@@ -298,3 +298,8 @@ def load_towers(folder: Any, device: str) -> Towers:
     model = Towers(config, record["width"], record["sources"])
     model.load_state_dict(load_file(folder / "model.safetensors"))
     return model.to(device).eval().requires_grad_(False)
+
+
+def load_embedders(folders: Iterable[Any], device: str) -> Embedders:
+    """The towers of all embedders, in their order, as one."""
+    return Embedders([load_towers(folder, device) for folder in folders])

@@ -32,9 +32,9 @@ from pinpoint_harness.search import Gallery, Rows, SupportIndex, unit_rows, xyz_
 from pinpoint_harness.training import StageContext, describe
 
 from .config import PinpointConfig
-from .embedder import load_towers
+from .embedder import load_embedders
 from .splits import A
-from .towers import TILE, Towers, in_tiles
+from .towers import TILE, Embedders, in_tiles
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
@@ -45,9 +45,12 @@ _SUPPORT_ROWS = 65_536
 Chunks = Callable[[int, int], Any]
 
 
-def make_gallery(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -> dict[str, Content]:
-    """The files of every source's gallery, embedded in fixed tiles by the towers of the stage before."""
-    towers = load_towers(stage_context.inputs["embedder"], stage_context.context.device)
+def make_gallery(
+    stage_context: StageContext, stores: Mapping[str, FeatureStore], embedders: Sequence[str]
+) -> dict[str, Content]:
+    """The files of every source's gallery, embedded in fixed tiles by the towers of `embedders`."""
+    folders = [stage_context.inputs[name] for name in embedders]
+    towers = load_embedders(folders, stage_context.context.device)
     labels = read_labels(stage_context.inputs["splits"], stores)
     files: dict[str, Content] = {}
     rows_of: dict[str, int] = {}
@@ -65,7 +68,12 @@ def make_gallery(stage_context: StageContext, stores: Mapping[str, FeatureStore]
 
 
 def _channels(
-    towers: Towers, source: str, store: FeatureStore, rows: NDArray[np.int64], xyz: NDArray[Any], device: str
+    towers: Embedders,
+    source: str,
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    xyz: NDArray[Any],
+    device: str,
 ) -> list[tuple[str, int, Chunks]]:
     """Name, width and a function `(start, stop) -> fp16 tensor` of each matrix."""
 
@@ -82,7 +90,7 @@ def _channels(
     def location(start: int, stop: int) -> Tensor:
         return in_tiles(towers.location, torch.from_numpy(xyz[start:stop]), device)
 
-    width = towers.image.head.out.out_features
+    width = towers.width
     return [("raw", store.width, raw), ("image", width, image), ("location", width, location)]
 
 

@@ -27,16 +27,15 @@ from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Q
 from ..common.candidates import CandidateBatch, found_by
 from ..common.decoding import Answer, TemperatureScaling, decide, overall
 from .config import (
-    CHECK_RETRIEVAL_WITH,
-    CHECK_WITH,
     PinpointConfig,
     PinpointParams,
     RetrievalConfig,
     Top1Params,
 )
-from .embedder import load_towers
+from .embedder import load_embedders
 from .reranker_training import load_reranker, read_calibration, scores_of
 from .retriever import SourceRetriever, galleries_of, open_retriever, quotas
+from .small import CHECK_RETRIEVAL_WITH, CHECK_WITH
 from .stages import pinpoint_stages, retrieval_stages
 from .towers import in_tiles
 
@@ -106,7 +105,8 @@ class _FromStages(ABC):
 
     @cached_property
     def _towers(self) -> Any:
-        return load_towers(self._folder("embedder"), self._device)
+        folders = [self._folder(name) for name in self.params.embedder_stages]
+        return load_embedders(folders, self._device)
 
     def _instances(self, sources: Sequence[str]) -> NDArray[np.str_]:
         """The instance that answers each query; where there is but one, it answers all."""

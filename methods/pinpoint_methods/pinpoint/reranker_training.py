@@ -266,7 +266,7 @@ def load_reranker(
 
     weights = load_file(folder / f"{source}.safetensors")
     features = read_json(folder / "config.json")["outcome"][source]["features"]
-    model = build_reranker(config, config.embedding, features)
+    model = build_reranker(config, config.embedding * config.embedders, features)
     model.load_state_dict(weights)
     return model.to(device).eval().requires_grad_(False)
 

@@ -78,18 +78,20 @@ def _to_the_galleries(config: RetrievalConfig, seed: int, context: Context, stor
     tests = [_store(context, name, config) for name in config.benchmarks()]
     keys = {source: store.key for source, store in stores.items()}
     of_splits = {"stores": keys, "config": part(config, *_OF_SPLITS), "leave_out": [s.key for s in tests]}
-    of_embedder = {"sources": list(stores), "seed": seed, "config": part(config, *EMBEDDER)}
+    embedders = config.embedder_stages
+    made_gallery = partial(make_gallery, stores=stores, embedders=embedders)
     return [
         _stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
-        _stage(
-            "embedder",
-            of_embedder,
-            partial(train_embedder, config=config, seed=seed, stores=stores),
-            ["splits"],
-            together=True,
-        ),
-        _stage("gallery", {}, partial(make_gallery, stores=stores), ["splits", "embedder"]),
+        *(_embedder_stage(name, own, config, stores) for name, own in config.embedder_seeds(seed).items()),
+        _stage("gallery", {}, made_gallery, ["splits", *embedders]),
     ]
+
+
+def _embedder_stage(name: str, seed: int, config: RetrievalConfig, stores: Stores) -> Stage:
+    """One of the embedders: the same stage, whichever place it has among them."""
+    spec = {"sources": list(stores), "seed": seed, "config": part(config, *EMBEDDER)}
+    made = partial(train_embedder, config=config, seed=seed, stores=stores)
+    return _stage(name, spec, made, ["splits"], kind="embedder", together=True)
 
 
 def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list[Stage]:
@@ -108,7 +110,7 @@ def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list
             "candidates",
             {"config": part(config, *OF_CANDIDATES)},
             partial(make_candidates, **made_from),
-            ["splits", "embedder", "gallery"],
+            ["splits", *config.embedder_stages, "gallery"],
         ),
     ]
     reranked = ["support", "gallery", "candidates"]
@@ -120,9 +122,12 @@ def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list
     return [*stages, _stage("calibration", spec, partial(make_calibration, **made_from), reranked)]
 
 
-def _stage(name: str, spec: Mapping[str, Any], make: Any, needs: Sequence[str], **how: Any) -> Stage:
-    versioned = {"version": VERSIONS.get(name, 1), **spec}
-    return Stage(name, f"pinpoint-{name}", versioned, make, tuple(needs), **how)
+def _stage(
+    name: str, spec: Mapping[str, Any], make: Any, needs: Sequence[str], kind: str | None = None, **how: Any
+) -> Stage:
+    kind = kind or name
+    versioned = {"version": VERSIONS.get(kind, 1), **spec}
+    return Stage(name, f"pinpoint-{kind}", versioned, make, tuple(needs), **how)
 
 
 def _stores(config: RetrievalConfig, context: Context) -> dict[str, FeatureStore]:

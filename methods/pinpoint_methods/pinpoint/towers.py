@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -137,6 +137,32 @@ class Towers(nn.Module):
             self.location.direction.copy_(functional.normalize(directions, dim=1))
             self.location.log_frequency.copy_(torch.linspace(lowest, highest, config.frequencies))
         return self
+
+
+class Embedders:
+    """Several towers as one, whose vectors lie side by side: a similarity is the mean of theirs.
+
+    Cosines of towers that differ in the seed alone have one spread, so they count alike.
+    """
+
+    def __init__(self, members: Sequence[Towers]) -> None:
+        self._members = members
+
+    @property
+    def width(self) -> int:
+        """Of a vector, which is of unit length."""
+        return sum(member.image.head.out.out_features for member in self._members)
+
+    def image(self, features: Tensor, source: str) -> Tensor:
+        """`(b, width)`"""
+        return self._joined([member.image(features, source) for member in self._members])
+
+    def location(self, xyz: Tensor) -> Tensor:
+        """`(b, width)`"""
+        return self._joined([member.location(xyz) for member in self._members])
+
+    def _joined(self, vectors: Sequence[Tensor]) -> Tensor:
+        return torch.cat([vector * len(vectors) ** -0.5 for vector in vectors], dim=1)
 
 
 TILE = 4096
