@@ -136,6 +136,7 @@ RERANKED: dict[str, Change] = {
     "candidates_kept": change(20),
     "reranker": change("none"),
     "reranker_queries": change("A"),
+    "photos_lists": change("seen"),
     "streetview_lists": change("seen"),
     "query_embedding": change(False, list_features=True),
     "visual_token": change(False),

@@ -232,13 +232,18 @@ def test_the_sets_are_b_and_c(found: Found) -> None:
         np.testing.assert_array_equal(rows, np.flatnonzero(found.labels == label))
 
 
-def test_street_view_learns_from_the_sets_that_are_named_and_photos_from_the_hidden() -> None:
+def test_a_source_learns_from_the_sets_that_are_named_for_it() -> None:
     named = {
         name: training_sets("streetview", replace(CONFIGS["mini"], streetview_lists=name))
         for name in TRAINING
     }
     assert named == {"hidden": ("train",), "seen": ("train-open",), "both": ("train", "train-open")}
     assert training_sets("photos", replace(CONFIGS["mini"], streetview_lists="both")) == ("train",)
+    seen = replace(CONFIGS["mini"], photos_lists="both")
+    assert [training_sets(source, seen) for source in ("photos", "streetview")] == [
+        ("train", "train-open"),
+        ("train",),
+    ]
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -5,8 +5,8 @@
     <source>.<set>.<gallery>.npy   the rows each channel found, `image`, `raw`, `location`: int32 (n, kept)
 
 A set is what trains (`train`), and C (`held`), their photographers' gallery photos out of sight; and
-the same with them in sight (`train-open`, of street view alone, and `held-open`). All channels are
-searched as deep as any ablation needs, so that all share one search.
+the same with them in sight (`train-open`, of photos only where `photos_lists` asks for it, and
+`held-open`). All channels are searched as deep as any ablation needs, so that all share one search.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ SETS = {"train": True, "train-open": False, "held": True, "held-open": False}
 """The sets, and whether their photographers' own photos are out of sight."""
 
 TRAINING = {"hidden": ("train",), "seen": ("train-open",), "both": ("train", "train-open")}
-"""The sets that teach the reranker of street view, by `streetview_lists`; photos are always hidden theirs."""
+"""The sets that teach the reranker of a source, by `photos_lists` and `streetview_lists`."""
 
-OF_CANDIDATES = ("candidates_kept", "reranker_queries", "exclude_km")
+OF_CANDIDATES = ("candidates_kept", "reranker_queries", "exclude_km", "photos_lists")
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def read_queries(
 
 def training_sets(source: str, config: PinpointConfig) -> tuple[str, ...]:
     """The sets whose lists train the reranker of a source."""
-    return TRAINING[config.streetview_lists] if source == "streetview" else TRAINING["hidden"]
+    return TRAINING[config.streetview_lists if source == "streetview" else config.photos_lists]
 
 
 def _sets(
@@ -140,7 +140,7 @@ def _sets(
         ids = store.table["id"].take(gallery).to_pylist()
         first = np.argsort([md5_number(name) % (1 << 62) for name in ids], kind="stable")
         train = np.sort(gallery[first[: len(train)]])
-    seen = {"train-open": train} if source == "streetview" else {}
+    seen = {"train-open": train} if source == "streetview" or config.photos_lists != "hidden" else {}
     return {"train": train, **seen, "held": held, "held-open": held}
 
 

@@ -257,6 +257,13 @@ class PinpointConfig(RetrievalConfig):
         "creator; seen: nothing, as its test set; both: each once",
         choices=("hidden", "seen", "both"),
     )
+    photos_lists: str = choice(
+        "hidden",
+        "K",
+        "what B's photos may not see: hidden: all else of their photographer; seen: nothing but themselves; "
+        "both: each once",
+        choices=("hidden", "seen", "both"),
+    )
     query_embedding: bool = choice(True, "K", "the query token carries the query's image embedding")
     visual_token: bool = choice(
         True, "K", "the candidate's image embedding is a token; without it, image and raw similarity go too"

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 OF_RERANKER = (
     *("support", "support_used", "galleries", "candidates_image", "candidates_raw", "candidates_location"),
     *("reranker", "query_embedding", "visual_token", "gps_token", "support_token", "token_scores"),
-    *("streetview_lists", "list_features", "layers", "width", "heads", "context_layers"),
+    *("photos_lists", "streetview_lists", "list_features", "layers", "width", "heads", "context_layers"),
     *("ranking_loss", "margin", "target_temperature"),
     *("reranker_epochs", "reranker_batch", "reranker_learning_rate", "reranker_weight_decay"),
     *("retrieval_location", "retrieval_raw"),
