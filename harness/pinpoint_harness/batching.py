@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,9 +75,3 @@ class WorkerShare:
                 f"the share '{text}' does not fit", fix="give i/n with i from 0 to n - 1, such as 0/4"
             )
         return cls(int(index), int(count))
-
-    @classmethod
-    def of_environment(cls) -> WorkerShare:
-        """The share that torchrun gives this process; all of it where there is none."""
-        rank, size = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-        return cls.parse(f"{rank}/{size}") if rank and size else cls()

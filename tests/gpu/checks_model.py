@@ -18,8 +18,9 @@ from bench import Bench
 from torch import Tensor
 from worlds import SMALL, features, make_gallery, make_reranker, make_retriever, make_towers, places
 
-from pinpoint_harness.search import Exclusion, xyz_of
-from pinpoint_harness.training.processes import process_group
+from pinpoint_harness.processes import process_group
+from pinpoint_harness.search import Exclusion, Hits, xyz_of
+from pinpoint_harness.search.slices import Slice
 from pinpoint_methods.common.candidates import CHANNELS
 from pinpoint_methods.pinpoint.config import PinpointConfig
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer, TrainingRows
@@ -246,14 +247,19 @@ def attention_over_many_rows(bench: Bench) -> dict[str, Any]:
 
 
 def process_group_of_one(bench: Bench) -> dict[str, Any]:
-    """Joining, waiting, agreeing and summing as under torchrun, by the backend of the device."""
+    """Joining, waiting, summing and slices of galleries as under torchrun, by the device's backend."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     names = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     with mock.patch.dict(os.environ, names), process_group(str(bench.device)) as processes:
-        assert processes.agree(True)
-        assert not processes.agree(False)
+        part = Slice(0, 3, 3, processes)
+        half = torch.arange(12.0, device=bench.device).view(3, 4).half()
+        assert torch.equal(part.told(half, half.device), half)
+        assert torch.equal(part.taken(half, torch.tensor([2, 0], device=bench.device)), half[[2, 0]])
+        hits = Hits(torch.tensor([[1, -1]]), torch.tensor([[0.5, -torch.inf]]), torch.tensor([1]))
+        hits = Hits(*(facts.to(bench.device) for facts in (hits.rows, hits.scores, hits.counts)))
+        assert torch.equal(part.best_of_all(hits, None).rows, hits.rows)
         mine = torch.arange(6.0, device=bench.device).view(2, 3)
         assert torch.equal(gather(mine), mine)
         total = mine.clone()

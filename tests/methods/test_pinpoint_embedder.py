@@ -379,7 +379,7 @@ import sys, json, torch
 from dataclasses import replace
 sys.path[:0] = json.loads(sys.argv[2])
 from test_pinpoint_embedder import DATA, SMALL
-from pinpoint_harness.training.processes import joined_processes
+from pinpoint_harness.processes import joined_processes
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer
 torch.set_num_threads(1)
 with joined_processes("cpu") as processes:

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..features import StoreLookup
 from ..home import Home, find_home
 from ..plugins import Registry, load_registry
+from ..processes import joined_processes
 from .measure import data_location, read_run
 from .python_words import speaks_python
 
@@ -105,10 +106,15 @@ def audit(
         training=training,
         every_hash=pixels,
     )
-    found = make_audit(request)
-    found.write(path)
-    opened = [stores.gallery(name, backbone, at.path) for name, at in galleries]
-    return Audited(found, [effect_of(run, found, opened) for run in measured], path)
+    with joined_processes(stores.device) as processes:
+        found = make_audit(request)
+        opened = [stores.gallery(name, backbone, at.path) for name, at in galleries]
+
+        def written() -> list[Effect]:
+            found.write(path)
+            return [effect_of(run, found, opened) for run in measured]
+
+        return Audited(found, processes.by_first(written), path)
 
 
 def _file_name(dataset: str, galleries: Sequence[tuple[str, DataLocation]]) -> str:

@@ -65,8 +65,7 @@ def train(
     params = build_params(entry, parameters or {})
     chosen = embedding_context(default_device(device), dtype)
     locations = _locations(data or {}, images or {}, method, params)
-    share = WorkerShare.of_environment()
-    stores = StoreLookup(registry, home.stores, chosen.device, weights, share, locations=locations)
+    stores = StoreLookup(registry, home.stores, chosen.device, weights, locations=locations)
 
     def truth(name: str) -> pd.DataFrame:
         return registry.open_dataset(name, locations.get(name, DataLocation())).truth()
@@ -128,8 +127,8 @@ def embed(
 
     `backbone` is a registered name, a Hugging Face id or a folder. The store's `matrix` holds `(n, width)`
     float16, its `table` the id, place, author and source of each row; photos that could not be read are in
-    its `failures`. `limit` and `ids` embed a part. With a `share` of the work (default: that of torchrun),
-    UnfinishedError says that other processes have not finished theirs.
+    its `failures`. `limit` and `ids` embed a part. The processes of a torchrun share the work. With a `share`
+    of your own, UnfinishedError says that other processes have not finished theirs.
     """
     request = embed_request(
         dataset,
@@ -141,7 +140,6 @@ def embed(
         home=find_home(home),
         registry=registry or load_registry(),
     )
-    share = share or WorkerShare.of_environment()
     return complete(replace(request, subset=Subset(limit, ids), share=share, fresh=fresh))
 
 

@@ -17,6 +17,7 @@ from ..evaluation.calibration import calibrate as calibrate_run
 from ..evaluation.scoring import RESAMPLES
 from ..home import Home, find_home
 from ..plugins import Registry, load_registry
+from ..processes import joined_processes
 from ..readers.answer_values import Order, Units
 from ..readers.prediction_files import Answers, answers_of_frame
 from ..readers.truth import checked_truth
@@ -120,8 +121,10 @@ def evaluate(
         registry=registry,
         gallery_images=[Path(place) for place in gallery_images],
     )
-    done = run(request)
-    score_run(done, protocol or done.record["dataset"]["default_protocol"], truth=opened.truth)
+    with joined_processes(request.context.device) as processes:
+        done = run(request)
+        default = done.record["dataset"]["default_protocol"]
+        processes.by_first(lambda: score_run(done, protocol or default, truth=opened.truth))
     return done
 
 

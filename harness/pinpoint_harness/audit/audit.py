@@ -16,6 +16,7 @@ from ..artifacts import Selection
 from ..errors import DataError, UsageError
 from ..features import store_parent
 from ..photo_ids import flickr_id, hash_ids, truth_hash
+from ..processes import current_processes, joined_processes, sliced_galleries
 from ..search.rows import LabelIndex
 from ..types import DataLocation
 from .identical import Contents, Pictures, compare_features, compare_files
@@ -54,7 +55,15 @@ class AuditRequest:
 
 
 def audit(request: AuditRequest) -> Audit:
-    """Compare every query with every gallery; features that are not in a store yet are computed first."""
+    """Compare every query with every gallery; features that are not in a store yet are computed first.
+
+    The processes of a torchrun hold a slice of each gallery, and the first one looks at the pictures.
+    """
+    with joined_processes(request.store_lookup.device) as processes, sliced_galleries(processes):
+        return _audit(request)
+
+
+def _audit(request: AuditRequest) -> Audit:
     names = [name for name, _ in request.galleries]
     if not names or len(set(names)) < len(names):
         raise UsageError("an audit needs galleries, each named once", found=", ".join(names))
@@ -143,7 +152,8 @@ def _contents(own: Side, others: Sequence[Side], found: Sequence[Found]) -> Cont
     """By the files where all of them are at hand, else by features."""
     pictures = [side.pictures for side in others if side.pictures is not None]
     if own.pictures is not None and len(pictures) == len(others):
-        return compare_files(own.pictures, pictures, [side.store.coordinates() for side in (own, *others)])
+        asked, places = own.pictures, [side.store.coordinates() for side in (own, *others)]
+        return current_processes().by_first(lambda: compare_files(asked, pictures, places))
     return compare_features(own.store, [one.pairs[one.pairs["equal"]] for one in found])
 
 

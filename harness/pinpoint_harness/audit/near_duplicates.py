@@ -17,7 +17,8 @@ import pandas as pd
 
 from ..features import FeatureStore
 from ..geo import geodesic_km
-from ..search import Gallery, search, unit_rows
+from ..processes import current_processes
+from ..search import Gallery, own_rows, search, unit_rows
 from ..search.rows import LabelIndex
 from . import perceptual
 from .identical import Pictures
@@ -81,8 +82,9 @@ def compare(
     The most similar rows come from the exact search. Hashes are taken of the pairs it finds, or,
     with `every_hash`, of the whole gallery, kept in that folder and searched as exactly.
     """
-    own, others = unit_matrix(queries.store, device), unit_matrix(gallery.store, device)
-    hits = search(Gallery.of({"raw": others}), {"raw": own}, {"raw": NEIGHBOURS})["raw"]
+    own, count = unit_matrix(queries.store, device), len(gallery.store)
+    others = Gallery.of({"raw": unit_matrix(gallery.store, device, own_rows(count))}, whole=count)
+    hits = search(others, {"raw": own}, {"raw": NEIGHBOURS})["raw"]
     similar = _listed(hits.rows.cpu().numpy())
     author = LabelIndex(gallery.author_token)
     places = queries.store.coordinates(), gallery.store.coordinates()
@@ -104,13 +106,14 @@ def compare(
     return Found(frame, _far_cosine(hits, places))
 
 
-def unit_matrix(store: FeatureStore, device: str) -> Any:
-    """The features of a store as unit vectors of fp16, `(rows, width)` on the device."""
+def unit_matrix(store: FeatureStore, device: str, rows: slice | None = None) -> Any:
+    """Features of a store, by default all, as unit vectors of fp16, `(rows, width)` on the device."""
     import torch
 
-    matrix = torch.empty(len(store), store.width, dtype=torch.float16, device=device)
-    for start in range(0, len(store), _CHUNK_ROWS):
-        chunk = torch.from_numpy(np.array(store.matrix[start : start + _CHUNK_ROWS]))
+    own = store.matrix if rows is None else store.matrix[rows]
+    matrix = torch.empty(len(own), store.width, dtype=torch.float16, device=device)
+    for start in range(0, len(own), _CHUNK_ROWS):
+        chunk = torch.from_numpy(np.array(own[start : start + _CHUNK_ROWS]))
         matrix[start : start + len(chunk)] = unit_rows(chunk.to(device))
     return matrix
 
@@ -150,17 +153,21 @@ class _Hashes:
         cls, queries: Pictures, gallery: Pictures, query: NDArray[np.int64], row: NDArray[np.int64]
     ) -> _Hashes:
         query, row = np.unique(query), np.unique(row)
-        own, others = perceptual.hash_pictures(queries, query), perceptual.hash_pictures(gallery, row)
+        own, others = current_processes().by_first(
+            lambda: (perceptual.hash_pictures(queries, query), perceptual.hash_pictures(gallery, row))
+        )
         return cls(own, others, query, row)
 
     @classmethod
     def of_all(cls, queries: Side, gallery: Side, folder: Path) -> _Hashes:
-        assert queries.pictures is not None
-        assert gallery.pictures is not None
+        asked, searched = queries.pictures, gallery.pictures
+        assert asked is not None
+        assert searched is not None
         every = np.arange(len(queries.store))
         ids = gallery.store.table["id"].to_pylist()
-        others = perceptual.hash_all(folder, ids, gallery.pictures)
-        own = perceptual.hash_pictures(queries.pictures, every)
+        processes = current_processes()
+        others = processes.in_turn(lambda first: perceptual.hash_all(folder, ids, searched))
+        own = processes.by_first(lambda: perceptual.hash_pictures(asked, every))
         return cls(own, others, every, np.arange(len(gallery.store)))
 
     def nearest(self, device: str) -> pd.DataFrame:
@@ -202,7 +209,7 @@ def _same_spot(
     return _pairs(query[near], row[near])
 
 
-def _cosines(own: Any, others: Any, query: NDArray[np.int64], row: NDArray[np.int64]) -> Any:
+def _cosines(own: Any, others: Gallery, query: NDArray[np.int64], row: NDArray[np.int64]) -> Any:
     """Inner products of pairs in float64, rounded as the search rounds them."""
     import torch
 
@@ -210,7 +217,7 @@ def _cosines(own: Any, others: Any, query: NDArray[np.int64], row: NDArray[np.in
     for start in range(0, len(query), _CHUNK_ROWS):
         some = slice(start, start + _CHUNK_ROWS)
         left = own[torch.from_numpy(query[some]).to(own.device)].double()
-        right = others[torch.from_numpy(row[some]).to(own.device)].double()
+        right = others.vectors("raw", torch.from_numpy(row[some]).to(own.device)).double()
         cosines[some] = (left * right).sum(dim=1).float().cpu().numpy()
     return cosines
 

@@ -124,6 +124,7 @@ def audit(
       pinpoint audit mp16 yfcc4k --backbone siglip2-giant-opt-patch16-384 --run nearest-photo@yfcc4k
     """
     from ..api import audit as make_audit
+    from ..progress import speaks
 
     made = make_audit(
         gallery,
@@ -147,7 +148,8 @@ def audit(
         home=home,
         registry=registry_of(ctx),
     )
-    _report(made.audit, made.effects, made.file, as_json)
+    if speaks():
+        _report(made.audit, made.effects, made.file, as_json)
 
 
 def _names(text: str) -> list[str]:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "--shard",
     "share",
     metavar="I/N",
-    help="Embed only every N-th shard, from I on [default: $RANK/$WORLD_SIZE].",
+    help="Embed only every N-th shard, from I on: for processes that know nothing of one another.",
 )
 @home_options(stores="--out")
 @fresh_store_option
@@ -62,8 +62,8 @@ def embed(
 ) -> None:
     """Compute a backbone's features of every photo of DATASET, once, for all methods.
 
-    Give the same command again to resume. Several processes share the work with --shard or under
-    torchrun; the last one puts the store together.
+    Give the same command again to resume. The processes of a torchrun share the work, and the first
+    prints. With --shard several commands share it; the last one puts the store together.
 
     \b
     Example:
@@ -72,6 +72,7 @@ def embed(
     from ..api import embed as complete
     from ..batching import WorkerShare
     from ..errors import UnfinishedError
+    from ..progress import speaks
 
     try:
         store = complete(
@@ -94,7 +95,8 @@ def embed(
     except UnfinishedError as unfinished:
         click.echo(unfinished)
         return
-    print_facts(store_facts(store), as_json)
+    if share is not None or speaks():
+        print_facts(store_facts(store), as_json)
 
 
 def store_facts(store: FeatureStore) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,7 +61,7 @@ if TYPE_CHECKING:
     "--shard",
     "share",
     metavar="I/N",
-    help="Answer only every N-th tile, from I on [default: $RANK/$WORLD_SIZE].",
+    help="Answer only every N-th tile, from I on: for processes that know nothing of one another.",
 )
 @weights_option
 @name_option
@@ -92,8 +94,9 @@ def run(
     For a method that looks at features, those that are not in a store yet are computed first, of the
     gallery as well.
 
-    Give the same command again to resume a run that was stopped. Several processes or machines
-    with one --home share the work with --shard; the last one puts the run together and scores it.
+    Give the same command again to resume a run that was stopped. The processes of a torchrun share
+    the work and the galleries, and the first prints. Several commands with one --home share the work
+    with --shard; the last one puts the run together and scores it.
 
     Several values of a parameter (--set author_filter=false,true) make a run of every combination.
 
@@ -104,14 +107,15 @@ def run(
     """
     from ..batching import WorkerShare
     from ..errors import UnfinishedError
-    from ..progress import log
-    from ..running import TILE, build_request, parameter_grid
+    from ..processes import joined_processes
+    from ..progress import log, speaks
+    from ..running import TILE, build_request, choose_device, parameter_grid
     from ..running.runner import run as run_request
 
     registry = registry_of(ctx)
     entry, opened = registry.method(method), registry.open_dataset(dataset, location)
     shown_as = listed_name(registry, dataset, listed_as)
-    grid = parameter_grid(entry, settings)
+    grid, alone = parameter_grid(entry, settings), share is not None
 
     def finished() -> Iterator[Run]:
         for _, chosen in in_turn(grid):
@@ -138,11 +142,16 @@ def run(
             except UnfinishedError as unfinished:
                 click.echo(unfinished)
                 continue
-            note_made(home, done)
+            if alone or speaks():
+                note_made(home, done)
             yield done
 
-    if len(grid) > 1:
-        measure.report_each(finished(), lambda: opened)
-        log.info("side by side: pinpoint table %s", listed_as or dataset)
-    for done in finished() if len(grid) == 1 else ():
-        measure.report(done, lambda: opened)
+    with nullcontext() if alone else joined_processes(choose_device(entry, device)):
+        if not alone and not speaks():
+            deque(finished(), maxlen=0)
+        elif len(grid) > 1:
+            measure.report_each(finished(), lambda: opened)
+            log.info("side by side: pinpoint table %s", listed_as or dataset)
+        else:
+            for done in finished():
+                measure.report(done, lambda: opened)

@@ -85,6 +85,8 @@ def train(
       pinpoint train regression --set hidden=128,256 --set seed=0,1,2
     """
     from ..api import train as train_stages
+    from ..devices import default_device
+    from ..processes import joined_processes
     from ..progress import speaks
     from ..running import parameter_grid
 
@@ -92,24 +94,25 @@ def train(
     grid = parameter_grid(registry.method(method), settings)
     rows: list[dict[str, Any]] = []
     made: set[str] = set()
-    for title, chosen in in_turn(grid):
-        finished = train_stages(
-            method,
-            parameters=chosen,
-            stage=stage,
-            data={name: places[-1] for name, places in _by_dataset("--data", data).items()},
-            images=_by_dataset("--images", images),
-            device=device,
-            dtype=dtype,
-            weights=weights,
-            log=log,
-            home=home,
-            fresh=fresh,
-            keep=made,
-            registry=registry,
-        )
-        made |= {done.key for done in finished}
-        rows += [{**({"settings": title} if title else {}), **_row(done)} for done in finished]
+    with joined_processes(default_device(device)):
+        for title, chosen in in_turn(grid):
+            finished = train_stages(
+                method,
+                parameters=chosen,
+                stage=stage,
+                data={name: places[-1] for name, places in _by_dataset("--data", data).items()},
+                images=_by_dataset("--images", images),
+                device=device,
+                dtype=dtype,
+                weights=weights,
+                log=log,
+                home=home,
+                fresh=fresh,
+                keep=made,
+                registry=registry,
+            )
+            made |= {done.key for done in finished}
+            rows += [{**({"settings": title} if title else {}), **_row(done)} for done in finished]
     if speaks():
         print_listing(rows, as_json, "no stages")
 

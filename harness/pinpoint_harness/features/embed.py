@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -33,6 +33,7 @@ from ..errors import DataError, PluginError, UnfinishedError
 from ..images import Failure, decoder_name, find_any
 from ..images.prefetch import prefetch_tiles
 from ..plugins import plugin_code
+from ..processes import Processes, joined_processes
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
@@ -59,7 +60,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EmbedRequest:
-    """A dataset, a backbone, and how and where to bring them together."""
+    """A dataset, a backbone, and how and where to bring them together.
+
+    Without a `share` all of it is embedded, by the processes of a torchrun where there are some.
+    """
 
     dataset_name: str
     dataset: Dataset
@@ -67,7 +71,7 @@ class EmbedRequest:
     root: Path
     context: Context = field(default_factory=Context)
     subset: Subset = field(default_factory=Subset)
-    share: WorkerShare = field(default_factory=WorkerShare)
+    share: WorkerShare | None = None
     fresh: bool = False
 
 
@@ -75,9 +79,17 @@ def complete(request: EmbedRequest) -> FeatureStore:
     """The store of the request: found, resumed, or made.
 
     Photos that cannot be read, and those whose feature is not finite, are in the store's failures.
+    The processes of a torchrun embed a part each, and the first puts the store together when all are done.
     With a `share`, only that part is embedded; whoever is last puts the store together, for the
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
     """
+    alone = nullcontext(Processes())
+    with joined_processes(request.context.device) if request.share is None else alone as processes:
+        return _complete(request, processes)
+
+
+def _complete(request: EmbedRequest, processes: Processes) -> FeatureStore:
+    share = request.share or WorkerShare(processes.rank, processes.count)
     # In the order of the ids, so that the store does not depend on that of the truth file.
     selection = Selection.of(request.dataset.truth(), request.subset).by_id()
     truth = selection.truth
@@ -86,20 +98,33 @@ def complete(request: EmbedRequest) -> FeatureStore:
         refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
         spec = _spec(request, backbone, selection, images, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
-        artifact = Artifact.begin(parent, "features", spec, fresh=request.fresh, join=request.share.count > 1)
-        if artifact.complete:
-            return FeatureStore.open(artifact.folder)
-        if not request.fresh and (copied := _of_the_same(parent, spec, truth, refs, images)):
-            return copied
+        join = request.share is not None and share.count > 1
+        artifact = processes.in_turn(
+            lambda first: Artifact.begin(
+                parent, "features", spec, fresh=request.fresh, join=join or not first
+            )
+        )
+
+        def found() -> Path | None:
+            if artifact.complete:
+                return artifact.folder
+            copied = None if request.fresh else _of_the_same(parent, spec, truth, refs, images)
+            return None if copied is None else copied.folder
+
+        if folder := processes.by_first(found):
+            return FeatureStore.open(folder)
         with Session(artifact.folder, request.context) as session:
             with artifact.work():
                 session.phase("prepare")
-                _embed(artifact, request, backbone, truth, images, refs)
+                _embed(artifact, request, share, backbone, truth, images, refs)
                 session.phase("embed")
-            with artifact.alone():
-                finished = artifact.complete
-                files = {} if finished else _assemble(artifact, request, backbone, truth)
-            artifact.finish(files)
+            processes.wait()
+            if processes.first:
+                with artifact.alone():
+                    finished = artifact.complete
+                    files = {} if finished else _assemble(artifact, request, backbone, truth)
+                artifact.finish(files)
+            processes.wait()
             session.phase("store")
     return FeatureStore.open(artifact.folder)
 
@@ -148,6 +173,7 @@ def _shards(truth: pd.DataFrame, backbone: Backbone) -> list[Tile]:
 def _embed(
     artifact: Artifact,
     request: EmbedRequest,
+    share: WorkerShare,
     backbone: Backbone,
     truth: pd.DataFrame,
     images: ImageStore,
@@ -155,7 +181,7 @@ def _embed(
 ) -> None:
     """Commit every shard of this process's share that is not there yet."""
     done = _finished(artifact)
-    mine = [shard for shard in _shards(truth, backbone) if request.share.has(shard.index)]
+    mine = [shard for shard in _shards(truth, backbone) if share.has(shard.index)]
     todo = [shard for shard in mine if shard.index not in done]
     depth = 2 * tile_of(backbone)  # one tile with the network, one being decoded
     contents = np.zeros((len(truth), DIGEST_BYTES), np.uint8)

@@ -66,7 +66,7 @@ class PhotoGallery:
         # Here and below, torch is loaded where it is used: stores are listed without it.
         import torch
 
-        from ..search import Gallery, unit_rows
+        from ..search import Gallery, own_rows, unit_rows
 
         self.stores = stores
         self.author_filter = author_filter
@@ -78,17 +78,22 @@ class PhotoGallery:
         width = stores[0].width
         if project is not None:
             width = project(torch.zeros(1, width, dtype=torch.float16, device=device)).shape[1]
-        matrix = torch.empty(len(self.coordinates), width, dtype=torch.float16, device=device)
+        own = own_rows(len(self.coordinates))
+        matrix = torch.empty(own.stop - own.start, width, dtype=torch.float16, device=device)
         for start, store in zip(self._starts.tolist(), stores, strict=False):
             for at in range(0, len(store), _CHUNK_ROWS):
-                chunk = torch.from_numpy(np.array(store.matrix[at : at + _CHUNK_ROWS])).to(device)
-                vectors = unit_rows(chunk if project is None else project(chunk))
-                matrix[start + at : start + at + len(chunk)] = vectors
+                # Whole chunks, since what is projected may depend on how many rows there are.
+                low = max(start + at, own.start)
+                high = min(start + at + _CHUNK_ROWS, start + len(store), own.stop)
+                if low < high:
+                    chunk = torch.from_numpy(np.array(store.matrix[at : at + _CHUNK_ROWS])).to(device)
+                    vectors = unit_rows(chunk if project is None else project(chunk))
+                    matrix[low - own.start : high - own.start] = vectors[low - start - at : high - start - at]
         # A store is sorted by id, so the row number is the rank of the id.
         ids = [name for store in stores for name in store.table["id"].to_pylist()]
         xyz = xyz_of(self.coordinates) if by_place else None
         rows = Rows(key=hash_ids(ids), author_token=self.author_token, xyz=xyz)
-        self._gallery = Gallery.of({_CHANNEL: matrix}, rows)
+        self._gallery = Gallery.of({_CHANNEL: matrix}, rows, whole=len(self.coordinates))
 
     @classmethod
     def open(
@@ -179,8 +184,7 @@ class PhotoGallery:
         """The unit vectors of some rows, `(n, width)` fp16 on the gallery's device."""
         import torch
 
-        matrix = self._gallery.channels[_CHANNEL].matrix
-        return matrix[torch.from_numpy(row).to(matrix.device)]
+        return self._gallery.vectors(_CHANNEL, torch.from_numpy(row).to(self._gallery.device))
 
     def photos(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
         """The dataset and the id of each row, `(n, k)` both; "" for -1."""

@@ -65,7 +65,7 @@ class StoreLookup:
     root: Path
     device: str = "cpu"
     weights: str | None = None
-    share: WorkerShare = field(default_factory=WorkerShare)
+    share: WorkerShare | None = None
     gallery_images: tuple[Path, ...] = ()
     locations: Mapping[str, DataLocation] = field(default_factory=dict)
     opened: dict[str, OpenedGallery] = field(default_factory=dict, compare=False)

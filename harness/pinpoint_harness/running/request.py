@@ -48,7 +48,8 @@ class Request:
     subset: Subset = field(default_factory=Subset)
     tile: int = TILE
     fresh: bool = False
-    share: WorkerShare = field(default_factory=WorkerShare)
+    share: WorkerShare | None = None
+    """Without one, all of it, by the processes of a torchrun where there are some."""
     listed_as: str | None = None
     """The name of the dataset in listings, where it is not its own: of a table of one's own."""
     store_lookup: StoreLookup | None = None
@@ -164,7 +165,6 @@ def build_request(
         )
     check_seed(entry, seed)
     device = choose_device(entry, device)
-    share = share or WorkerShare.of_environment()
     home = home or find_home()
     store_lookup = None
     if registry is not None:

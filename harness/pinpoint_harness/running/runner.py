@@ -7,9 +7,9 @@ nor on its place among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..artifacts import Artifact, Content, Session, canonical_json, read_json
-from ..batching import Tile, padded, tiles, whole_blocks
+from ..batching import Tile, WorkerShare, padded, tiles, whole_blocks
 from ..errors import ArtifactError, UnfinishedError, UsageError
 from ..features import FinishedStores
 from ..params import train_command
 from ..plugins import Entry, plugin_code
+from ..processes import Processes, joined_processes, sliced_galleries
 from ..progress import phase
 from ..readers.conventions import NEARLY_ALL
 from ..training import StageMissingError
@@ -52,28 +53,67 @@ def run(request: Request) -> Run:
     What could not be read, and what the method leaves unanswered, is stored as a miss with its
     reason: the denominator is the whole dataset. With a `share`, only that part of the tiles is
     answered; whoever answers the last one puts the run together, and for all others
-    UnfinishedRunError is raised.
+    UnfinishedRunError is raised. The processes of a torchrun answer a part of the tiles each; where the
+    method opens a gallery, all answer every tile and each holds a slice of the gallery. The first one puts
+    the run together.
     """
+    alone = nullcontext(Processes())
+    with joined_processes(request.context.device) if request.share is None else alone as processes:
+        return _run(request, processes)
+
+
+def _run(request: Request, processes: Processes) -> Run:
     selection = request.selection()
     refuse_untrained(request)
-    method = build_method(request.method, request.params, request.context)
+    with sliced_galleries(processes) as holders:
+        method = build_method(request.method, request.params, request.context)
     _refuse_unused_images(request)
-    with closing(open_inputs(method.input, request, selection)) as inputs:
+    part = _part_of(request, processes, holders.used)
+    with sliced_galleries(part.galleries), closing(open_inputs(method.input, request, selection)) as inputs:
         size = inputs.tile_size(whole_blocks(request.tile))
         spec = run_spec(request, method, selection, size, inputs.content())
         parent = run_parent(request.out, request.listed_name, request.label)
-        artifact = Artifact.begin(parent, "run", spec, fresh=request.fresh, join=request.share.count > 1)
-        if artifact.complete:
+        join = request.share is not None and request.share.count > 1
+        artifact = processes.in_turn(
+            lambda first: Artifact.begin(parent, "run", spec, fresh=request.fresh, join=join or not first)
+        )
+        if processes.by_first(lambda: artifact.complete):
             return Run(artifact.folder)
+        files: dict[str, Content] = {}
         with Session(artifact.folder, request.context) as session:
             with artifact.work():
                 session.phase("prepare")
-                _answer_tiles(artifact, request, method, inputs, selection.truth, size)
+                done = processes.by_first(lambda: artifact.finished_shards(_SHARD))
+                _answer_tiles(artifact, request, method, inputs, selection.truth, size, part, done)
                 session.phase("predict")
-                files = _assemble(artifact, request, selection.truth)
-            artifact.finish(files)
+                processes.wait()
+                if processes.first:
+                    files = _assemble(artifact, request, selection.truth)
+            if processes.first:
+                artifact.finish(files)
+            processes.wait()
             session.phase("store")
     return Run(artifact.folder)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a process does of a run: the tiles it asks about, and whether it keeps their answers.
+
+    `galleries` are the processes that hold a slice of each gallery: of several, all ask about every tile.
+    """
+
+    share: WorkerShare
+    keeps: bool = True
+    galleries: Processes = field(default_factory=Processes)
+
+
+def _part_of(request: Request, processes: Processes, opened_slices: bool) -> _Part:
+    if request.share is not None:
+        return _Part(request.share)
+    if opened_slices or (request.store_lookup is not None and request.store_lookup.opened):
+        return _Part(WorkerShare(), processes.first, processes)
+    return _Part(WorkerShare(processes.rank, processes.count))
 
 
 def _refuse_unused_images(request: Request) -> None:
@@ -98,12 +138,18 @@ def refuse_untrained(request: Request) -> None:
 
 
 def _answer_tiles(
-    artifact: Artifact, request: Request, method: Method, inputs: Inputs, truth: pd.DataFrame, size: int
+    artifact: Artifact,
+    request: Request,
+    method: Method,
+    inputs: Inputs,
+    truth: pd.DataFrame,
+    size: int,
+    part: _Part,
+    done: Collection[int],
 ) -> None:
-    """Ask about every tile of this process's share that no shard stands for yet."""
+    """Ask about every tile of this process's part that no shard stands for yet."""
     cluster_column = request.dataset.info.cluster_column
-    done = artifact.finished_shards(_SHARD)
-    mine = [tile for tile in tiles(len(truth), size) if request.share.has(tile.index)]
+    mine = [tile for tile in tiles(len(truth), size) if part.share.has(tile.index)]
     todo = [tile for tile in mine if tile.index not in done]
     title = f"{request.label} on {request.listed_name}"
     queries = QuerySet.of(truth)
@@ -114,8 +160,9 @@ def _answer_tiles(
             asked, density = truth.iloc[rows], None
             if given.answerable:
                 density = density_at(method, queries.take(rows, given.values, given.keys), asked)
-            table = _table(tile, asked, answer, given, cluster_column, density)
-            _commit(artifact, tile, table, answer.notes)
+            if part.keeps:
+                table = _table(tile, asked, answer, given, cluster_column, density)
+                _commit(artifact, tile, table, answer.notes)
             advance(len(tile))
 
 
@@ -195,7 +242,7 @@ def _assemble(artifact: Artifact, request: Request, truth: pd.DataFrame) -> dict
     """The final files from all shards: the answers, and the record of what came out."""
     shards = sorted(artifact.finished_shards(_SHARD))
     table = answers.concatenate([answers.read(artifact.shard_path(index, _SHARD)) for index in shards])
-    if request.share.count > 1 and table.num_rows < len(truth):
+    if request.share is not None and table.num_rows < len(truth):
         raise UnfinishedRunError(
             f"{table.num_rows:,} of {len(truth):,} photos are answered; the rest is other processes' share"
         )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .result import SearchResult as SearchResult
     from .rows import Rows as Rows
     from .rows import xyz_of as xyz_of
+    from .slices import own_rows as own_rows
     from .support import SupportIndex as SupportIndex
     from .support import mask_support as mask_support
 
@@ -31,6 +32,7 @@ _HOMES = {
     "gallery": ("Gallery", "unit_rows"),
     "result": ("Hits", "SearchResult"),
     "rows": ("Rows", "xyz_of"),
+    "slices": ("own_rows",),
     "support": ("SupportIndex", "mask_support"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -13,12 +13,14 @@ from . import exact, kernels
 from .exclusion import Blocked, Exclusion, blocked_cells
 from .result import Hits, SearchResult, Statistics
 from .scan import Outcome, Scan, Task
+from .slices import PIECE_QUERIES, describe
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
     from .gallery import Channel, Gallery
+    from .slices import Slice
 
 _BATCH_QUERIES = {"cpu": 1024, "cuda": 4096}
 _BLOCKED_PAIRS = 1 << 21
@@ -41,8 +43,42 @@ def search(
     Queries, `(n, width)` fp16 or float32, are rounded to fp16 like the gallery: the fp16 values
     define the problem, and the answer to it is exact. Excluded rows are never seen. Results lie on
     the gallery's device. Memory does not grow with the number of queries beyond the answer itself.
+    A gallery in slices is asked by all processes that hold one, and all get the answer.
     """
-    return run_search(gallery, queries, k, exclusion, _by_block_maxima)
+    if gallery.part is None:
+        return run_search(gallery, queries, k, exclusion, _by_block_maxima)
+    return _search_slices(gallery, gallery.part, queries, k, exclusion)
+
+
+def _search_slices(
+    gallery: Gallery,
+    part: Slice,
+    queries: Mapping[str, Tensor | NDArray[Any]],
+    k: Mapping[str, int],
+    exclusion: Exclusion | None,
+) -> SearchResult:
+    """Each process searches its slice for the first one's queries; statistics are of this slice."""
+    count = _checked_count(gallery, queries, k)
+    if exclusion is not None:
+        exclusion.check(count, part.whole)
+    part.check_same(describe(queries, k, part.whole))
+    hits: dict[str, list[Hits]] = {name: [] for name in queries}
+    statistics: dict[str, list[Statistics]] = {name: [] for name in queries}
+    for start in range(0, max(count, 1), PIECE_QUERIES):
+        piece = slice(start, start + PIECE_QUERIES)
+        told = {name: part.told(given[piece], gallery.device) for name, given in queries.items()}
+        hidden = None if exclusion is None else part.own(exclusion.take(piece))
+        found = run_search(gallery, told, k, hidden, _by_block_maxima)
+        for name in queries:
+            hits[name].append(part.best_of_all(found[name], gallery.rank))
+            statistics[name].append(found.statistics[name])
+    joined = {
+        name: Hits(
+            *(torch.cat([getattr(one, what) for one in each]) for what in ("rows", "scores", "counts"))
+        )
+        for name, each in hits.items()
+    }
+    return SearchResult(joined, {name: _summed(each) for name, each in statistics.items()})
 
 
 def run_search(
@@ -67,7 +103,7 @@ def run_search(
                 used, outcome = first_look(name, channel, vectors, task)
                 parts[name].append(_settled(channel, vectors, task, used, outcome))
         hits = {name: _joined(done, k[name], gallery.device) for name, done in parts.items()}
-    return SearchResult(hits, {name: _summed(done) for name, done in parts.items()})
+    return SearchResult(hits, {name: _summed([own for _, own in done]) for name, done in parts.items()})
 
 
 def _checked_count(
@@ -171,8 +207,7 @@ def _joined(parts: list[tuple[Outcome, Statistics]], k: int, device: torch.devic
     return Hits.of(keys, rows, counts)
 
 
-def _summed(parts: list[tuple[Outcome, Statistics]]) -> Statistics:
-    each = [statistics for _, statistics in parts]
+def _summed(each: list[Statistics]) -> Statistics:
     return Statistics(
         kernel=" + ".join(sorted({part.kernel for part in each})),
         queries=sum(part.queries for part in each),

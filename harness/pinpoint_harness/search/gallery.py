@@ -13,6 +13,7 @@ import torch
 from ..errors import DataError
 from .exact import LARGEST_WIDTH
 from .rows import Rows
+from .slices import Slice, own_slice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,19 +45,31 @@ class Channel:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Channels over the same rows. The fp16 values define the problem; nothing is copied."""
+    """Channels over the same rows. The fp16 values define the problem; nothing is copied.
+
+    Of a gallery in slices (`sliced_galleries`), `channels`, `rows`, `count` and `rank` are this process's.
+    """
 
     channels: Mapping[str, Channel]
     rows: Rows
     count: int
     device: torch.device
     rank: Tensor | None  # (count,), int64, on the device; None where the row number is the rank
+    part: Slice | None = None
 
     @classmethod
-    def of(cls, matrices: Mapping[str, NDArray[np.float16] | Tensor], rows: Rows | None = None) -> Gallery:
+    def of(
+        cls,
+        matrices: Mapping[str, NDArray[np.float16] | Tensor],
+        rows: Rows | None = None,
+        *,
+        whole: int | None = None,
+    ) -> Gallery:
         """Survey the matrices, refusing what cannot be searched: NaN, infinity, other types, unequal rows.
 
-        Reads every matrix once. Arrays and memory maps are used where they lie.
+        Reads every matrix once. Arrays and memory maps are used where they lie. `rows` are of all rows.
+        Matrices are of all rows as well, of which a process that holds a slice keeps its own; or, of a
+        gallery of `whole` rows, they hold `own_rows(whole)` alone.
         """
         if not matrices:
             raise DataError("a gallery has at least one channel", found="none")
@@ -70,10 +83,24 @@ class Gallery:
         count, device = counts.pop(), devices.pop()
         if device.type not in ("cpu", "cuda"):
             raise DataError("a gallery lies on the CPU or a CUDA device", found=str(device))
-        rows.check(count)
+        rows.check(count if whole is None else whole)
+        if (part := own_slice(count if whole is None else whole)) is not None:
+            if whole is None:
+                tensors = {name: tensor[part.rows] for name, tensor in tensors.items()}
+            rows, count = rows.take(part.rows), part.stop - part.start
         rank = None if rows.rank is None else torch.from_numpy(rows.rank.astype(np.int64)).to(device)
         channels = {name: _survey(name, tensor, rank) for name, tensor in tensors.items()}
-        return cls(channels, rows, count, device, rank)
+        return cls(channels, rows, count, device, rank, part)
+
+    @property
+    def whole(self) -> int:
+        """Rows of all processes."""
+        return self.count if self.part is None else self.part.whole
+
+    def vectors(self, channel: str, rows: Tensor) -> Tensor:
+        """Some of all rows of a channel, by number, `(n, width)`; every process that holds a slice asks."""
+        matrix = self.channels[channel].matrix
+        return matrix[rows] if self.part is None else self.part.taken(matrix, rows)
 
 
 def unit_rows(features: Tensor) -> Tensor:

@@ -103,6 +103,12 @@ class Rows:
     author_token: NDArray[np.uint64] | None = None
     xyz: NDArray[np.float32] | None = None
 
+    def take(self, rows: slice) -> Rows:
+        """The same of some of the rows; ranks stay those among all."""
+        names = ("rank", "key", "author_token", "xyz")
+        facts: dict[str, Any] = {name: getattr(self, name) for name in names}
+        return Rows(**{name: None if values is None else values[rows] for name, values in facts.items()})
+
     def check(self, count: int) -> None:
         """Refuse facts of another length, type or meaning than the `count` rows of a gallery."""
         if not 0 < count <= MAX_ROWS:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..processes import Processes
 from .checkpoints import Checkpoints
 from .metric_log import LogRequest, MetricLog
-from .processes import Processes
 from .stages import (
     Stage,
     StageContext,

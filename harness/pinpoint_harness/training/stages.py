@@ -12,7 +12,7 @@ The key of a stage holds the keys of the stages it is made from, so nothing stal
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,12 @@ from ..artifacts import (
     read_json,
     spec_key,
 )
-from ..errors import ArtifactError, UnfinishedError, UsageError, unknown_name
+from ..errors import ArtifactError, UsageError, unknown_name
 from ..plugins import plugin_code
+from ..processes import Processes, joined_processes, sliced_galleries, working_alone
 from ..progress import log
 from ..types import Context
 from .metric_log import LogRequest, MetricLog
-from .processes import Processes, joined_processes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,9 @@ class Stage:
 
     `kind` names what is made, whatever method asks for it. `spec` holds everything that changes
     the content beside the stages it `needs` and where it is made. `make` returns the final files;
-    killed and called again it goes on. A stage made `together` is worked at by all processes.
+    killed and called again it goes on. A stage made `together` is worked at by all processes, whose
+    number changes its last digits. One that `searches` is made by all as well, each with a slice of every
+    gallery, and is the same for any number of them.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Stage:
     make: Callable[[StageContext], Mapping[str, Content]]
     needs: tuple[str, ...] = ()
     together: bool = False
+    searches: bool = False
 
     def spec_with(self, inputs: Mapping[str, str], context: Context, count: int) -> dict[str, Any]:
         """The whole spec: `made` says where, which changes no more than last digits."""
@@ -124,7 +127,7 @@ def train(request: TrainRequest) -> list[StageOutput]:
     request.log.check()
     finished: dict[str, StageOutput] = {}
     with joined_processes(request.context.device) as processes:
-        stages = _stages_of_all(request, processes)
+        stages = stages_of(request.method, request.params, request.context)
         wanted = _up_to(stages, request.stage, request.method.name)
         for stage in wanted:
             keys = {name: done.key for name, done in finished.items()}
@@ -146,21 +149,6 @@ def train(request: TrainRequest) -> list[StageOutput]:
                     raise
             finished[stage.name] = found
     return list(finished.values())
-
-
-def _stages_of_all(request: TrainRequest, processes: Processes) -> Sequence[Stage]:
-    """The stages, once their features are there: each process embeds its share of one store after another."""
-    while True:
-        stages: Sequence[Stage] = ()
-        try:
-            stages = stages_of(request.method, request.params, request.context)
-            there = True
-        except UnfinishedError:
-            if processes.count == 1:
-                raise
-            there = False
-        if processes.agree(there):
-            return stages
 
 
 def _kept(stage: Stage, finished: Iterable[StageOutput]) -> str:
@@ -236,22 +224,47 @@ def _make(
     parent = request.root / stage.kind
     key = spec_key(stage.kind, spec)
     if processes.first:
+        if stage.together and not fresh:
+            _say_begun_otherwise(stage, parent, spec)
         artifact = Artifact.begin(parent, stage.kind, spec, fresh=fresh)
         with Session(artifact.folder, request.context) as session:
             with artifact.work(), request.log.open(artifact.folder) as metrics:
                 processes.wait()
-                files = stage.make(
-                    StageContext(artifact, inputs, request.context, request.truth, processes, metrics)
+                files = _made_files(
+                    stage, StageContext(artifact, inputs, request.context, request.truth, processes, metrics)
                 )
                 session.phase(stage.name)
             artifact.finish(files)
     else:
         artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, spec, key, fresh)
         processes.wait()
-        if stage.together:
-            stage.make(StageContext(artifact, inputs, request.context, request.truth, processes))
+        if stage.together or stage.searches:
+            _made_files(stage, StageContext(artifact, inputs, request.context, request.truth, processes))
     processes.wait()
     return StageOutput(stage.name, artifact.folder, key, made=True)
+
+
+def _say_begun_otherwise(stage: Stage, parent: Path, spec: Mapping[str, Any]) -> None:
+    """Warn of an interrupted training of the same by another number of processes: it stays as it is."""
+    for path in sorted(parent.glob("*/started.json")):
+        recipe = read_json(path)["recipe"]
+        made, now = recipe["made"], spec["made"]
+        if {**recipe, "made": None} == {**spec, "made": None} and made["processes"] != now["processes"]:
+            words = (
+                "stage '%s' begins anew with %d process(es): '%s' was begun with %d, and goes on with as many"
+            )
+            log.warning(words, stage.name, now["processes"], path.parent, made["processes"])
+
+
+def _made_files(stage: Stage, stage_context: StageContext) -> Mapping[str, Content]:
+    """What a process makes of a stage: all of it alone, its part of one made together, or all with slices."""
+    if stage.together:
+        return stage.make(stage_context)
+    if not stage.searches:
+        with working_alone():
+            return stage.make(replace(stage_context, processes=Processes()))
+    with sliced_galleries(stage_context.processes):
+        return stage.make(stage_context)
 
 
 def _find(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -65,7 +66,7 @@ class FeatureReranker:
             "galleries": [store.key for store in galleries],
         }
         return [
-            stage("candidates", make_candidates, (), *OF_CANDIDATES, **keys),
+            replace(stage("candidates", make_candidates, (), *OF_CANDIDATES, **keys), searches=True),
             stage("reranker", make_reranker, ("candidates",), *OF_RERANKER),
         ]
 

@@ -28,7 +28,7 @@ from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import ArtifactError
 from pinpoint_harness.features import write_matrix_header
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Gallery, Rows, SupportIndex, unit_rows, xyz_of
+from pinpoint_harness.search import Gallery, Rows, SupportIndex, own_rows, unit_rows, xyz_of
 from pinpoint_harness.training import StageContext, describe
 
 from .config import PinpointConfig
@@ -167,7 +167,7 @@ class SourceGallery:
         )
 
     def matrix(self, channel: str) -> Tensor:
-        """`(rows, width)` fp16 on the device; on a CPU the file itself, mapped."""
+        """`(rows, width)` fp16, the file itself, mapped."""
         path = self.folder / f"{self.source}.{channel}.npy"
         try:
             array = np.load(path, mmap_mode="c", allow_pickle=False)
@@ -181,17 +181,19 @@ class SourceGallery:
                 found=f"{array.dtype} of shape {array.shape} for {len(self.table):,} rows",
                 fix="train again with --fresh",
             )
-        return torch.from_numpy(array).to(self.device)
+        return torch.from_numpy(array)
 
     @cached_property
     def _searchable(self) -> dict[tuple[str, ...], Gallery]:
         return {}
 
     def searchable(self, channels: Sequence[str]) -> Gallery:
-        """The channels as one gallery of the search; opened once."""
+        """The channels as one gallery of the search; opened once, of several processes a slice by each."""
         wanted = tuple(channels)
         if wanted not in self._searchable:
-            self._searchable[wanted] = Gallery.of({c: self.vectors(c) for c in wanted}, self.rows)
+            count = len(self.table)
+            own = {c: self.vectors(c)[own_rows(count)].to(self.device) for c in wanted}
+            self._searchable[wanted] = Gallery.of(own, self.rows, whole=count)
         return self._searchable[wanted]
 
     @cached_property
@@ -199,12 +201,13 @@ class SourceGallery:
         return {}
 
     def vectors(self, what: str) -> Tensor:
-        """A channel's matrix, or the rows' places as `xyz` `(rows, 3)`; taken to the device once."""
+        """A channel's matrix, or the rows' places as `xyz` `(rows, 3)`; taken to the device once.
+
+        What is searched in slices stays on the host: no device holds all of it.
+        """
         if what not in self._vectors:
             xyz = what == "xyz"
-            self._vectors[what] = (
-                torch.from_numpy(self.rows.needed("xyz", self.rows.xyz)).to(self.device)
-                if xyz
-                else self.matrix(what)
-            )
+            whole = torch.from_numpy(self.rows.needed("xyz", self.rows.xyz)) if xyz else self.matrix(what)
+            in_slices = len(whole[own_rows(len(whole))]) < len(whole)
+            self._vectors[what] = whole if in_slices else whole.to(self.device)
         return self._vectors[what]

@@ -168,7 +168,7 @@ class SourceRetriever:
         parts = (torch.split(t, self.slots.per_gallery, dim=1) for t in (row.clamp(min=0), taken))
         for matrix, rows, part in zip(matrices, *parts, strict=True):
             # Several times as fast as indexing with brackets, for the same rows.
-            part.copy_(matrix.index_select(0, rows.flatten()).view(part.shape))
+            part.copy_(matrix.index_select(0, rows.flatten().to(matrix.device)).view(part.shape))
         return taken
 
     def embeddings(self, channel: str, lists: CandidateBatch) -> Tensor:

@@ -111,6 +111,7 @@ def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list
             {"config": part(config, *OF_CANDIDATES)},
             partial(make_candidates, **made_from),
             ["splits", *config.embedder_stages, "gallery"],
+            searches=True,
         ),
     ]
     reranked = ["support", "gallery", "candidates"]
