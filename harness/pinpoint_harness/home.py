@@ -54,6 +54,11 @@ class Home:
         return frozenset(map(Path, self.made.read_text(encoding="utf-8").splitlines()))
 
     @property
+    def jobs(self) -> Path:
+        """What jobs of recipes have said."""
+        return self.folder / "jobs"
+
+    @property
     def reports(self) -> Path:
         return self.folder / "reports"
 

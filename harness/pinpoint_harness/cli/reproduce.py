@@ -72,6 +72,11 @@ def demo(ctx: click.Context, home: Home) -> None:
     help="Run so many of the recipe's lanes at once, each in a process of its own.",
 )
 @click.option(
+    "--launcher",
+    type=click.Choice(["local", "slurm"]),
+    help="Run each step or lane as a job, by submitit: here, --jobs at once, or on a Slurm cluster.",
+)
+@click.option(
     "--only", metavar="NAME=VALUE", help="Run the steps of this lane alone, such as world=5; compare nothing."
 )
 @click.option(
@@ -92,6 +97,7 @@ def reproduce(
     dry_run: bool,
     everything: bool,
     jobs: int,
+    launcher: str | None,
     only: str | None,
     log_file: Path | None,
     who: str,
@@ -109,10 +115,12 @@ def reproduce(
       pinpoint reproduce demo
       pinpoint reproduce demo --dry-run
       pinpoint reproduce mini-earth --jobs 2
+      pinpoint reproduce mini-earth --launcher slurm
       pinpoint reproduce mini-earth --only world=5
       pinpoint reproduce mini-earth --log reproductions.md --as-name "A. Reader"
     """
     from ..reproduce import append_log, check, check_log, load_recipe, recipe_names
+    from ..reproduce.launch import check_launcher
 
     if name is None:
         _list([load_recipe(known) for known in recipe_names()], as_json)
@@ -120,17 +128,22 @@ def reproduce(
     recipe = load_recipe(name)
     if everything:
         recipe = replace(recipe, steps=recipe.steps + recipe.more)
-    recipe = _chosen(recipe, jobs, only)
+    if launcher is not None:
+        check_launcher(launcher)
+    recipe = _chosen(recipe, 1 if launcher else jobs, only)
     if dry_run:
         again = ["reproduce", name, *([] if only is None else ["--only", only])]
-        _dry_run(ctx, recipe, command(again, home.runs), as_json)
+        _dry_run(ctx, recipe, command(again, home.runs), home, as_json)
         return
     if log_file is not None:
         check_log(log_file)  # before hours are spent
-    with _knowing_its_runs(home) as home:
+    with _knowing_its_runs(home, launcher) as home:
         # What the steps print is not the answer of this command where the answer is JSON.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
-            run_steps(ctx, recipe, home, jobs)
+            if launcher is None:
+                run_steps(ctx, recipe, home, jobs)
+            else:
+                _run_jobs(ctx, recipe, home, launcher, jobs)
         if only is not None:
             if as_json:
                 print_json([])
@@ -148,10 +161,37 @@ def reproduce(
 
 
 @contextlib.contextmanager
-def _knowing_its_runs(home: Home) -> Iterator[Home]:
-    """The home for the steps of one recipe, which choose among the runs that its own steps have made."""
+def _knowing_its_runs(home: Home, launcher: str | None = None) -> Iterator[Home]:
+    """The home for the steps of one recipe, which choose among the runs that its own steps have made.
+
+    What jobs write of that, and what they say, lies where the other machines see it, and stays.
+    """
+    if launcher is not None:
+        home.jobs.mkdir(parents=True, exist_ok=True)
+        yield replace(home, made=Path(tempfile.mkdtemp(prefix=f"{launcher}-", dir=home.jobs)) / "runs.txt")
+        return
     with tempfile.TemporaryDirectory() as folder:
         yield replace(home, made=Path(folder) / "runs.txt")
+
+
+def _run_jobs(ctx: click.Context, recipe: Recipe, home: Home, launcher: str, at_once: int) -> None:
+    """Every step and lane as a job, in the order that the recipe asks for."""
+    from ..reproduce import jobs_of
+    from ..reproduce.launch import launch
+
+    assert home.made is not None
+    folder = home.made.parent.absolute()
+    before = [*_plugins(ctx), "--made", str(folder / home.made.name), "--home", str(home.folder.absolute())]
+    click.echo(f"what the jobs say: {folder}", err=True)
+    launch(jobs_of(recipe), launcher, folder, before, at_once)
+
+
+def _plugins(ctx: click.Context) -> list[str]:
+    """The plugins of this command for another, wherever that is given."""
+    named = [
+        str(Path(name).absolute()) if Path(name).exists() else name for name in ctx.find_root().obj or ()
+    ]
+    return [word for plugin in named for word in ("--plugin", plugin)]
 
 
 def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> None:
@@ -162,7 +202,7 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
     """
     from .main import cli as pinpoint
 
-    plugins = [word for plugin in ctx.find_root().obj or () for word in ("--plugin", plugin)]
+    plugins = _plugins(ctx)
     made = [] if home.made is None else ["--made", str(home.made)]
     where = _where(home)
     tasks = []
@@ -228,12 +268,13 @@ def _list(recipes: Sequence[Recipe], as_json: bool) -> None:
     print_listing(rows, as_json, "no recipes")
 
 
-def _dry_run(ctx: click.Context, recipe: Recipe, again: str, as_json: bool) -> None:
-    from ..reproduce import look_for
+def _dry_run(ctx: click.Context, recipe: Recipe, again: str, home: Home, as_json: bool) -> None:
+    from ..reproduce import jobs_of, look_for
 
     findings = look_for(recipe, registry_of(ctx))
     missing = [item for item in findings if not item.found]
     if as_json:
+        before = [*_plugins(ctx), "--home", str(home.folder.absolute())]
         print_json(
             {
                 "name": recipe.name,
@@ -251,6 +292,7 @@ def _dry_run(ctx: click.Context, recipe: Recipe, again: str, as_json: bool) -> N
                 ],
                 "lanes": list(recipe.lanes),
                 "steps": [list(step.words) for step in recipe.steps],
+                "jobs": [job.to_dict(before) for job in jobs_of(recipe)],
             }
         )
         return

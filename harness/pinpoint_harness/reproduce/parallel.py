@@ -129,7 +129,7 @@ def run_lanes(lanes: Mapping[str, Sequence[Task]], jobs: int, module: str) -> No
 
     The process of each runs `module`, which calls `work`.
     """
-    environment = _environment(min(jobs, len(lanes)))
+    environment = environment_of(min(jobs, len(lanes)))
     lines: SimpleQueue[Line] = SimpleQueue()
     waiting = deque(lanes.items())
     running: list[Worker] = []
@@ -148,7 +148,7 @@ def run_lanes(lanes: Mapping[str, Sequence[Task]], jobs: int, module: str) -> No
             worker.wait_stopped()
 
 
-def _environment(at_once: int) -> dict[str, str]:
+def environment_of(at_once: int) -> dict[str, str]:
     """The user's own, with the cores shared out unless `OMP_NUM_THREADS` says otherwise."""
     needed = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONIOENCODING": "utf-8"}
     return {"OMP_NUM_THREADS": str(max(1, usable_cores() // at_once)), **os.environ, **needed}

@@ -44,6 +44,18 @@ def _are_figures(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_number, value.values()))
 
 
+def _are_resources(value: Any) -> bool:
+    """Tables of resources by command: whole numbers of GPUs and cores, positive numbers of the others."""
+    return isinstance(value, dict) and all(
+        isinstance(asked, dict)
+        and asked.keys() <= {"gpus", "cores", "gigabytes", "hours"}
+        and all(_is_number(amount) and amount >= (name == "cores") for name, amount in asked.items())
+        and all(isinstance(asked.get(name, 0), int) for name in ("gpus", "cores"))
+        and all(asked.get(name, 1) > 0 for name in ("gigabytes", "hours"))
+        for asked in value.values()
+    )
+
+
 def _are_tables(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, dict) for item in value)
 
@@ -55,6 +67,7 @@ WORDS: dict[Check, str] = {
     _are_steps: 'lists of words, such as [["run", "nearest-photo", "yfcc4k"]]',
     _are_lists: "names with lists of texts",
     _are_figures: "metrics with numbers, such as { acc_1km = 8.2 }",
+    _are_resources: "commands with what a job asks for: whole gpus and cores, gigabytes, hours",
     _are_tables: "tables",
 }
 FIELDS: dict[str, Check] = {
@@ -66,6 +79,7 @@ FIELDS: dict[str, Check] = {
     "each": _are_lists,
     "lanes": _is_text,
     "hours": _is_number,
+    "jobs": _are_resources,
     "source": _is_text,
     "needs": _are_tables,
     "expected": _are_tables,

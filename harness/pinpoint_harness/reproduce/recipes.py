@@ -8,6 +8,7 @@ One TOML file per recipe in `pinpoint_results/expected`:
     steps = [["run", "constant", "capitals", "--set", "latitude=0", "--set", "longitude=0"]]
     more = []                           # further steps, run only with --all
     next = [["table", "capitals"]]      # what to do with the results, said at the end, not run
+    jobs.train = { gpus = 1, hours = 8 }  # what steps of a command ask a cluster for; jobs.default of others
     lanes = "world"                     # steps that differ in this name do not need one another
 
     [each]                              # a step is repeated for all values of the names in its braces
@@ -32,7 +33,7 @@ import math
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,6 +102,8 @@ class Recipe:
     needs: tuple[Need, ...] = ()
     expected: tuple[Expectation, ...] = ()
     hours: float = 0.0
+    jobs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the steps of a command ask a cluster for, as `jobs.Resources`; `default` stands for the others."""
     source: str = ""
 
     @property
