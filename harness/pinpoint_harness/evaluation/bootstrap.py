@@ -236,7 +236,8 @@ class SortedSample:
 
     def statistics(self, draws: Floats) -> Floats:
         """Every metric when cluster c is taken `draws[c]` times, in the order of `metric_names`."""
-        return self.resampled(draws[None])[0]
+        metrics: Floats = self.resampled(draws[None])[0]
+        return metrics
 
     def resampled(self, draws: Floats) -> Floats:
         """The same of several resamples, `(resamples, metrics)` of `(resamples, clusters)`."""
