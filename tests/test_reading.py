@@ -166,3 +166,27 @@ def test_an_odd_log_of_sessions_stops_nothing(home: Path) -> None:
     log.write_bytes(b'\xff\xfe\n5\nnull\n{"event": "end"}\n{"event": "end", "time": 5}\n' + b"[" * 9000)
     for command in (["runs", "list"], ["runs", "show", "constant@capitals"]):
         assert pinpoint(*command)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        MemoryError(),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_memory_that_runs_out_is_told_in_words_whoever_could_not_have_it(
+    raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 1 GiB of addresses, `report` ended in the traceback of a library that could not be loaded."""
+
+    def read_run(*names: object, **where: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("pinpoint_harness.api.read_run", read_run)
+    result = CliRunner().invoke(cli, ["runs", "worst", "x", "--home", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "memory of this machine" in result.stderr
+    assert "same command again" in result.stderr

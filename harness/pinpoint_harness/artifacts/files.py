@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -93,11 +94,7 @@ def write_atomic(path: Path, data: Content) -> dict[str, Any]:
         temporary.replace(path)
         flush_folder(path.parent)
     except OSError as error:
-        raise ArtifactError(
-            f"cannot write '{path}'",
-            found=f"{error.strerror or error}",
-            fix="free disk space or choose another place; what was finished before is kept",
-        ) from error
+        raise _not_written(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -146,7 +143,17 @@ def append_line(path: Path, line: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
     except OSError as error:
-        raise ArtifactError(f"cannot write '{path}'", found=str(error.strerror or error)) from error
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> ArtifactError:
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    room = "free disk space or inodes" if is_full else "see to it"
+    return ArtifactError(
+        f"cannot write '{path}'",
+        found=error.strerror or str(error),
+        fix=f"{room}, or choose another place; what was finished before is kept",
+    )
 
 
 def check_writable(folder: Path) -> None:

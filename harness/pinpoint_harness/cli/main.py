@@ -150,12 +150,11 @@ class LazyGroup(click.Group):
             if error.errno == errno.EPIPE:  # whoever reads has gone
                 raise
             raise _trouble(_named(error), error) from error
-        except MemoryError as error:
-            raise _trouble(
-                "the memory of this machine, or what it allows a process, is used up", error
-            ) from error
-        except Exception:
-            raise
+        except Exception as error:
+            if not _lacks_memory(error):
+                raise
+            found = "the memory of this machine, or what it allows a process, is used up"
+            raise _trouble(found, error) from error
         except BaseException as error:  # no command ends so by itself: success would be a lie
             from ..plugins import what_was_raised
 
@@ -163,6 +162,13 @@ class LazyGroup(click.Group):
             raise Failure(str(PluginError("the command was ended by a plugin", found=found))) from error
         finally:
             command_line.reset(token)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory ran out, whatever could not have it: a library to be mapped, a tensor, a thread."""
+    said = str(error).lower()
+    names = ("failed to map segment", "allocate memory", "can't start new thread")
+    return isinstance(error, MemoryError) or any(name in said for name in names)
 
 
 def _trouble(found: str, error: Exception) -> Failure:
