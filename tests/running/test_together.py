@@ -13,6 +13,7 @@ from tests.support.pinpoint_world import World, one_thread, settings_for
 from tests.support.together import together
 
 from pinpoint_harness import api
+from pinpoint_harness.features import embed
 from pinpoint_harness.running import runner
 from pinpoint_harness.search import engine
 from pinpoint_methods.common.training import Trainer
@@ -123,6 +124,23 @@ def test_a_run_whose_process_was_killed_goes_on_with_any_number(
         name: data for name, data in made(alone).items() if name.startswith("runs/toy-asked/superglobal")
     }
     assert {name: data for name, data in made(tmp_path).items() if name.startswith("runs/")} == whole
+
+
+def test_an_embedding_whose_process_was_killed_goes_on_with_any_number(
+    world: World, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embed, "SHARD_TILES", 1)  # so that each process has several shards
+
+    def job() -> None:
+        api.embed("toy/photos", "colours", home=tmp_path, device="cpu", registry=world.registry)
+
+    assert together(2, killed(1, embed, "features_of", 3, job)) == [1, -signal.SIGKILL]
+    assert 2 <= len(list(tmp_path.rglob("shards/*.npy"))) < 12
+    assert together(3, job) == [0] * 3
+    whole = {
+        name: data for name, data in made(alone).items() if name.startswith("stores/toy-photos/colours/")
+    }
+    assert made(tmp_path) == whole
 
 
 def test_a_training_whose_process_was_killed_goes_on_and_says_so_with_another_number(
