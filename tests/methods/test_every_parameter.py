@@ -289,6 +289,7 @@ CHANGES: Mapping[str, Mapping[str, Change]] = {
     "osv5m-baseline": {
         "weights": change("other-baseline"),
         "quadtree": change("wider.csv"),
+        "quadtree_sha256": refused("0" * 64, quadtree="wider.csv"),
         "candidates": change(3),
     },
     "plonk": {
