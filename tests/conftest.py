@@ -17,6 +17,9 @@ hypothesis.settings.register_profile("search", deadline=None)
 # `search` draws others.
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
+# Tables are as wide as the terminal, of which workers of xdist have one of 80 columns and others none.
+os.environ["COLUMNS"] = "100"
+
 if TYPE_CHECKING:
     from tests.support.pinpoint_world import World
 

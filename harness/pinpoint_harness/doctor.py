@@ -29,6 +29,7 @@ _EXTRAS = {
     "geoclip": "geoclip",
     "tensorboard": "tensorboard",
     "serve": "uvicorn",
+    "slurm": "submitit",
 }
 """Extras of pyproject.toml and the module each brings; FAISS has a line of its own."""
 
