@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .metrics import GEOSCORE_MAXIMUM as GEOSCORE_MAXIMUM
     from .metrics import hits as hits
     from .metrics import metric_names as metric_names
+    from .metrics import radius_of as radius_of
     from .protocols import PROTOCOLS as PROTOCOLS
     from .protocols import get_protocol as get_protocol
     from .scoring import Part as Part
@@ -34,7 +35,7 @@ _HOMES = {
     "bootstrap": ("Estimate",),
     "comparison": ("Comparison", "Difference", "compare"),
     "distributions": ("DISTRIBUTIONS", "DISTRIBUTION_METRICS"),
-    "metrics": ("GEOSCORE_MAXIMUM", "hits", "metric_names"),
+    "metrics": ("GEOSCORE_MAXIMUM", "hits", "metric_names", "radius_of"),
     "protocols": ("PROTOCOLS", "get_protocol"),
     "scoring": ("Part", "Scores", "errors_km", "score_frame", "score_run"),
     "slices": ("BINS",),

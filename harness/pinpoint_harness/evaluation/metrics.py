@@ -6,6 +6,7 @@ everywhere: it would silently be neither a hit nor a miss.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 GEOSCORE_MAXIMUM = 5000.0
 GEOSCORE_SCALE_KM = 1492.7
 """Distance at which the points fall to 1/e of the maximum, as PIGEON and OSV-5M set it."""
+
+_ACCURACY = re.compile(r"acc_([0-9]+(?:\.[0-9]+)?)km")
 
 
 def hits(error_km: ArrayLike, radii_km: Sequence[float], inclusive: bool) -> NDArray[np.bool_]:
@@ -54,6 +57,12 @@ def median_km(error_km: ArrayLike) -> float:
     errors = checked_errors(error_km)
     _require_rows(len(errors))
     return float(np.median(errors))
+
+
+def radius_of(metric: str) -> float | None:
+    """The radius in km of an accuracy, by its name, whatever the radius; None for another metric."""
+    found = _ACCURACY.fullmatch(metric)
+    return float(found[1]) if found else None
 
 
 def metric_names(radii_km: Sequence[float] = RADII_KM) -> tuple[str, ...]:

@@ -12,10 +12,6 @@ from ..errors import DataError, HarnessError, unknown_name
 Check = Callable[[Any], bool]
 
 
-_RADIUS = re.compile(r"acc_[0-9]+(\.[0-9]+)?km")
-"""Accuracies within any radius: datasets have radii of their own."""
-
-
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -110,11 +106,11 @@ def check_fields(content: Mapping[str, Any], text: str, name: str) -> None:
 
 def _check_expectation(item: Mapping[str, Any], text: str, first_line: int, recipe: str) -> None:
     """A protocol or metric that is not there would be found out after all the steps."""
-    from ..evaluation import ADMIN_METRICS, PROTOCOLS, metric_names
+    from ..evaluation import ADMIN_METRICS, PROTOCOLS, metric_names, radius_of
 
     metrics = (*metric_names(), *ADMIN_METRICS)
     known = [("protocol", item["protocol"], tuple(PROTOCOLS))]
-    known += [("metric", metric, metrics) for metric in item["cells"] if not _RADIUS.fullmatch(metric)]
+    known += [("metric", metric, metrics) for metric in item["cells"] if radius_of(metric) is None]
     for kind, word, words in known:
         if word not in words:
             field = "protocol" if kind == "protocol" else "cells"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ...errors import UsageError, unknown_name
-from ...evaluation import DISTRIBUTION_METRICS, GEOSCORE_MAXIMUM, Estimate
+from ...evaluation import DISTRIBUTION_METRICS, GEOSCORE_MAXIMUM, Estimate, radius_of
 from ...types import RADII_KM, STATUS
 
 Kind = Literal["measured", "oracle", "published"]
@@ -17,7 +17,6 @@ Kind = Literal["measured", "oracle", "published"]
 UNSTATED = "?"
 """What a row carries where its source does not say."""
 
-_RADIUS = re.compile(r"acc_(\d+(?:\.\d+)?)km")
 _AREA = re.compile(r"recall_(\d+)km2")
 _PLACES = ("acc_country", "acc_region", "acc_area", "acc_city")
 
@@ -109,8 +108,9 @@ class Row:
 
 def find_metric(name: str) -> Metric:
     """The metric a column is named after; UsageError for a name that is none."""
-    if radius := _RADIUS.fullmatch(name):
-        return Metric(name, f"{radius[1]} km", 1, 100.0, radius_km=float(radius[1]))
+    if (radius := radius_of(name)) is not None:
+        written = name.removeprefix("acc_").removesuffix("km")
+        return Metric(name, f"{written} km", 1, 100.0, radius_km=radius)
     if name in _PLACES:
         return Metric(name, name.removeprefix("acc_"), 1, 100.0)
     if name in ("mean_km", "median_km"):
