@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ..artifacts import Subset
     from ..home import Home
     from ..running import Run
+    from ..types import Dataset
 
 
 @click.command()
@@ -108,7 +109,7 @@ def run(
     from ..batching import WorkerShare
     from ..errors import UnfinishedError
     from ..processes import joined_processes
-    from ..progress import log, speaks
+    from ..progress import speaks
     from ..running import TILE, build_request, choose_device, parameter_grid
     from ..running.runner import run as run_request
 
@@ -147,11 +148,19 @@ def run(
             yield done
 
     with nullcontext() if alone else joined_processes(choose_device(entry, device)):
-        if not alone and not speaks():
-            deque(finished(), maxlen=0)
-        elif len(grid) > 1:
-            measure.report_each(finished(), lambda: opened)
-            log.info("side by side: pinpoint table %s", listed_as or dataset)
+        if alone or speaks():
+            _report(finished(), len(grid) > 1, measure, opened, listed_as or dataset)
         else:
-            for done in finished():
-                measure.report(done, lambda: opened)
+            deque(finished(), maxlen=0)
+
+
+def _report(runs: Iterator[Run], several: bool, measure: Measure, opened: Dataset, listed_as: str) -> None:
+    """The scores of one run, or a line for each of several as they are finished."""
+    from ..progress import log
+
+    if several:
+        measure.report_each(runs, lambda: opened)
+        log.info("side by side: pinpoint table %s", listed_as)
+    else:
+        for done in runs:
+            measure.report(done, lambda: opened)

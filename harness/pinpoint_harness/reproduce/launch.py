@@ -19,7 +19,6 @@ from ..progress import log
 from .jobs import Job
 from .parallel import environment_of
 
-LAUNCHERS = ("local", "slurm")
 _PAUSE_SECONDS = {"local": 0.2, "slurm": 15.0}
 _LAST_LINES = 12
 _SUBMITIT = "submitit ERROR"

@@ -40,16 +40,13 @@ if TYPE_CHECKING:
 TITLE = "pinpoint report: "
 _HEAD_BYTES = 2_000
 
-
-def table_metrics(radii_km: Sequence[float]) -> tuple[str, ...]:
-    """The columns of a page's table of runs."""
-    return (*metric_names(radii_km), *ADMIN_METRICS, *DISTRIBUTION_METRICS)
-
-
-"""Columns of a table, as far as a row has them."""
-
 PICTURES = 900
 """Small pictures in a report, of all sections together."""
+
+
+def table_metrics(radii_km: Sequence[float]) -> tuple[str, ...]:
+    """The columns of a page's table of runs, as far as a row has them."""
+    return (*metric_names(radii_km), *ADMIN_METRICS, *DISTRIBUTION_METRICS)
 
 
 @dataclass(frozen=True)
