@@ -31,7 +31,8 @@ os._exit(0)
 """
 """Reads a file and prints what was refused and the peak of memory.
 
-It never stops tracing: pyarrow's threads may still be reading, and Python 3.11 dies of that (cpython#128679)."""
+It never stops tracing: pyarrow's threads may still be reading, and Python 3.11 dies of that
+(python/cpython#128679)."""
 
 
 @pytest.mark.parametrize("delimiter", [b",", b" "])
