@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from itertools import count
 from typing import Any, TypeVar
 
 from .errors import HarnessError, UsageError
@@ -150,6 +152,29 @@ def slice_holders() -> Holders | None:
     return _active.get()
 
 
+def _meet() -> dict[str, Any]:
+    """Where the processes find one another, once more, as `init_process_group` takes it."""
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    place, meetings = _meeting_place(rank, size, os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"])
+    own = PrefixStore(f"meeting {next(meetings)}", place)
+    return {"store": own, "rank": rank, "world_size": size, "timeout": _PATIENCE}
+
+
+@cache
+def _meeting_place(rank: int, size: int, address: str, port: str) -> tuple[Any, Iterator[int]]:
+    """The store by which the processes meet, and the numbers of their meetings.
+
+    It lasts as long as the process: were it made anew for each meeting, one that comes back soon would
+    enter the old one, which the first has not closed yet, and wait there for ever.
+    """
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(iter(rendezvous("env://", rank=rank, world_size=size, timeout=_PATIENCE)))
+    return store, count(1)
+
+
 @contextmanager
 def process_group(device: str) -> Iterator[Processes]:
     """The group that RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT describe, of any size."""
@@ -160,9 +185,9 @@ def process_group(device: str) -> Iterator[Processes]:
         # Told its device, NCCL need not guess it from the rank, and every call without a device means it.
         torch.cuda.set_device(device)
         own = torch.device("cuda", torch.cuda.current_device())
-        dist.init_process_group("nccl", timeout=_PATIENCE, device_id=own)
+        dist.init_process_group("nccl", device_id=own, **_meet())
     else:
-        dist.init_process_group("gloo", timeout=_PATIENCE)
+        dist.init_process_group("gloo", **_meet())
     try:
         waiting = dist.new_group(backend="gloo", timeout=_PATIENCE)
         yield Processes(dist.get_rank(), dist.get_world_size(), waiting)

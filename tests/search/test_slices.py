@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from tests.support.together import together
 
+from pinpoint_harness import processes
 from pinpoint_harness.errors import HarnessError
 from pinpoint_harness.processes import joined_processes, sliced_galleries
 from pinpoint_harness.search import (
@@ -99,3 +104,23 @@ def test_a_gallery_is_whole_where_there_is_one_process_or_fewer_rows_than_proces
     with sliced_galleries(replace(processes, count=3)):
         assert of_slices.own_slice(2) is None
         assert of_slices.own_rows(10) == slice(0, 3)
+
+
+def join_again() -> None:
+    """In each process: a group is left and joined again, while the first is slow to leave."""
+    processes._PATIENCE = timedelta(seconds=20)
+    leave = dist.destroy_process_group
+
+    def slowly() -> None:
+        if os.environ["RANK"] == "0":
+            time.sleep(0.5)
+        leave()
+
+    dist.destroy_process_group = slowly
+    for turn in range(3):
+        with joined_processes("cpu") as joined:
+            assert joined.gather((turn, joined.rank)) == [(turn, 0), (turn, 1)]
+
+
+def test_processes_join_again_however_soon_after_the_others() -> None:
+    assert together(2, join_again) == [0, 0]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Callable
 
 import torch
+
+LONGEST_SECONDS = 600
+"""After which a process that waits for another in vain is ended, so that a test fails and does not hang."""
 
 
 def together(count: int, work: Callable[[], object]) -> list[int]:
@@ -29,6 +33,8 @@ def together(count: int, work: Callable[[], object]) -> list[int]:
 def _end_with(work: Callable[[], object]) -> None:
     code = 1
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a handler in Python waits for what never returns
+        signal.alarm(LONGEST_SECONDS)
         torch.set_num_threads(1)
         work()
         code = 0
