@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from worlds import SMALL, make_gallery, make_retriever
 
-from pinpoint_harness.search import Exclusion, Gallery, Rows, search, xyz_of
+from pinpoint_harness.search import Exclusion, FreeMemory, Gallery, HostRows, Rows, place, search, xyz_of
 from pinpoint_methods.common.candidates import CHANNELS
 from pinpoint_methods.pinpoint.retriever import quotas
 
@@ -67,6 +69,33 @@ def search_equals_cpu(bench: Bench) -> dict[str, Any]:
             _assert_exact(search(there, {"a": asked}, {"a": K})["a"], matrix, asked, known)
             kernels.add(mine.statistics["a"].kernel)
     return {"queries compared": compared, "kernels": sorted(kernels)}
+
+
+def placed_rows_equal_resident(bench: Bench) -> dict[str, Any]:
+    """A gallery in pinned memory and one in a file give what one on the device gives, in every batch."""
+    rows, width, count = (3000, 16, 80) if bench.tiny else (100_000, 1536, 5000)
+    random = np.random.default_rng(3)
+    matrix = _alike(random, rows, width)
+    asked = torch.from_numpy(matrix[random.integers(0, rows, count)]).to(bench.device)
+    plenty = 1 << 50
+    hits: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "matrix.npy", matrix)
+        mapped = np.load(Path(folder) / "matrix.npy", mmap_mode="r")
+        places = {"device": (plenty, plenty), "pinned": (1, plenty), "mapped": (1, 1)}
+        for name, (on_device, on_host) in places.items():
+            placed = place(mapped, bench.device, name, free=FreeMemory(on_device, on_host))
+            assert isinstance(placed, HostRows) == (name != "device"), f"{name}: {type(placed).__name__}"
+            for several in (count, 3):
+                found = search(Gallery.of({"a": placed}), {"a": asked[:several]}, {"a": K})["a"]
+                hits[f"{name} {several}"] = found
+                _assert_same(hits[f"device {several}"], found, f"{name}, {several} queries")
+    return {"places": len(places), "queries": count}
+
+
+def _assert_same(a: Any, b: Any, where: str) -> None:
+    for name in ("rows", "scores", "counts"):
+        assert torch.equal(getattr(a, name), getattr(b, name)), f"{where}: {name} differ"
 
 
 def _facts(random: np.random.Generator, rows: int, count: int) -> tuple[Rows, dict[str, Exclusion | None]]:

@@ -29,6 +29,7 @@ class Item:
 
 PLAN = (
     Item("search equals the CPU's", "checks_search", "search_equals_cpu", 12, 60),
+    Item("galleries that do not fit", "checks_search", "placed_rows_equal_resident", 8, 60),
     Item("large owners and crowds", "checks_search", "large_exclusions_equal_cpu", 6, 40),
     Item("support masking", "checks_search", "support_masking_equals_cpu", 3, 30),
     Item("towers", "checks_model", "towers_close_to_cpu", 4, 40),

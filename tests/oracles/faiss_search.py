@@ -8,7 +8,7 @@ on a CPU one selector serves a whole batch and turns BLAS off, on a GPU it is si
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,12 @@ def search_faiss(
 
 
 def _over_fetch(
+    indexes: FaissIndexes, name: str, channel: Channel, asked: Sequence[tuple[Tensor, Task]]
+) -> list[tuple[str, Outcome]]:
+    return [_over_fetch_one(indexes, name, channel, vectors, task) for vectors, task in asked]
+
+
+def _over_fetch_one(
     indexes: FaissIndexes, name: str, channel: Channel, vectors: Tensor, task: Task
 ) -> tuple[str, Outcome]:
     count, device, shape = len(channel.matrix), vectors.device, (len(vectors), task.k)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from .exclusion import Exclusion as Exclusion
     from .gallery import Gallery as Gallery
     from .gallery import unit_rows as unit_rows
+    from .placement import FreeMemory as FreeMemory
+    from .placement import HostRows as HostRows
+    from .placement import place as place
     from .result import Hits as Hits
     from .result import SearchResult as SearchResult
     from .rows import Rows as Rows
@@ -25,14 +28,18 @@ if TYPE_CHECKING:
     from .slices import own_rows as own_rows
     from .support import SupportIndex as SupportIndex
     from .support import mask_support as mask_support
+    from .survey import Survey as Survey
+    from .survey import Surveyor as Surveyor
 
 _HOMES = {
     "engine": ("search",),
     "exclusion": ("Exclusion",),
     "gallery": ("Gallery", "unit_rows"),
+    "placement": ("FreeMemory", "HostRows", "place"),
     "result": ("Hits", "SearchResult"),
     "rows": ("Rows", "xyz_of"),
     "slices": ("own_rows",),
+    "survey": ("Survey", "Surveyor"),
     "support": ("SupportIndex", "mask_support"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from ..errors import DataError
 from . import exact, kernels
 from .exclusion import Blocked, Exclusion, blocked_cells
+from .placement import HostRows
 from .result import Hits, SearchResult, Statistics
 from .scan import Outcome, Scan, Task
 from .slices import PIECE_QUERIES, describe
@@ -23,13 +25,17 @@ if TYPE_CHECKING:
     from .slices import Slice
 
 _BATCH_QUERIES = {"cpu": 1024, "cuda": 4096}
+_BATCHES_AT_ONCE = 8
+"""Batches that read one stretch of the gallery after another, before the next is read."""
+
+_STRETCH_BYTES = 64 << 20
 _BLOCKED_PAIRS = 1 << 21
 _GIVE_UP_AT = 4096
 """So many rows within the error of one query's k-th score, beyond k, call for a finer kernel."""
 
 
-FirstLook = Callable[[str, "Channel", "Tensor", Task], tuple[str, Outcome]]
-"""Finds what it can for a batch in one channel; names itself and the queries it leaves open."""
+FirstLook = Callable[[str, "Channel", Sequence[tuple["Tensor", Task]]], Sequence[tuple[str, Outcome]]]
+"""Finds what it can for some batches in one channel; names itself and the queries it leaves open in each."""
 
 
 def search(
@@ -88,20 +94,25 @@ def run_search(
     exclusion: Exclusion | None,
     first_look: FirstLook,
 ) -> SearchResult:
-    """Search batch by batch with `first_look`, and settle in float32 what it leaves open."""
+    """Search some batches at a time with `first_look`, and settle in float32 what it leaves open."""
     with torch.no_grad():
         count = _checked_count(gallery, queries, k)
         if exclusion is not None:
             exclusion.check(count, gallery.count)
         parts: dict[str, list[tuple[Outcome, Statistics]]] = {name: [] for name in queries}
-        for batch, blocked in _batches(gallery, exclusion, count):
+        batches = _batches(gallery, exclusion, count)
+        while together := list(islice(batches, _BATCHES_AT_ONCE)):
             for name, given in queries.items():
                 channel = gallery.channels[name]
-                vectors = _prepared(name, given[batch], gallery.device)
-                spare = _spare(channel, blocked, len(vectors))
-                task = Task(min(k[name], gallery.count), gallery.rank, blocked, spare)
-                used, outcome = first_look(name, channel, vectors, task)
-                parts[name].append(_settled(channel, vectors, task, used, outcome))
+                asked: list[tuple[Tensor, Task]] = []
+                for batch, blocked in together:
+                    vectors = _prepared(name, given[batch], gallery.device)
+                    spare = _spare(channel, blocked, len(vectors))
+                    asked.append((vectors, Task(min(k[name], gallery.count), gallery.rank, blocked, spare)))
+                for (vectors, task), (used, outcome) in zip(
+                    asked, first_look(name, channel, asked), strict=True
+                ):
+                    parts[name].append(_settled(channel, vectors, task, used, outcome))
         hits = {name: _joined(done, k[name], gallery.device) for name, done in parts.items()}
     return SearchResult(hits, {name: _summed([own for _, own in done]) for name, done in parts.items()})
 
@@ -162,9 +173,21 @@ def _batches(gallery: Gallery, exclusion: Exclusion | None, count: int) -> Itera
             yield batch, blocked
 
 
-def _by_block_maxima(name: str, channel: Channel, vectors: Tensor, task: Task) -> tuple[str, Outcome]:
-    kernel = kernels.choose(channel, vectors)
-    return type(kernel).__name__, Scan(kernel, task, _GIVE_UP_AT + task.k).run()
+def _by_block_maxima(
+    name: str, channel: Channel, asked: Sequence[tuple[Tensor, Task]]
+) -> list[tuple[str, Outcome]]:
+    """One pass over the channel for all batches: a stretch of it is read once and serves each in turn."""
+    scans = [Scan(kernels.choose(channel, vectors), task, _GIVE_UP_AT + task.k) for vectors, task in asked]
+    matrix, tile = channel.matrix, scans[0].tile
+    if isinstance(matrix, HostRows):
+        matrix.read_by(tile)
+        stretch = matrix.stretch
+    else:
+        stretch = max(1, _STRETCH_BYTES // (2 * channel.width * tile)) * tile
+    for start in range(0, len(matrix), stretch if len(scans) > 1 else len(matrix)):
+        for scan in scans:
+            scan.advance(min(start + stretch, len(matrix)) if len(scans) > 1 else len(matrix))
+    return [(type(scan.kernel).__name__, scan.outcome()) for scan in scans]
 
 
 def _settled(

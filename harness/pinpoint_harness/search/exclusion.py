@@ -79,6 +79,16 @@ class Exclusion:
         }
         return replace(self, **parts)
 
+    @staticmethod
+    def join(parts: Sequence[Exclusion]) -> Exclusion:
+        """The same for the queries of all parts, one part after the other; all exclude by the same facts."""
+        joined: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in _PER_QUERY
+            if getattr(parts[0], name) is not None
+        }
+        return replace(parts[0], **joined)
+
     def pairs(self, rows: Rows) -> Pairs:
         """Every excluded (query, row), in no order and with repetitions."""
         listed = [index.pairs(labels) for index, labels in self._labels(rows)]

@@ -103,28 +103,38 @@ class Scan:
         self.keys, self.rows, self.counts = exact.topk_per_query(none, none, none, self.shape)
         self.block = self._block_rows()
         self.tile = self._tile_rows()
+        self.waiting = torch.full((self.tile // self.block, queries), -torch.inf, device=device)
+        self.next, self.due = 0, 0  # numbers of tiles
+        starts = range(0, self.count + self.tile, self.tile)
+        self.blank = _Blank(task.blocked, starts, queries, device)
 
     def run(self) -> Outcome:
         """Read the gallery once."""
-        shape = (self.tile, self.shape[0])
-        scores = torch.empty(shape, dtype=self.kernel.dtype, device=self.floor.device)
-        waiting = torch.full((self.tile // self.block, self.shape[0]), -torch.inf, device=self.floor.device)
-        due = 0
-        starts = range(0, self.count + self.tile, self.tile)
-        blank = _Blank(self.task.blocked, starts, self.shape[0], self.floor.device)
-        for number, start in enumerate(range(0, self.count, self.tile)):
+        self.advance(self.count)
+        return self.outcome()
+
+    def advance(self, until: int) -> None:
+        """Read on through the tiles that begin before the row `until`."""
+        shape, device = (self.tile, self.shape[0]), self.floor.device
+        scores = torch.empty(shape, dtype=self.kernel.dtype, device=device)
+        for start in range(self.next * self.tile, until, self.tile):
             stop = min(start + self.tile, self.count)
             tile = self._fill(scores, start, stop)
-            blank(tile, number)
+            self.blank(tile, self.next)
             maxima = _block_maxima(tile, self.block)  # (blocks, queries)
-            torch.maximum(waiting[: len(maxima)], maxima, out=waiting[: len(maxima)])
-            if number >= due or stop == self.count:
-                self._raise_floor(waiting)
-                waiting.fill_(-torch.inf)
-                due = max(number + 1, int(_GROWTH * (number + 1)))
+            waiting = self.waiting[: len(maxima)]
+            torch.maximum(waiting, maxima, out=waiting)
+            if self.next >= self.due or stop == self.count:
+                self._raise_floor(self.waiting)
+                self.waiting.fill_(-torch.inf)
+                self.due = max(self.next + 1, int(_GROWTH * (self.next + 1)))
             self._collect(tile, maxima, start)
             if self.pending_pairs > _PENDING_PAIRS:
                 self._score_pending()
+            self.next += 1
+
+    def outcome(self) -> Outcome:
+        """What was found, once all rows were read."""
         self._score_pending()
         (uncertified,) = torch.nonzero(self.open, as_tuple=True)
         return Outcome(self.keys, self.rows, self.counts, uncertified, self.rescored)

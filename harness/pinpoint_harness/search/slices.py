@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from .placement import HostRows
+
 PIECE_QUERIES = 16_384
 """Queries that are told at once, so that memory does not grow with their number."""
 
@@ -89,11 +91,11 @@ class Slice:
                 dist.all_gather(parts, own.contiguous())
         return torch.cat(parts, dim=1)
 
-    def taken(self, matrix: Tensor, rows: Tensor) -> Tensor:
+    def taken(self, matrix: Tensor | HostRows, rows: Tensor) -> Tensor:
         """Rows of the whole gallery by their numbers, of which this process holds those in `matrix`."""
         here = rows - self.start
         absent = (here < 0) | (here >= len(matrix))
-        found = matrix[here.clamp(0, len(matrix) - 1)]
+        found = matrix.index_select(0, here.clamp(0, len(matrix) - 1))
         found[absent] = 0
         if found.numel():
             with in_company():  # one process holds each row, so that bytes are added to zeros
