@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..artifacts import Selection
 from ..errors import DataError, UsageError
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _NONE = -1
+_IDS_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,13 @@ def _truth_of(
 def _side(
     store: FeatureStore, truth: pd.DataFrame | None, dataset: Dataset | None, opened: ExitStack
 ) -> Side:
-    authors = pd.Series(store.table["author"].to_pylist(), dtype=object)
+    tokens = hash_ids(store.table["author"])
     if truth is None or dataset is None:
-        return Side(store, hash_ids(authors.tolist()), None)
-    place = pd.Index(truth["id"]).get_indexer(pd.Index(store.table["id"].to_pylist()))
-    named = truth["author"].to_numpy(dtype=object)[place]
+        return Side(store, tokens, None)
+    place = _rows_of(store.table["id"], truth["id"])
+    named = hash_ids(pa.array(truth["author"], pa.large_string(), from_pandas=True))[place]
     # The truth of today may name photographers that the store was made without.
-    authors = pd.Series(np.where(place >= 0, named, authors), dtype=object)
+    tokens = np.where(place >= 0, named, tokens)
     pictures = None
     try:
         images = opened.enter_context(dataset.images())
@@ -145,7 +147,13 @@ def _side(
             pictures = Pictures(images, np.where(place >= 0, refs[place], _NONE))
     except DataError as error:
         log.warning("the pictures of '%s' are not looked at: %s", store.dataset, error.problem)
-    return Side(store, hash_ids(authors.tolist()), pictures)
+    return Side(store, tokens, pictures)
+
+
+def _rows_of(ids: pa.ChunkedArray, known: pd.Series[str]) -> NDArray[np.int64]:
+    """The place of each id among the known ones, -1 where there is none."""
+    found = pc.index_in(ids.cast(pa.large_string()), pa.array(known, pa.large_string()))
+    return np.asarray(pc.fill_null(found, -1).to_numpy(), dtype=np.int64)
 
 
 def _contents(own: Side, others: Sequence[Side], found: Sequence[Found]) -> Contents:
@@ -239,7 +247,9 @@ def _photo(ids: pd.Series[str]) -> NDArray[np.uint64]:
 
 
 def _photo_of(side: Side) -> NDArray[np.uint64]:
-    return _photo(pd.Series(side.store.table["id"].to_pylist(), dtype=str))
+    ids = side.store.table["id"]
+    pieces = [ids.slice(start, _IDS_AT_ONCE) for start in range(0, len(ids), _IDS_AT_ONCE)]
+    return np.concatenate([_photo(pd.Series(piece.to_pylist(), dtype=str)) for piece in pieces])
 
 
 def _with_views(columns: dict[str, Any], identical: NDArray[np.bool_]) -> pa.Table:

@@ -129,9 +129,9 @@ def compare_features(queries: FeatureStore, equal: Sequence[pd.DataFrame]) -> Co
     `equal` holds, per gallery, pairs `query, row, distance_km` whose features are equal.
     """
     count = len(queries)
-    digests = enumerate(row.tobytes() for row in queries.matrix)
-    tally = _tally(digests, queries.coordinates())
-    placeholder = np.array([tally[row.tobytes()].is_placeholder for row in queries.matrix], dtype=bool)
+    digests = [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in queries.matrix]
+    tally = _tally(enumerate(digests), queries.coordinates())
+    placeholder = np.array([tally[digest].is_placeholder for digest in digests], dtype=bool)
     identical = np.zeros(count, dtype=bool)
     for pairs in equal:
         copies = np.bincount(pairs["query"], minlength=count)

@@ -18,7 +18,7 @@ import pandas as pd
 from ..features import FeatureStore
 from ..geo import geodesic_km
 from ..processes import current_processes
-from ..search import Gallery, own_rows, search, unit_rows
+from ..search import Gallery, own_rows, place, search, unit_rows
 from ..search.rows import LabelIndex
 from . import perceptual
 from .identical import Pictures
@@ -32,7 +32,7 @@ NEIGHBOURS = 8
 FAR_KM = 25.0
 ALLOWED = 0.001
 GROUNDS = ("by_features", "by_hash", "by_place")
-_CHUNK_ROWS = 65_536
+_CHUNK_ROWS = 8192
 _ALMOST_EQUAL = 0.999
 """Equal rows have a cosine of 1 but for the rounding of both to fp16; only such pairs are compared."""
 
@@ -82,8 +82,12 @@ def compare(
     The most similar rows come from the exact search. Hashes are taken of the pairs it finds, or,
     with `every_hash`, of the whole gallery, kept in that folder and searched as exactly.
     """
-    own, count = unit_matrix(queries.store, device), len(gallery.store)
-    others = Gallery.of({"raw": unit_matrix(gallery.store, device, own_rows(count))}, whole=count)
+    count = len(gallery.store)
+    own, held = (
+        place(matrix, device, f"features of '{side.store.dataset}'", rewrite=unit_rows)
+        for side, matrix in ((queries, queries.store.matrix), (gallery, gallery.store.matrix[own_rows(count)]))
+    )
+    others = Gallery.of({"raw": held}, whole=count)
     hits = search(others, {"raw": own}, {"raw": NEIGHBOURS})["raw"]
     similar = _listed(hits.rows.cpu().numpy())
     author = LabelIndex(gallery.author_token)
@@ -104,18 +108,6 @@ def compare(
         hashes = _Hashes.of_pairs(queries.pictures, gallery.pictures, query, row)
     frame["hamming"] = np.nan if hashes is None else hashes.differing(query, row)
     return Found(frame, _far_cosine(hits, places))
-
-
-def unit_matrix(store: FeatureStore, device: str, rows: slice | None = None) -> Any:
-    """Features of a store, by default all, as unit vectors of fp16, `(rows, width)` on the device."""
-    import torch
-
-    own = store.matrix if rows is None else store.matrix[rows]
-    matrix = torch.empty(len(own), store.width, dtype=torch.float16, device=device)
-    for start in range(0, len(own), _CHUNK_ROWS):
-        chunk = torch.from_numpy(np.array(own[start : start + _CHUNK_ROWS]))
-        matrix[start : start + len(chunk)] = unit_rows(chunk.to(device))
-    return matrix
 
 
 def calibrate(far_cosine: Sequence[NDArray[np.float64]], photos: NDArray[np.bool_]) -> float:
@@ -216,7 +208,7 @@ def _cosines(own: Any, others: Gallery, query: NDArray[np.int64], row: NDArray[n
     cosines = np.empty(len(query))
     for start in range(0, len(query), _CHUNK_ROWS):
         some = slice(start, start + _CHUNK_ROWS)
-        left = own[torch.from_numpy(query[some]).to(own.device)].double()
+        left = own.index_select(0, torch.from_numpy(query[some]).to(own.device)).double()
         right = others.vectors("raw", torch.from_numpy(row[some]).to(own.device)).double()
         cosines[some] = (left * right).sum(dim=1).float().cpu().numpy()
     return cosines

@@ -8,7 +8,7 @@ found.coordinates, found.cosine, gallery.photos(found.row)
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from .store import FeatureStore, take_ids
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..search import Gallery
     from ..types import Floats
 
 
@@ -63,37 +64,38 @@ class PhotoGallery:
         by_place: bool = False,
         project: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
-        # Here and below, torch is loaded where it is used: stores are listed without it.
-        import torch
-
-        from ..search import Gallery, own_rows, unit_rows
-
         self.stores = stores
         self.author_filter = author_filter
         self._starts = np.cumsum([0, *map(len, stores)])
         self.coordinates = np.concatenate([store.coordinates() for store in stores])  # (rows, 2)
         self._sources = np.array([store.dataset for store in stores])
-        authors = [author for store in stores for author in store.table["author"].to_pylist()]
-        self.author_token = hash_ids(authors)  # (rows,)
-        width = stores[0].width
-        if project is not None:
-            width = project(torch.zeros(1, width, dtype=torch.float16, device=device)).shape[1]
-        own = own_rows(len(self.coordinates))
-        matrix = torch.empty(own.stop - own.start, width, dtype=torch.float16, device=device)
-        for start, store in zip(self._starts.tolist(), stores, strict=False):
-            for at in range(0, len(store), _CHUNK_ROWS):
-                # Whole chunks, since what is projected may depend on how many rows there are.
-                low = max(start + at, own.start)
-                high = min(start + at + _CHUNK_ROWS, start + len(store), own.stop)
-                if low < high:
-                    chunk = torch.from_numpy(np.array(store.matrix[at : at + _CHUNK_ROWS])).to(device)
-                    vectors = unit_rows(chunk if project is None else project(chunk))
-                    matrix[low - own.start : high - own.start] = vectors[low - start - at : high - start - at]
-        # A store is sorted by id, so the row number is the rank of the id.
-        ids = [name for store in stores for name in store.table["id"].to_pylist()]
-        xyz = xyz_of(self.coordinates) if by_place else None
-        rows = Rows(key=hash_ids(ids), author_token=self.author_token, xyz=xyz)
-        self._gallery = Gallery.of({_CHANNEL: matrix}, rows, whole=len(self.coordinates))
+        self.author_token = np.concatenate([hash_ids(store.table["author"]) for store in stores])  # (rows,)
+        self._galleries = [
+            self._opened(store, int(start), device, by_place, project)
+            for start, store in zip(self._starts, stores, strict=False)
+        ]
+
+    def _opened(
+        self,
+        store: FeatureStore,
+        start: int,
+        device: str,
+        by_place: bool,
+        project: Callable[[Tensor], Tensor] | None,
+    ) -> Gallery:
+        """One store as it is searched; sorted by id, so that the row number is the rank of the id."""
+        # Here and below, torch is loaded where it is used: stores are listed without it.
+        from ..search import Gallery, own_rows, place, unit_rows
+
+        own = own_rows(len(store))
+        if project is None:
+            matrix = place(store.matrix[own], device, f"features of '{store.dataset}'", rewrite=unit_rows)
+        else:
+            matrix = _projected(store, own, device, project)
+        mine = slice(start, start + len(store))
+        xyz = xyz_of(self.coordinates[mine]) if by_place else None
+        rows = Rows(key=hash_ids(store.table["id"]), author_token=self.author_token[mine], xyz=xyz)
+        return Gallery.of({_CHANNEL: matrix}, rows, whole=len(store))
 
     @classmethod
     def open(
@@ -157,6 +159,16 @@ class PhotoGallery:
         hidden = build_exclusion(queries.key, queries.author_token, self.author_filter)
         return self.nearest(queries.input, k, hidden)
 
+    def search_tiles(self, tiles: Sequence[Queries], k: int) -> list[Neighbours]:
+        """What `search` finds for each of several tiles, in one pass over the gallery."""
+        import torch
+
+        hidden = [build_exclusion(tile.key, tile.author_token, self.author_filter) for tile in tiles]
+        found = self.nearest(torch.cat([tile.input for tile in tiles]), k, Exclusion.join(hidden))
+        edges = np.cumsum([len(tile) for tile in tiles])[:-1]
+        parts = [np.split(of, edges) for of in (found.row, found.cosine, found.coordinates)]
+        return [Neighbours(*of) for of in zip(*parts, strict=True)]
+
     def nearest(self, features: Any, k: int, exclusion: Exclusion | None) -> Neighbours:
         """The `k` rows with the highest cosine under an exclusion of your own, ties by their ids.
 
@@ -164,12 +176,22 @@ class PhotoGallery:
         """
         from ..search import search, unit_rows
 
-        hits = search(self._gallery, {_CHANNEL: unit_rows(features)}, {_CHANNEL: k}, exclusion)[_CHANNEL]
-        row = hits.rows.cpu().numpy()
+        vectors = unit_rows(features)
+        rows, scores = [], []
+        for start, gallery in zip(self._starts.tolist(), self._galleries, strict=False):
+            hidden = _within(exclusion, start, gallery.whole)
+            hits = search(gallery, {_CHANNEL: vectors}, {_CHANNEL: k}, hidden)[_CHANNEL]
+            mine = hits.rows.cpu().numpy()
+            rows.append(np.where(mine >= 0, mine + start, -1))
+            scores.append(hits.scores.double().cpu().numpy())
+        row, score = np.concatenate(rows, axis=1), np.concatenate(scores, axis=1)
+        if len(rows) > 1:  # scores are exact, so the order of all is that of each, equal ones by their rows
+            best = np.argsort(-score, axis=1, kind="stable")[:, :k]
+            row, score = (np.take_along_axis(of, best, axis=1) for of in (row, score))
         valid = row >= 0
         return Neighbours(
             row=row,
-            cosine=np.where(valid, hits.scores.double().cpu().numpy(), np.nan),
+            cosine=np.where(valid, score, np.nan),
             coordinates=np.where(valid[..., None], self.coordinates[row], np.nan),
         )
 
@@ -184,7 +206,13 @@ class PhotoGallery:
         """The unit vectors of some rows, `(n, width)` fp16 on the gallery's device."""
         import torch
 
-        return self._gallery.vectors(_CHANNEL, torch.from_numpy(row).to(self._gallery.device))
+        first = self._galleries[0]
+        taken = torch.empty((len(row), first.channels[_CHANNEL].width), dtype=torch.float16, device=first.device)
+        for start, gallery in zip(self._starts.tolist(), self._galleries, strict=False):
+            (mine,) = np.nonzero((row >= start) & (row < start + gallery.whole))
+            wanted = torch.from_numpy(row[mine] - start).to(gallery.device)
+            taken[torch.from_numpy(mine).to(taken.device)] = gallery.vectors(_CHANNEL, wanted)
+        return taken
 
     def photos(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
         """The dataset and the id of each row, `(n, k)` both; "" for -1."""
@@ -196,6 +224,31 @@ class PhotoGallery:
         ]
         photo_id = np.take_along_axis(np.stack(each), number[None], axis=0)[0]
         return np.where(valid, self._sources[number], ""), photo_id
+
+
+def _projected(store: FeatureStore, own: slice, device: str, project: Callable[[Tensor], Tensor]) -> Tensor:
+    """Other vectors of some of a store's features, made once: a network is too slow to run in every pass."""
+    import torch
+
+    from ..search import unit_rows
+
+    width = project(torch.zeros(1, store.width, dtype=torch.float16, device=device)).shape[1]
+    matrix = torch.empty(own.stop - own.start, width, dtype=torch.float16, device=device)
+    for start in range(0, len(store), _CHUNK_ROWS):
+        # Whole chunks, since what is projected may depend on how many rows there are.
+        low, high = max(start, own.start), min(start + _CHUNK_ROWS, own.stop)
+        if low < high:
+            chunk = torch.from_numpy(np.array(store.matrix[start : start + _CHUNK_ROWS])).to(device)
+            matrix[low - own.start : high - own.start] = unit_rows(project(chunk))[low - start : high - start]
+    return matrix
+
+
+def _within(exclusion: Exclusion | None, start: int, count: int) -> Exclusion | None:
+    """The same for the rows of one store, which have numbers of their own there."""
+    if exclusion is None or exclusion.own_row is None:
+        return exclusion
+    own = exclusion.own_row - start
+    return replace(exclusion, own_row=np.where((own >= 0) & (own < count), own, -1))
 
 
 def build_exclusion(
