@@ -194,8 +194,11 @@ class Method(Protocol):
     its runs, in place of the parameters of the same names. One whose `has_density` is true has
     `log_density(queries, places)`: the logarithm of its density at a place `(n, 2)` for each query, per
     steradian, `(n,)` float64, NaN for none; a run asks for it at the truth, of queries that are answered.
-    One that is trained has a class method `stages(params, context)`. `check_with`, where a class has it,
-    holds parameter values for `methods check`: those that must be given, and those that train it in seconds.
+    One that is trained has a class method `stages(params, context)`. One that searches a large gallery may
+    have `predict_tiles(tiles)`, which takes several tiles in a row and gives the answer of `predict` to
+    each, in order: a run then asks for a block of tiles, for which the gallery is read once. `check_with`,
+    where a class has it, holds parameter values for `methods check`: those that must be given, and those
+    that train it in seconds.
     """
 
     Params: ClassVar[type[Any]]

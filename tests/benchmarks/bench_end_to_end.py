@@ -44,6 +44,7 @@ from geopy.distance import geodesic
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.neighbors import BallTree  # type: ignore[import-untyped] # no types published
+from tests.support.pinpoint_world import write_surveys
 
 from pinpoint_harness.batching import padded, tiles
 from pinpoint_harness.evaluation import metrics
@@ -125,7 +126,7 @@ class Assembled(Pinpoint):
         asked: dict[str, Any] = {"author_filter": True, "candidates": 10, "instance": SOURCES[0]}
         self.params = PinpointParams(**vars(config), **asked)
         self._device, self._sources = "cpu", SOURCES
-        self._galleries = galleries_of(folder, SOURCES, "cpu")
+        self._galleries = galleries_of(folder, folder, SOURCES, "cpu")
         self.__dict__["_towers"] = towers
         retriever = open_retriever(config, SOURCES[0], self._galleries, folder)
         self.reranker = random_reranker(config)
@@ -178,6 +179,7 @@ def assemble(folder: Path, config: PinpointConfig, each: dict[str, Photos]) -> A
             "author": taken.author,
         }
         pq.write_table(pa.table(columns), folder / f"{source}.rows.parquet")
+        write_surveys(folder, source)
         near = SupportIndex(Rows(xyz=places[other])).nearest(
             places[source], config.support_neighbours, config.support_km
         )

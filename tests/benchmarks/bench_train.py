@@ -196,7 +196,7 @@ class Stores:
 
 
 STAGES = {
-    "pinpoint": ("splits", "embedder", "support", "gallery", "candidates", "reranker", "calibration"),
+    "pinpoint": ("splits", "embedder", "raw", "support", "gallery", "candidates", "reranker", "calibration"),
     "pinpoint-plus": ("reranker", "calibration"),  # the others are pinpoint's
 }
 ANSWERING = ("pinpoint-top1-gps", "pinpoint-top1-image", "pinpoint-top1-raw", *STAGES)

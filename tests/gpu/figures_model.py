@@ -142,7 +142,9 @@ def _peak_gib(bench: Bench, work: Callable[[], object]) -> float | None:
 class _Naive(EmbedderTrainer):
     """The same towers under the plain formula, without a mask."""
 
-    def _loss(self, source: str, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+    def _loss(
+        self, source: str, rows: Tensor, noise: Tensor | None = None, taken: Tensor | None = None
+    ) -> Tensor:
         data = self.data[source]
         low = self.dtype != torch.float32
         with torch.autocast(torch.device(self.device).type, dtype=self.dtype, enabled=low):

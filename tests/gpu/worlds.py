@@ -122,6 +122,9 @@ class MemoryGallery:
             return self._xyz
         return self.matrices[what]
 
+    def gathered(self, what: str) -> Tensor:
+        return self.vectors(what)
+
     @cached_property
     def _xyz(self) -> Tensor:
         return torch.from_numpy(Rows.needed("xyz", self.rows.xyz)).to(self.device)

@@ -19,7 +19,7 @@ from pinpoint_harness import params
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError, UsageError
-from pinpoint_harness.features import FeatureStore
+from pinpoint_harness.features import FeatureStore, PhotoGallery
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import load_registry
@@ -27,8 +27,9 @@ from pinpoint_harness.running import check_predictions
 from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import Context, Method, Queries
 from pinpoint_methods.common.kernel_grid import lknn_peak
-from pinpoint_methods.retrieval.knn import KNNVote, NearestPhoto
+from pinpoint_methods.retrieval.knn import KNNVote, NearestPhoto, votes_of
 from pinpoint_methods.retrieval.lknn import LKNN
+from pinpoint_methods.retrieval.superglobal import SuperGlobal
 
 
 def built(kind: type[Any], *stores: FeatureStore, **settings: Any) -> Method:
@@ -114,6 +115,52 @@ def test_an_answer_does_not_depend_on_the_tile(tmp_path: Path) -> None:
                 part = ask(method, asked[start : start + size])
                 assert np.array_equal(part.coordinates, together.coordinates[start : start + size])
                 assert np.array_equal(part.confidence, together.confidence[start : start + size])
+
+
+@pytest.mark.parametrize("kind", [NearestPhoto, KNNVote, LKNN, SuperGlobal])
+def test_several_tiles_are_answered_as_each_alone_from_one_pass(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    store = made_store(tmp_path, random.normal(size=(300, 16)), random.uniform(-80, 80, (300, 2)))
+    half = torch.from_numpy(random.normal(size=(48, 16)).astype(np.float16))
+    nobody = np.zeros(16, np.uint64)
+    tiles = [
+        Queries(np.arange(16, dtype=np.uint64), nobody, ["photos"] * 16, half[start : start + 16])
+        for start in (0, 16, 32)
+    ]
+    method: Any = built(kind, store, **({"top": 40} if kind is SuperGlobal else {}))
+    alone = [method.predict(tile) for tile in tiles]
+    searched: list[int] = []
+    nearest = PhotoGallery.nearest
+
+    def counted(gallery: PhotoGallery, features: Any, *others: Any) -> Any:
+        searched.append(len(features))
+        return nearest(gallery, features, *others)
+
+    monkeypatch.setattr(PhotoGallery, "nearest", counted)
+    for mine, theirs in zip(alone, method.predict_tiles(tiles), strict=True):
+        assert np.array_equal(mine.coordinates, theirs.coordinates)
+        assert np.array_equal(mine.confidence, theirs.confidence)
+        assert np.array_equal(mine.candidates.photo_id, theirs.candidates.photo_id)
+    assert searched == [48]
+
+
+def test_votes_are_those_of_one_query_after_another_to_the_bit() -> None:
+    random = np.random.default_rng(5)
+    places = random.uniform(-1, 1, (9, 37, 2)).round(1)
+    cosine = -np.sort(-random.uniform(-0.2, 1, (9, 37)), axis=1)
+    for query, count in enumerate((37, 37, 5, 1, 0, 12, 37, 5, 36)):
+        cosine[query, count:], places[query, count:] = np.nan, np.nan
+    found = votes_of(cosine, places, 80.0)
+    for query in range(9):
+        for row in range(37):
+            if np.isnan(cosine[query, row]):
+                assert np.isnan(found[query, row])
+                continue
+            count = int((~np.isnan(cosine[query])).sum())
+            near = haversine_km(places[query, :count], places[query, row]) <= 80.0
+            assert found[query, row] == np.where(near, np.maximum(cosine[query, :count], 0.0), 0.0).sum()
 
 
 # The query's own photo

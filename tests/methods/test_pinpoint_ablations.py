@@ -51,7 +51,7 @@ RUN = [
 ]
 TOGETHER = (("width", "heads"), ("query_embedding", "list_features"))
 """Choices that have to fit one another."""
-TO_CANDIDATES = {"splits", "embedder", "gallery", "support", "candidates"}
+TO_CANDIDATES = {"splits", "embedder", "raw", "gallery", "support", "candidates"}
 
 
 # What the table of methods declares.
@@ -200,7 +200,7 @@ class Found:
         self.source, self.folder = source, done["candidates"].folder
         self.store: FeatureStore = store_lookup.gallery(f"toy/{source}", "colours")
         self.labels = np.load(done["splits"].folder / f"{source}.npy")
-        self.galleries = galleries_of(done["gallery"].folder, SOURCES, "cpu")
+        self.galleries = galleries_of(done["gallery"].folder, done["raw"].folder, SOURCES, "cpu")
         self.ids = np.array(self.store.table["id"].to_pylist())
         self.authors = np.array(self.store.table["author"].to_pylist())
 

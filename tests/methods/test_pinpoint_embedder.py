@@ -25,6 +25,7 @@ from tests.support.training import killed_after, watched_steps
 from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import unit_xyz
+from pinpoint_harness.search import FreeMemory, place
 from pinpoint_harness.training import Checkpoints, Processes, StageContext
 from pinpoint_harness.types import Context
 from pinpoint_methods.common.training import Curve, Optimization, Shuffle, curve_csv
@@ -123,6 +124,22 @@ def test_learning_lowers_the_loss() -> None:
     assert curve[-1]["loss_photos"] < 0.7 * curve[0]["loss_photos"]
     assert curve[-1]["temperature_photos"] != pytest.approx(10.0, abs=1e-4)
     assert curve[-1]["bias_streetview"] != -10.0
+
+
+@pytest.mark.parametrize("free", [FreeMemory(1 << 40, 0), FreeMemory(9, 1 << 40), FreeMemory(9, 9)])
+def test_wherever_features_lie_the_same_is_learned(free: FreeMemory) -> None:
+    """On the device, in memory with the next batch fetched ahead, and mapped."""
+    config = replace(SMALL, passes=4.0, input_noise=0.1)
+    elsewhere = {
+        name: TrainingRows(place(rows.features, "cpu", name, free=free), rows.xyz)
+        for name, rows in DATA.items()
+    }
+    trained = []
+    for data in (DATA, elsewhere):
+        trainer = EmbedderTrainer(config, data, 1)
+        trainer.run()
+        trained.append(trainer.named)
+    assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
 
 
 @given(st.dictionaries(st.sampled_from("abc"), st.integers(1, 10_000), min_size=1), st.integers(1, 300))

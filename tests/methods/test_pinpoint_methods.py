@@ -38,7 +38,7 @@ def world(pinpoint_world: World) -> World:
 
 def test_every_stage_is_made_once_and_shared_by_all_methods(world: World) -> None:
     done = world.train(TOP1)
-    assert list(done) == ["splits", "embedder", "gallery"]
+    assert list(done) == ["splits", "embedder", "raw", "gallery"]
     assert not any(stage.made for stage in done.values())
     assert world.train("pinpoint-top1-gps") == done
     reranked = world.train(stage="candidates")
@@ -48,7 +48,7 @@ def test_every_stage_is_made_once_and_shared_by_all_methods(world: World) -> Non
 def test_another_seed_shares_the_splits_and_the_support(world: World) -> None:
     first, second = (world.train(seed=seed, stage="calibration", passes=0.3) for seed in (0, 5))
     shared = {name for name, stage in second.items() if stage.key == first[name].key}
-    assert shared == {"splits", "support"}
+    assert shared == {"splits", "raw", "support"}
 
 
 def test_several_embedders_are_those_of_single_seeds_and_count_alike(world: World) -> None:
@@ -79,13 +79,13 @@ def test_the_retrieval_alone_takes_no_parameter_of_what_follows_it(world: World)
 
 def test_a_gallery_s_rows_are_those_of_a_in_order_and_its_vectors_unit(world: World) -> None:
     stages = world.train(TOP1)
-    gallery = stages["gallery"]
-    table = pq.read_table(gallery.folder / "photos.rows.parquet")
+    table = pq.read_table(stages["raw"].folder / "photos.rows.parquet")
     labels = np.load(stages["splits"].folder / "photos.npy")
     ids = [f"p{n:03}" for n in np.flatnonzero(labels == 0)]
     assert table["id"].to_pylist() == ids
     for channel, width in (("raw", 12), ("image", 16), ("location", 16)):
-        vectors = np.load(gallery.folder / f"photos.{channel}.npy")
+        stage = stages["raw" if channel == "raw" else "gallery"]
+        vectors = np.load(stage.folder / f"photos.{channel}.npy")
         assert vectors.dtype == np.float16
         assert vectors.shape == (len(ids), width)
         np.testing.assert_allclose(np.linalg.norm(vectors.astype(float), axis=1), 1, atol=2e-3)
@@ -94,7 +94,7 @@ def test_a_gallery_s_rows_are_those_of_a_in_order_and_its_vectors_unit(world: Wo
 def test_support_is_of_the_other_source_and_near(world: World) -> None:
     support = world.train(support_km=3000.0, stage="support")["support"].folder
     rows, distance = (np.load(support / f"photos.{name}.npy") for name in ("support", "support_km"))
-    gallery = world.train(TOP1)["gallery"].folder
+    gallery = world.train(TOP1)["raw"].folder
     places = {
         source: np.stack([table["latitude"].to_numpy(), table["longitude"].to_numpy()], axis=1)
         for source in ("photos", "streetview")
@@ -111,7 +111,7 @@ def test_support_is_of_the_other_source_and_near(world: World) -> None:
 def test_queries_next_to_gallery_rows_are_answered_by_their_own_source(world: World, channel: str) -> None:
     answers = world.run(f"pinpoint-top1-{channel}").predictions()
     places: dict[str, set[tuple[float, float]]] = {}
-    gallery = world.train(TOP1)["gallery"]
+    gallery = world.train(TOP1)["raw"]
     for letter, source in (("p", "photos"), ("s", "streetview")):
         table = pq.read_table(gallery.folder / f"{source}.rows.parquet")
         places["q" + letter] = set(
@@ -127,7 +127,7 @@ def test_raw_answers_with_the_nearest_raw_feature(world: World) -> None:
     store_lookup = world.context().stores
     assert store_lookup is not None
     queries = store_lookup.gallery("toy/asked", "colours")
-    gallery = world.train(TOP1)["gallery"]
+    gallery = world.train(TOP1)["raw"]
     answers = world.run("pinpoint-top1-raw").predictions().set_index("id")
     for source in ("photos", "streetview"):
         vectors = np.load(gallery.folder / f"{source}.raw.npy").astype(np.float64)
@@ -150,7 +150,7 @@ def test_a_photo_alone_gets_the_answer_it_has_among_others(world: World) -> None
 
 def test_the_author_filter_hides_the_photographer_s_rows(world: World) -> None:
     plain, filtered = (world.run("pinpoint-top1-raw", author_filter=on).predictions() for on in (False, True))
-    gallery = world.train(TOP1)["gallery"]
+    gallery = world.train(TOP1)["raw"]
     by_place: dict[Any, Any] = {}
     for source in ("photos", "streetview"):
         table = pq.read_table(gallery.folder / f"{source}.rows.parquet")
@@ -167,7 +167,7 @@ def test_the_author_filter_hides_the_photographer_s_rows(world: World) -> None:
 
 
 def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
-    gallery = world.train(TOP1)["gallery"]
+    gallery = world.train(TOP1)["raw"]
     entry = world.registry.method("pinpoint-top1-raw")
     params = build_params(entry, settings_for(entry, models=world.folder / "models"))
     method = entry.load()(params, world.context())

@@ -19,8 +19,10 @@ from PIL import Image
 from pinpoint_harness.api import evaluate
 from pinpoint_harness.features import StoreLookup
 from pinpoint_harness.geo import unit_xyz
+from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.plugins import Entry, Registry, load_registry
 from pinpoint_harness.running import Run, build_params
+from pinpoint_harness.search.survey import survey
 from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, DataLocation, MethodInfo
@@ -245,6 +247,16 @@ def write_gallery(
         "author": pa.array(authors or [f"{source}-author-{row % 5}" for row in range(rows)], pa.string()),
     }
     pq.write_table(pa.table(columns), folder / f"{source}.rows.parquet")
+    write_surveys(folder, source)
+
+
+def write_surveys(folder: Path, source: str) -> None:
+    """What lies beside the matrices and the table of a gallery: what a search must know of both."""
+    table = pq.read_table(folder / f"{source}.rows.parquet")
+    np.save(folder / f"{source}.tokens.npy", np.stack([hash_ids(table[name]) for name in ("id", "author")]))
+    for channel in ("image", "raw", "location"):
+        matrix = torch.from_numpy(np.load(folder / f"{source}.{channel}.npy"))
+        (folder / f"{source}.{channel}.survey.npz").write_bytes(survey(channel, matrix).to_bytes())
 
 
 def unit(random: np.random.Generator, rows: int, width: int) -> NDArray[np.float64]:
@@ -283,4 +295,6 @@ def small(**changes: Any) -> PinpointConfig:
 
 def retriever_of(folder: Path, config: PinpointConfig, source: str = "photos") -> SourceRetriever:
     """The instance of a source over the galleries that lie in a folder."""
-    return open_retriever(config, source, galleries_of(folder, config.sources.split(","), "cpu"), folder)
+    return open_retriever(
+        config, source, galleries_of(folder, folder, config.sources.split(","), "cpu"), folder
+    )

@@ -85,7 +85,10 @@ def compare(
     count = len(gallery.store)
     own, held = (
         place(matrix, device, f"features of '{side.store.dataset}'", rewrite=unit_rows)
-        for side, matrix in ((queries, queries.store.matrix), (gallery, gallery.store.matrix[own_rows(count)]))
+        for side, matrix in (
+            (queries, queries.store.matrix),
+            (gallery, gallery.store.matrix[own_rows(count)]),
+        )
     )
     others = Gallery.of({"raw": held}, whole=count)
     hits = search(others, {"raw": own}, {"raw": NEIGHBOURS})["raw"]

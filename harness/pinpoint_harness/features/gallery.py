@@ -207,7 +207,9 @@ class PhotoGallery:
         import torch
 
         first = self._galleries[0]
-        taken = torch.empty((len(row), first.channels[_CHANNEL].width), dtype=torch.float16, device=first.device)
+        taken = torch.empty(
+            (len(row), first.channels[_CHANNEL].width), dtype=torch.float16, device=first.device
+        )
         for start, gallery in zip(self._starts.tolist(), self._galleries, strict=False):
             (mine,) = np.nonzero((row >= start) & (row < start + gallery.whole))
             wanted = torch.from_numpy(row[mine] - start).to(gallery.device)

@@ -48,6 +48,9 @@ class TileInput:
 class Inputs:
     """The inputs of a whole run; closed when it ends. These are for methods that look at nothing."""
 
+    queries_at_once: int = 1
+    """How many queries a method may look at beside one another: of features many, of pictures a tile."""
+
     def tile_size(self, default: int) -> int:
         """How many queries the method gets at once."""
         return default
@@ -212,8 +215,14 @@ class SingleInput(ImageInput):
         return (zip(*each, strict=True) if len(each) > 1 else iter(each[0])), failures
 
 
+_FEATURES_AT_ONCE = 8192
+"""Queries whose features a method may have at once: a gallery larger than memory is read once for all."""
+
+
 class FeatureInput(Inputs):
     """Features from a store, found by id; a tensor `(tile, width)` of fp16 on the method's device."""
+
+    queries_at_once = _FEATURES_AT_ONCE
 
     def __init__(self, store: FeatureStore, truth: pd.DataFrame, device: str) -> None:
         self._store = store
@@ -264,6 +273,8 @@ def _pictures_of(tile: Tile, decoded: Iterator[tuple[int, Any]]) -> list[Any]:
 
 class SeveralFeatures(Inputs):
     """Features by several backbones, a tuple of tensors; a photo without one of them has none."""
+
+    queries_at_once = _FEATURES_AT_ONCE
 
     def __init__(self, each: Sequence[FeatureInput]) -> None:
         self._each = each

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _AT_TRUTH_KM = 0.1
 _SHARD = ".parquet"
 _NOTES = ".notes.json"
+_MEND = "mend the method and give the same command again; what a run has finished is kept"
 
 
 class UnfinishedRunError(UnfinishedError):
@@ -155,7 +157,7 @@ def _answer_tiles(
     queries = QuerySet.of(truth)
     total, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
     with phase(title, total, done=total - left) as advance:
-        for tile, given, answer in predict_tiles(method, inputs, truth, todo, size):
+        for tile, given, answer in predict_blocks(method, inputs, truth, todo, size):
             rows = padded(tile, size)
             asked, density = truth.iloc[rows], None
             if given.answerable:
@@ -191,12 +193,43 @@ def predict_tiles(
         yield tile, given, predict_tile(method, asked, given)
 
 
+def predict_blocks(
+    method: Method, inputs: Inputs, truth: pd.DataFrame, todo: Sequence[Tile], size: int
+) -> Iterator[tuple[Tile, TileInput, Predictions]]:
+    """The same; a method with `predict_tiles` sees as many tiles at once as its inputs leave memory for."""
+    together = max(1, inputs.queries_at_once // size)
+    if together == 1 or not hasattr(method, "predict_tiles"):
+        yield from predict_tiles(method, inputs, truth, todo, size)
+        return
+    queries = QuerySet.of(truth)
+    stream = zip(todo, inputs.stream(todo, size), strict=True)
+    while block := list(islice(stream, together)):
+        asked = [
+            queries.take(padded(tile, size), given.values, given.keys)
+            for tile, given in block
+            if given.answerable
+        ]
+        with plugin_code(f"the method failed on {len(asked)} tiles of {size} queries", _MEND):
+            answers_of = iter(method.predict_tiles(asked) if asked else ())
+        for tile, given in block:
+            yield tile, given, _next_answer(answers_of, given, size)
+
+
+def _next_answer(answers_of: Iterator[Predictions], given: TileInput, size: int) -> Predictions:
+    """The answer to one tile of a block, held to the contract as that of a tile alone."""
+    if not given.answerable:
+        return _no_answer(size)
+    with plugin_code(f"the method failed on a tile of {size} queries", _MEND):
+        answer = next(answers_of)
+        check_predictions(answer, size)
+    return answer
+
+
 def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predictions:
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
-        return Predictions(np.full((len(queries), 2), np.nan))
-    fix = "mend the method and give the same command again; what a run has finished is kept"
-    with plugin_code(f"the method failed on a tile of {len(queries)} queries", fix):
+        return _no_answer(len(queries))
+    with plugin_code(f"the method failed on a tile of {len(queries)} queries", _MEND):
         answer = method.predict(queries)
         check_predictions(answer, len(queries))
     return answer
@@ -214,6 +247,10 @@ def density_at(method: Method, queries: Queries, truth: pd.DataFrame) -> Floats 
         found: Floats = method.log_density(queries, places)  # type: ignore[attr-defined]
         check_log_density(found, len(queries))
     return found
+
+
+def _no_answer(count: int) -> Predictions:
+    return Predictions(np.full((count, 2), np.nan))
 
 
 def _table(

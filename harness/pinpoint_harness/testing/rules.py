@@ -107,6 +107,10 @@ def _neighbours(trial: Trial) -> str:
         one_failed = [trial.pictures[0 if row == 1 else row] for row in trial.rows]
         answers = trial.predict_rows(trial.rows, one_failed)
         found = difference([trial.first[0], *trial.first[2:]], [answers[0], *answers[2:]])
+    if not found and hasattr(trial.method, "predict_tiles"):
+        tiles = [trial.take(rows) for rows in (trial.rows, trial.other_rows)]
+        together = list(trial.method.predict_tiles(tiles))
+        found = difference(trial.first, trial.stored(together[0])[: trial.tile])
     return found
 
 

@@ -72,33 +72,45 @@ def make_candidates(
     device = stage_context.context.device
     towers = load_embedders([stage_context.inputs[name] for name in config.embedder_stages], device)
     labels = read_labels(stage_context.inputs["splits"], stores)
-    galleries = {source: SourceGallery(source, stage_context.inputs["gallery"], device) for source in stores}
+    rows = {source: _sets(source, store, labels[source], config) for source, store in stores.items()}
+    images = {
+        (source, name): in_tiles(
+            partial(towers.image, source=source), torch.from_numpy(store.matrix[rows[source][name]]), device
+        )
+        for source, store in stores.items()
+        for name in rows[source]
+    }
     files: dict[str, Content] = {}
-    asking: dict[str, int] = {}
-    for source, store in stores.items():
-        tower = partial(towers.image, source=source)
-        for name, rows in _sets(source, store, labels[source], config).items():
-            if not len(rows):
-                raise DataError(
-                    f"nobody of '{store.dataset}' is in the set '{name}' of the reranker",
-                    found=f"{len(store):,} rows, none of them in that split",
-                    fix="choose other splits: see photos_a_percent and the settings beside it",
-                )
-            features = torch.from_numpy(store.matrix[rows])
-            image = in_tiles(tower, features, device)
-            files[f"{source}.{name}.rows.npy"] = partial(np.save, arr=rows)
-            files[f"{source}.{name}.image.npy"] = partial(np.save, arr=image.numpy())
-            asking[f"{source}.{name}"] = len(rows)
-            queries = {"image": image, "raw": unit_rows(features), "location": image}
-            for other, gallery in galleries.items():
-                exclusion = _exclusion(store, rows, source, other, config, SETS[name])
-                kept = dict.fromkeys(CHANNELS, config.candidates_kept)
-                hits = search(gallery.searchable(CHANNELS), queries, kept, exclusion)
-                table = np.empty(len(rows), dtype=[(c, "<i4", (config.candidates_kept,)) for c in CHANNELS])
-                for channel in CHANNELS:
-                    table[channel] = hits[channel].rows.cpu().numpy()
-                files[f"{source}.{name}.{other}.npy"] = partial(np.save, arr=table)
-    return {**files, "config.json": describe(part(config, *OF_CANDIDATES), asking=asking)}
+    for (source, name), image in images.items():
+        files[f"{source}.{name}.rows.npy"] = partial(np.save, arr=rows[source][name])
+        files[f"{source}.{name}.image.npy"] = partial(np.save, arr=image.numpy())
+    for other in stores:  # one gallery after the other: none waits in memory for its turn
+        gallery = SourceGallery(other, stage_context.inputs["gallery"], stage_context.inputs["raw"], device)
+        for (source, name), image in images.items():
+            asking = rows[source][name]
+            exclusion = _exclusion(stores[source], asking, source, other, config, SETS[name])
+            table = _found(gallery, image, stores[source], asking, exclusion, config.candidates_kept)
+            files[f"{source}.{name}.{other}.npy"] = partial(np.save, arr=table)
+    counts = {f"{source}.{name}": len(image) for (source, name), image in images.items()}
+    return {**files, "config.json": describe(part(config, *OF_CANDIDATES), asking=counts)}
+
+
+def _found(
+    gallery: SourceGallery,
+    image: Tensor,
+    store: FeatureStore,
+    rows: NDArray[np.int64],
+    exclusion: Exclusion,
+    kept: int,
+) -> NDArray[Any]:
+    """Rows of a gallery by channel, `(n,)` records of `kept` each."""
+    raw = unit_rows(torch.from_numpy(store.matrix[rows]))
+    queries = {"image": image, "raw": raw, "location": image}
+    hits = search(gallery.searchable(CHANNELS), queries, dict.fromkeys(CHANNELS, kept), exclusion)
+    table = np.empty(len(rows), dtype=[(channel, "<i4", (kept,)) for channel in CHANNELS])
+    for channel in CHANNELS:
+        table[channel] = hits[channel].rows.cpu().numpy()
+    return table
 
 
 def read_queries(
@@ -141,7 +153,15 @@ def _sets(
         first = np.argsort([md5_number(name) % (1 << 62) for name in ids], kind="stable")
         train = np.sort(gallery[first[: len(train)]])
     seen = {"train-open": train} if source == "streetview" or config.photos_lists != "hidden" else {}
-    return {"train": train, **seen, "held": held, "held-open": held}
+    sets = {"train": train, **seen, "held": held, "held-open": held}
+    for name, rows in sets.items():
+        if not len(rows):
+            raise DataError(
+                f"nobody of '{store.dataset}' is in the set '{name}' of the reranker",
+                found=f"{len(store):,} rows, none of them in that split",
+                fix="choose other splits: see photos_a_percent and the settings beside it",
+            )
+    return sets
 
 
 def _exclusion(
@@ -158,8 +178,8 @@ def _exclusion(
     """
     apart = source == gallery == "streetview"
     return Exclusion(
-        own_key=hash_ids(store.table["id"].take(rows).to_pylist()),
-        author_token=hash_ids(store.table["author"].take(rows).to_pylist()) if by_others else None,
+        own_key=hash_ids(store.table["id"].take(rows)),
+        author_token=hash_ids(store.table["author"].take(rows)) if by_others else None,
         xyz=xyz_of(store.coordinates()[rows]) if apart else None,
         radius_km=config.exclude_km if apart else None,
     )

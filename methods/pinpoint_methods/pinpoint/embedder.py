@@ -1,4 +1,4 @@
-"""Training the towers on features that stay on the device.
+"""Training the towers on features that stay on the device, or come to it a batch ahead.
 
 A batch is one source's; sources take turns in proportion to their sizes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import UsageError
+from pinpoint_harness.search import HostRows
 from pinpoint_harness.training import Checkpoints, Processes, StageContext, describe
 
 from ..common.training import Curve, CurveRow, Optimization, Shuffle, Trainer, curve_csv
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingRows:
-    """One source's rows of A, resident on the device."""
+    """One source's rows of A; features lie where there is room for them, see `place`."""
 
-    features: Tensor  # (n, width), fp16
+    features: Tensor | HostRows  # (n, width), fp16
     xyz: Tensor  # (n, 3), float32
 
     def __len__(self) -> int:
@@ -46,7 +47,7 @@ class InputNoise:
     a number by about a sixth of what tells one photo from another in it.
     """
 
-    def __init__(self, features: Tensor, scale: float, seed: int) -> None:
+    def __init__(self, features: Tensor | HostRows, scale: float, seed: int) -> None:
         self._size = scale * deviations(features)  # (width,)
         self._seed = seed * 1_000_003
         self._generator = torch.Generator(features.device)
@@ -81,11 +82,11 @@ class BatchDropout:
         return x * kept / (1 - self._share)
 
 
-def deviations(features: Tensor, chunk: int = 65_536) -> Tensor:
+def deviations(features: Tensor | HostRows, chunk: int = 65_536) -> Tensor:
     """Standard deviation of each column of fp16 features, `(width,)` float32, summed in float64."""
     sums = torch.zeros(2, features.shape[1], dtype=torch.float64, device=features.device)
-    for piece in torch.split(features, chunk):
-        exact = piece.double()
+    for start in range(0, len(features), chunk):
+        exact = features[start : start + chunk].double()
         sums += torch.stack([exact.sum(dim=0), exact.square().sum(dim=0)])
     sums /= len(features)
     variance: Tensor = (sums[1] - sums[0].square()).clamp(min=0)
@@ -121,6 +122,7 @@ class EmbedderTrainer(Trainer):
             raise UsageError(f"a batch of {config.batch:,} cannot be shared by {processes.count} processes")
         self.config, self.data, self._validation = config, data, validation
         self.device, self.dtype = device, getattr(torch, dtype)
+        self._coming: tuple[int, Callable[[], Tensor]] | None = None
         sizes = {name: len(rows) for name, rows in data.items()}
         steps = config.steps(sum(sizes.values()))
         self.order = list(turns(sizes, steps))
@@ -173,18 +175,41 @@ class EmbedderTrainer(Trainer):
         noise = self.noise[source].of(step, len(rows)) if self.noise else None
         if self.dropout is not None:
             self.dropout.begin(step, len(rows), self._first(len(rows)))
-        return f"loss_{source}", self._loss(source, rows, noise)
+        return f"loss_{source}", self._loss(source, rows, noise, self._features(step, source, rows))
 
     def _first(self, rows: int) -> int:
         """The first of a batch's rows that this process sees."""
         return self.processes.rank * (rows // self.processes.count)
 
-    def _loss(self, source: str, rows: Tensor, noise: Tensor | None = None) -> Tensor:
+    def _features(self, step: int, source: str, rows: Tensor) -> Tensor:
+        """This process's share of a batch; of features on the host the next batch is fetched ahead."""
+        features = self.data[source].features
+        if not isinstance(features, HostRows) or not features.ahead:
+            return features.index_select(0, self._mine(rows))
+        coming, self._coming = self._coming, None
+        ready = coming[1] if coming and coming[0] == step else features.begin(self._mine(rows))
+        taken = ready()
+        if step + 1 < len(self.order):
+            source, number = self.order[step + 1]
+            following = self.data[source].features
+            if isinstance(following, HostRows):
+                self._coming = step + 1, following.begin(self._mine(self.shuffles[source].batch(number)))
+        return taken
+
+    def _mine(self, rows: Tensor) -> Tensor:
+        first = self._first(len(rows))
+        return rows[first : first + len(rows) // self.processes.count]
+
+    def _loss(
+        self, source: str, rows: Tensor, noise: Tensor | None = None, taken: Tensor | None = None
+    ) -> Tensor:
         """This process's share of a batch's loss; `rows` and `noise` are the whole batch's."""
         count, first = len(rows) // self.processes.count, self._first(len(rows))
-        data, mine = self.data[source], rows[first : first + count]
+        data = self.data[source]
         xyz = data.xyz.index_select(0, rows)  # (B, 3), of all: the places of a batch tell its near pairs
-        features = data.features.index_select(0, mine).float()
+        if taken is None:
+            taken = data.features.index_select(0, self._mine(rows))
+        features = taken.float()
         if noise is not None:
             features += noise[first : first + count]
         low = self.dtype != torch.float32

@@ -1,16 +1,23 @@
 """The gallery of each source: what queries are compared with, row by row, and who stands near each row.
 
+Of the stage `raw`, which no training changes:
+
     <source>.raw.npy        fp16 (rows, width), unit vectors, normalised in float64
+    <source>.rows.parquet   id, latitude, longitude, author
+    <source>.tokens.npy     uint64 (2, rows), hashes of ids and of authors
+
+of the stage `gallery`:
+
     <source>.image.npy      fp16 (rows, embedding), the image tower's
     <source>.location.npy   fp16 (rows, embedding), the location tower's at the rows' own coordinates
-    <source>.rows.parquet   id, latitude, longitude, author
+
+and beside each matrix `<source>.<channel>.survey.npz`, what a search must know of it beforehand.
 
 Rows are those of split A in the order of their ids, so a row's number is the rank of its id.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -28,13 +35,24 @@ from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import ArtifactError
 from pinpoint_harness.features import write_matrix_header
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Gallery, Rows, SupportIndex, own_rows, unit_rows, xyz_of
+from pinpoint_harness.search import (
+    Gallery,
+    HostRows,
+    Rows,
+    SupportIndex,
+    Survey,
+    Surveyor,
+    own_rows,
+    place,
+    unit_rows,
+    xyz_of,
+)
 from pinpoint_harness.training import StageContext, describe
 
 from .config import PinpointConfig
 from .embedder import load_embedders
 from .splits import A
-from .towers import TILE, Embedders, in_tiles
+from .towers import TILE, in_tiles
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import FeatureStore
@@ -42,69 +60,82 @@ if TYPE_CHECKING:
 
 _SUPPORT_ROWS = 65_536
 
-Chunks = Callable[[int, int], Any]
+Take = Callable[["slice | NDArray[np.int64]"], "Tensor"]
+"""Rows of a matrix that is made, fp16, by their numbers."""
 
 
-def make_gallery(
-    stage_context: StageContext, stores: Mapping[str, FeatureStore], embedders: Sequence[str]
-) -> dict[str, Content]:
-    """The files of every source's gallery, embedded in fixed tiles by the towers of `embedders`."""
-    folders = [stage_context.inputs[name] for name in embedders]
-    towers = load_embedders(folders, stage_context.context.device)
+def make_raw(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -> dict[str, Content]:
+    """The rows of every source's gallery as their stores have them: unit vectors, and who took them where."""
     labels = read_labels(stage_context.inputs["splits"], stores)
     files: dict[str, Content] = {}
     rows_of: dict[str, int] = {}
     for source, store in stores.items():
         rows = np.flatnonzero(labels[source] == A)
         rows_of[source] = len(rows)
-        xyz = xyz_of(store.coordinates()[rows])
-        for channel, width, chunk in _channels(
-            towers, source, store, rows, xyz, stage_context.context.device
-        ):
-            files[f"{source}.{channel}.npy"] = partial(_write, len(rows), width, chunk)
-        files[f"{source}.rows.parquet"] = _table(store, rows)
-    record = describe({"sources": list(stores)}, rows=rows_of)
-    return {**files, "config.json": record}
+        files |= _matrix(f"{source}.raw", len(rows), store.width, partial(_raw, store, rows))
+        files[f"{source}.rows.parquet"] = partial(_write_table, store, rows)
+        files[f"{source}.tokens.npy"] = partial(_write_tokens, store, rows)
+    return {**files, "config.json": describe({"sources": list(stores)}, rows=rows_of)}
 
 
-def _channels(
-    towers: Embedders,
-    source: str,
-    store: FeatureStore,
-    rows: NDArray[np.int64],
-    xyz: NDArray[Any],
-    device: str,
-) -> list[tuple[str, int, Chunks]]:
-    """Name, width and a function `(start, stop) -> fp16 tensor` of each matrix."""
-
-    def features(start: int, stop: int) -> Tensor:
-        return torch.from_numpy(store.matrix[rows[start:stop]])
-
-    def raw(start: int, stop: int) -> Tensor:
-        found: Tensor = unit_rows(features(start, stop))
-        return found
-
-    def image(start: int, stop: int) -> Tensor:
-        return in_tiles(partial(towers.image, source=source), features(start, stop), device)
-
-    def location(start: int, stop: int) -> Tensor:
-        return in_tiles(towers.location, torch.from_numpy(xyz[start:stop]), device)
-
-    width = towers.width
-    return [("raw", store.width, raw), ("image", width, image), ("location", width, location)]
+def make_gallery(
+    stage_context: StageContext, stores: Mapping[str, FeatureStore], embedders: Sequence[str]
+) -> dict[str, Content]:
+    """The embeddings of every source's gallery, in fixed tiles by the towers of `embedders`."""
+    device = stage_context.context.device
+    towers = load_embedders([stage_context.inputs[name] for name in embedders], device)
+    labels = read_labels(stage_context.inputs["splits"], stores)
+    files: dict[str, Content] = {}
+    rows_of: dict[str, int] = {}
+    for source, store in stores.items():
+        rows = np.flatnonzero(labels[source] == A)
+        rows_of[source] = len(rows)
+        image = partial(_image, partial(towers.image, source=source), store, rows, device)
+        location = partial(_location, towers.location, xyz_of(store.coordinates()[rows]), device)
+        files |= _matrix(f"{source}.image", len(rows), towers.width, image)
+        files |= _matrix(f"{source}.location", len(rows), towers.width, location)
+    return {**files, "config.json": describe({"sources": list(stores)}, rows=rows_of)}
 
 
-def _write(rows: int, width: int, chunk: Chunks, stream: BinaryIO) -> None:
-    write_matrix_header(stream, rows, width)
-    for start in range(0, rows, TILE):
-        stream.write(chunk(start, min(start + TILE, rows)).numpy().tobytes())
+def _raw(store: FeatureStore, rows: NDArray[np.int64], some: slice | NDArray[np.int64]) -> Tensor:
+    found: Tensor = unit_rows(torch.from_numpy(store.matrix[rows[some]]))
+    return found
 
 
-def _table(store: FeatureStore, rows: NDArray[np.int64]) -> bytes:
-    stream = io.BytesIO()
+def _image(
+    tower: Any, store: FeatureStore, rows: NDArray[np.int64], device: str, some: slice | NDArray[np.int64]
+) -> Tensor:
+    return in_tiles(tower, torch.from_numpy(store.matrix[rows[some]]), device)
+
+
+def _location(tower: Any, xyz: NDArray[Any], device: str, some: slice | NDArray[np.int64]) -> Tensor:
+    return in_tiles(tower, torch.from_numpy(xyz[some]), device)
+
+
+def _matrix(name: str, rows: int, width: int, take: Take) -> dict[str, Content]:
+    """The files of one matrix: itself, written a tile at a time, and then its survey."""
+    surveyor = Surveyor(name, rows, width)
+
+    def write(stream: BinaryIO) -> None:
+        write_matrix_header(stream, rows, width)
+        for start in range(0, rows, TILE):
+            part = take(slice(start, min(start + TILE, rows)))
+            surveyor.add(part)
+            stream.write(part.numpy().tobytes())
+
+    def write_survey(stream: BinaryIO) -> None:
+        stream.write(surveyor.survey(lambda some: take(some.numpy())).to_bytes())
+
+    return {f"{name}.npy": write, f"{name}.survey.npz": write_survey}
+
+
+def _write_table(store: FeatureStore, rows: NDArray[np.int64], stream: BinaryIO) -> None:
     columns = store.table.select(["id", "latitude", "longitude", "author"])
     pq.write_table(columns.take(pa.array(rows)), stream, compression="zstd")
-    return stream.getvalue()
+
+
+def _write_tokens(store: FeatureStore, rows: NDArray[np.int64], stream: BinaryIO) -> None:
+    np.save(stream, np.stack([hash_ids(store.table[name])[rows] for name in ("id", "author")]))
 
 
 def make_support(
@@ -121,15 +152,13 @@ def make_support(
     within: dict[str, float] = {}
     for source, other in zip(stores, reversed(list(stores)), strict=True):
         index = SupportIndex(Rows(xyz=places[other]))
-        found = [
-            index.nearest(
-                places[source][start : start + _SUPPORT_ROWS], config.support_neighbours, config.support_km
-            )
-            for start in range(0, len(places[source]), _SUPPORT_ROWS)
-        ]
-        rows = np.concatenate([part.rows for part in found])
+        shape = (len(places[source]), config.support_neighbours)
+        rows, distance = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.float32)
+        for start in range(0, len(rows), _SUPPORT_ROWS):
+            some = slice(start, start + _SUPPORT_ROWS)
+            near = index.nearest(places[source][some], config.support_neighbours, config.support_km)
+            rows[some], distance[some] = near.rows, near.distance_km
         files[f"{source}.support.npy"] = partial(np.save, arr=rows)
-        distance = np.concatenate([part.distance_km for part in found])
         files[f"{source}.support_km.npy"] = partial(np.save, arr=distance)
         within[source] = float((rows[:, 0] >= 0).mean())
     return {**files, "config.json": describe({"sources": list(stores)}, share_with_support=within)}
@@ -146,11 +175,12 @@ class SourceGallery:
 
     source: str
     folder: Path
+    raw: Path
     device: str
 
     @cached_property
     def table(self) -> pa.Table:
-        return pq.read_table(self.folder / f"{self.source}.rows.parquet").combine_chunks()
+        return pq.read_table(self.raw / f"{self.source}.rows.parquet").combine_chunks()
 
     @cached_property
     def coordinates(self) -> Floats:
@@ -160,15 +190,12 @@ class SourceGallery:
     @cached_property
     def rows(self) -> Rows:
         """Who took each row and where; its key is that of the photo as a query."""
-        return Rows(
-            key=hash_ids(self.table["id"].to_pylist()),
-            author_token=hash_ids(self.table["author"].to_pylist()),
-            xyz=xyz_of(self.coordinates),
-        )
+        key, author = np.load(self.raw / f"{self.source}.tokens.npy", mmap_mode="c", allow_pickle=False)
+        return Rows(key=key, author_token=author, xyz=xyz_of(self.coordinates))
 
-    def matrix(self, channel: str) -> Tensor:
-        """`(rows, width)` fp16, the file itself, mapped."""
-        path = self.folder / f"{self.source}.{channel}.npy"
+    def mapped(self, channel: str) -> Tensor:
+        """`(rows, width)` fp16: the file itself, mapped."""
+        path = self._path(channel, "npy")
         try:
             array = np.load(path, mmap_mode="c", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -183,6 +210,19 @@ class SourceGallery:
             )
         return torch.from_numpy(array)
 
+    def _path(self, channel: str, suffix: str) -> Path:
+        folder = self.raw if channel == "raw" else self.folder
+        return folder / f"{self.source}.{channel}.{suffix}"
+
+    def _placed(self, channel: str) -> Tensor | HostRows:
+        """The rows that this process searches, on the device, or where they can be read from there."""
+        own = self.mapped(channel)[own_rows(len(self.table))]
+        return place(own, self.device, f"{channel} vectors of {self.source}")
+
+    @property
+    def _in_slices(self) -> bool:
+        return own_rows(len(self.table)) != slice(0, len(self.table))
+
     @cached_property
     def _searchable(self) -> dict[tuple[str, ...], Gallery]:
         return {}
@@ -191,23 +231,33 @@ class SourceGallery:
         """The channels as one gallery of the search; opened once, of several processes a slice by each."""
         wanted = tuple(channels)
         if wanted not in self._searchable:
-            count = len(self.table)
-            own = {c: self.vectors(c)[own_rows(count)].to(self.device) for c in wanted}
-            self._searchable[wanted] = Gallery.of(own, self.rows, whole=count)
+            own = self._placed if self._in_slices else self.vectors
+            known = {channel: Survey.read(self._path(channel, "survey.npz")) for channel in wanted}
+            matrices = {channel: own(channel) for channel in wanted}
+            self._searchable[wanted] = Gallery.of(matrices, self.rows, known, whole=len(self.table))
         return self._searchable[wanted]
 
     @cached_property
-    def _vectors(self) -> dict[str, Tensor]:
+    def _vectors(self) -> dict[str, Tensor | HostRows]:
         return {}
 
-    def vectors(self, what: str) -> Tensor:
-        """A channel's matrix, or the rows' places as `xyz` `(rows, 3)`; taken to the device once.
+    def vectors(self, what: str) -> Tensor | HostRows:
+        """A channel's matrix, or the rows' places as `xyz` `(rows, 3)`; placed once.
 
-        What is searched in slices stays on the host: no device holds all of it.
+        What is searched in slices is read from its file here: no device holds all of it.
         """
         if what not in self._vectors:
-            xyz = what == "xyz"
-            whole = torch.from_numpy(self.rows.needed("xyz", self.rows.xyz)) if xyz else self.matrix(what)
-            in_slices = len(whole[own_rows(len(whole))]) < len(whole)
-            self._vectors[what] = whole if in_slices else whole.to(self.device)
+            if what == "xyz":
+                whole = torch.from_numpy(self.rows.needed("xyz", self.rows.xyz)).to(self.device)
+            elif self._in_slices:
+                whole = HostRows(self.mapped(what), self.device)
+            else:
+                whole = self._placed(what)
+            self._vectors[what] = whole
         return self._vectors[what]
+
+    def gathered(self, what: str) -> Tensor | HostRows:
+        """The same to take some rows from: what is not searched here and gathered once stays on the host."""
+        if what in self._vectors or what != "raw":
+            return self.vectors(what)
+        return HostRows(self.mapped(what), self.device)

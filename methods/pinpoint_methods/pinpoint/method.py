@@ -7,7 +7,7 @@ presets of its parameters, see `variants`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -57,7 +57,9 @@ class _FromStages(ABC):
         stages = self.stages(params, context)
         needed = [stages[-1].name]
         self._stages = open_stages(stages, params.models or context.models, context, needed)
-        self._galleries = galleries_of(self._folder("gallery"), self._sources, self._device)
+        self._galleries = galleries_of(
+            self._folder("gallery"), self._folder("raw"), self._sources, self._device
+        )
 
     @classmethod
     @abstractmethod
@@ -72,15 +74,35 @@ class _FromStages(ABC):
 
     def predict(self, queries: Queries) -> Predictions:
         """Each query is answered by the instance of its source; all answers of a tile are put together."""
-        instance = self._instances(queries.source)
-        count, kept = len(queries), self.params.candidates
+        (answer,) = self.predict_tiles([queries])
+        return answer
+
+    def predict_tiles(self, tiles: Sequence[Queries]) -> Iterator[Predictions]:
+        """The answers to several tiles, for which each gallery is read once."""
+        asked: dict[str, list[_Asked]] = {}
+        for number, queries in enumerate(tiles):
+            instance = self._instances(queries.source)
+            for source in sorted(set(instance)):
+                mine = np.flatnonzero(instance == source)
+                asked.setdefault(source, []).append(self._ask(source, number, queries, mine))
+        found = {
+            source: dict(zip([one.tile for one in those], self._found(source, those), strict=True))
+            for source, those in asked.items()
+        }
+        for number, queries in enumerate(tiles):
+            of_tile = [
+                (source, one) for source, those in asked.items() for one in those if one.tile == number
+            ]
+            parts = [(one.mine, self._answer(source, one, found[source][number])) for source, one in of_tile]
+            yield self._assembled(len(queries), parts)
+
+    def _assembled(self, count: int, parts: Sequence[tuple[NDArray[np.int64], _Part]]) -> Predictions:
+        kept = self.params.candidates
         places, scores = np.full((count, kept, 2), np.nan), np.full(count, np.nan)
         source_of, photo_of, found_by = np.full((3, count, kept), "", dtype=object)
         probability, own = np.full((2, count, kept), np.nan)
         within = np.full((count, len(RADII_KM)), np.nan)
-        for source in sorted(set(instance)):
-            mine = np.flatnonzero(instance == source)
-            part = self._answer(source, queries, mine)
+        for mine, part in parts:
             places[mine], source_of[mine], photo_of[mine] = part.places, part.sources, part.photo_ids
             scores[mine], probability[mine], own[mine] = part.confidence, part.probability, part.score
             found_by[mine], within[mine] = part.found_by, part.within
@@ -97,8 +119,16 @@ class _FromStages(ABC):
         return Predictions(places[:, 0], confidence=scores, candidates=candidates, within=stated)
 
     @abstractmethod
-    def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
-        """Answers of one instance to the queries `mine` of a tile."""
+    def _ask(self, source: str, tile: int, queries: Queries, mine: NDArray[np.int64]) -> _Asked:
+        """What one instance looks for, for the queries `mine` of a tile."""
+
+    @abstractmethod
+    def _found(self, source: str, asked: Sequence[_Asked]) -> Sequence[Any]:
+        """What the galleries hold for each of them, by one search."""
+
+    @abstractmethod
+    def _answer(self, source: str, asked: _Asked, found: Any) -> _Part:
+        """Answers of one instance to its queries of a tile."""
 
     def _folder(self, stage: str) -> Path:
         return self._stages[stage].folder
@@ -144,6 +174,18 @@ class _FromStages(ABC):
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """The queries of a tile that one instance answers, as its galleries are searched for them."""
+
+    tile: int
+    mine: NDArray[np.int64]  # (n,), their places in the tile
+    image: Tensor  # (m, embedding), m of them where the answer needs whole tiles
+    raw: Tensor  # (m, width)
+    hidden: Sequence[Exclusion]  # of each gallery that is searched
+    near: Sequence[Exclusion]  # of each gallery of the support
+
+
+@dataclass(frozen=True)
 class _Part:
     """Candidates of some queries, best first, `(n, candidates)`; "" and NaN where there are no more."""
 
@@ -173,24 +215,33 @@ class PinpointTop1(_FromStages):
     def stages(cls, params: Top1Params, context: Context) -> list[Stage]:
         return retrieval_stages(params, params.seed, context)
 
-    def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
-        channel, kept = self.params.channel, self.params.candidates
-        raw = channel == "raw"
+    def _ask(self, source: str, tile: int, queries: Queries, mine: NDArray[np.int64]) -> _Asked:
+        raw = self.params.channel == "raw"
         vectors = unit_rows(queries.input) if raw else self._image(source, queries.input)
-        gallery = self._galleries[source]
-        asking = {channel: vectors[torch.from_numpy(mine).to(self._device)]}
-        exclusion = self._exclusion(source, queries, mine)
-        found = search(gallery.searchable([channel]), asking, {channel: kept}, exclusion)[channel]
-        rows = found.rows.cpu().numpy()
+        vectors = vectors[torch.from_numpy(mine).to(self._device)]
+        return _Asked(tile, mine, vectors, vectors, [self._exclusion(source, queries, mine)], [])
+
+    def _found(self, source: str, asked: Sequence[_Asked]) -> Sequence[Any]:
+        channel, gallery = self.params.channel, self._galleries[source]
+        asking = {channel: torch.cat([one.image for one in asked])}
+        hidden = Exclusion.join([one.hidden[0] for one in asked])
+        hits = search(gallery.searchable([channel]), asking, {channel: self.params.candidates}, hidden)
+        edges = np.cumsum([len(one.mine) for one in asked])[:-1]
+        rows, scores = hits[channel].rows.cpu().numpy(), hits[channel].scores.double().cpu().numpy()
+        return list(zip(np.split(rows, edges), np.split(scores, edges), strict=True))
+
+    def _answer(self, source: str, asked: _Asked, found: Any) -> _Part:
+        channel, kept, gallery = self.params.channel, self.params.candidates, self._galleries[source]
+        rows, scores = found
         valid = rows >= 0
         return _Part(
             places=np.where(valid[..., None], gallery.coordinates[rows], np.nan),
             sources=np.where(valid, self.params.dataset_of(source), ""),
             photo_ids=take_ids(gallery.table["id"], rows),
-            score=np.where(valid, found.scores.double().cpu().numpy(), np.nan),
+            score=np.where(valid, scores, np.nan),
             found_by=np.where(valid, [f"{channel} {rank + 1}" for rank in range(kept)], ""),
             probability=np.full(rows.shape, np.nan),
-            confidence=np.where(valid[:, 0], found.scores[:, 0].double().cpu().numpy(), np.nan),
+            confidence=np.where(valid[:, 0], scores[:, 0], np.nan),
             within=np.full((len(rows), len(RADII_KM)), np.nan),
         )
 
@@ -213,20 +264,34 @@ class Pinpoint(_FromStages):
     def stages(cls, params: PinpointParams, context: Context) -> list[Stage]:
         return pinpoint_stages(params, params.seed, context)
 
-    def _answer(self, source: str, queries: Queries, mine: NDArray[np.int64]) -> _Part:
-        retriever, model, calibration = self._opened(source)
+    def _ask(self, source: str, tile: int, queries: Queries, mine: NDArray[np.int64]) -> _Asked:
+        retriever, _, _ = self._opened(source)
         # A full tile whatever the mix: kernels differ with the shape of their input.
         padded = np.concatenate([mine, np.full(len(queries) - len(mine), mine[-1])])
         chosen = torch.from_numpy(padded).to(self._device)
         image = self._image(source, queries.input)[chosen]
         raw = unit_rows(queries.input)[chosen]
         hidden = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.galleries]
-        found = retriever.find(image, raw, hidden, quotas(self.params))
         near = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.support]
-        lists = retriever.lists(found, image, raw, near)
+        return _Asked(tile, mine, image, raw, hidden, near)
+
+    def _found(self, source: str, asked: Sequence[_Asked]) -> Sequence[Any]:
+        retriever, _, _ = self._opened(source)
+        image, raw = torch.cat([one.image for one in asked]), torch.cat([one.raw for one in asked])
+        hidden = [Exclusion.join(parts) for parts in zip(*(one.hidden for one in asked), strict=True)]
+        found = retriever.find(image, raw, hidden, quotas(self.params))
+        edges = np.cumsum([len(one.image) for one in asked])
+        return [
+            [{name: rows[end - len(one.image) : end] for name, rows in of.items()} for of in found]
+            for one, end in zip(asked, edges, strict=True)
+        ]
+
+    def _answer(self, source: str, asked: _Asked, found: Any) -> _Part:
+        retriever, model, calibration = self._opened(source)
+        lists = retriever.lists(found, asked.image, asked.raw, asked.near)
         scores = scores_of(model, self.params, retriever, lists)
         answer = decide(lists, scores, calibration, self.params.decoding)
-        return self._part(retriever, lists, overall(scores).double(), answer, len(mine))
+        return self._part(retriever, lists, overall(scores).double(), answer, len(asked.mine))
 
     def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
         """The retriever of a source, its reranker and its calibration, opened when first asked for."""

@@ -23,6 +23,7 @@ from ..common.reranking import LabelledCandidates, Row, accuracy, listwise_loss,
 from ..common.training import Optimization, Shuffle, Trainer, curve_csv
 from .candidate_search import QueryBatch, read_queries, training_sets
 from .config import PinpointConfig, part
+from .gallery import SourceGallery
 from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores, retrieval_sum
 from .retriever import SourceRetriever, galleries_of, open_retriever
 
@@ -162,10 +163,10 @@ def make_reranker(
     """A reranker for the instance of each source, and the curve of its training."""
     from safetensors.torch import save
 
-    galleries = galleries_of(stage_context.inputs["gallery"], stores, stage_context.context.device)
     files: dict[str, Content] = {}
     outcome: dict[str, Any] = {}
     for number, source in enumerate(stores):
+        galleries = _galleries(stage_context, stores)
         retriever = open_retriever(config, source, galleries, stage_context.inputs["support"])
         of = {
             name: label_candidates(retriever, _queries(stage_context, source, name, stores, config))
@@ -211,10 +212,10 @@ def make_calibration(
     stage_context: StageContext, config: PinpointConfig, stores: Mapping[str, FeatureStore]
 ) -> dict[str, Content]:
     """Temperature and "none" logit of each instance, with the author filter and without, fitted on C."""
-    galleries = galleries_of(stage_context.inputs["gallery"], stores, stage_context.context.device)
     fitted: dict[str, dict[str, Any]] = {}
     validation: dict[str, dict[str, Any]] = {}
     for source in stores:
+        galleries = _galleries(stage_context, stores)
         retriever = open_retriever(config, source, galleries, stage_context.inputs["support"])
         model = load_reranker(
             stage_context.inputs.get("reranker"), source, config, stage_context.context.device
@@ -279,6 +280,12 @@ def scores_of(
 ) -> Tensor:
     """Scores of many lists by the reranker, or by the retrieval where there is none."""
     return retrieval_scores(lists, config) if model is None else score_lists(model, retriever, lists)
+
+
+def _galleries(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -> dict[str, SourceGallery]:
+    """Opened anew for each source: what the one before took is given back."""
+    made = stage_context.inputs
+    return galleries_of(made["gallery"], made["raw"], stores, stage_context.context.device)
 
 
 def _queries(

@@ -163,7 +163,7 @@ class SourceRetriever:
 
     def _taken(self, galleries: Sequence[SourceGallery], what: str, row: Tensor) -> Tensor:
         """Float32 rows of each slot's gallery, `(n, c, ..., width)`."""
-        matrices = [gallery.vectors(what) for gallery in galleries]
+        matrices = [gallery.gathered(what) for gallery in galleries]
         taken = torch.empty(*row.shape, matrices[0].shape[1], device=row.device)
         parts = (torch.split(t, self.slots.per_gallery, dim=1) for t in (row.clamp(min=0), taken))
         for matrix, rows, part in zip(matrices, *parts, strict=True):
@@ -180,9 +180,9 @@ def _slices(count: int, size: int) -> Iterator[slice]:
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
-def galleries_of(folder: Path, sources: Iterable[str], device: str) -> dict[str, SourceGallery]:
-    """The galleries of a finished stage."""
-    return {source: SourceGallery(source, folder, device) for source in sources}
+def galleries_of(folder: Path, raw: Path, sources: Iterable[str], device: str) -> dict[str, SourceGallery]:
+    """The galleries of the finished stages `gallery` and `raw`."""
+    return {source: SourceGallery(source, folder, raw, device) for source in sources}
 
 
 def open_retriever(

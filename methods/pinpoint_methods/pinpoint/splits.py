@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pinpoint_harness.errors import DataError
@@ -34,6 +36,7 @@ NAMES = ("A", "B", "C", "left out")
 
 _UNDERSCORED = re.compile(r"[0-9a-f]{2}_[0-9a-f]{2}_[0-9]+\.jpg")
 _CHUNK_ROWS = 4096
+_NAMES_AT_ONCE = 1 << 16
 
 
 def spelled(names: Sequence[str], spelling: str) -> list[str]:
@@ -114,19 +117,29 @@ def split_store(store: FeatureStore, truth: pd.DataFrame, source: str, config: R
 
     `truth` is that table; every row of the store must be in it.
     """
-    names = truth.set_index("id")["image"].reindex(store.table["id"].to_pylist())
-    if names.isna().any():
-        lost = names.index[names.isna()]
+    ids = store.table["id"].cast(pa.large_string())
+    place = pc.index_in(ids, pa.array(truth["id"], pa.large_string()))
+    names = pa.array(truth["image"], pa.large_string(), from_pandas=True).take(place)
+    if names.null_count:
+        lost = ids.filter(pc.is_null(names))
         raise DataError(
             f"the store of '{store.dataset}' holds photos that its table does not",
             found=f"{len(lost)} of them, the first is '{lost[0]}'",
             fix="embed the dataset again, or give the table the store was made from",
         )
-    people = store.table["author"].to_pylist()
+    authors = store.table["author"]
     if source == "streetview" and config.streetview_cell_km:
-        return split_places(store.coordinates(), people, config)
+        return split_places(store.coordinates(), authors.to_pylist(), config)
     divide = split_photos if source == "photos" else split_streetview
-    return divide(names.tolist(), people, config)
+    labels = [  # what a row's label is hangs on no other row
+        divide(
+            names.slice(start, _NAMES_AT_ONCE).to_pylist(),
+            authors.slice(start, _NAMES_AT_ONCE).to_pylist(),
+            config,
+        )
+        for start in range(0, len(store), _NAMES_AT_ONCE)
+    ]
+    return np.concatenate(labels)
 
 
 def leave_out_near_a(labels: Labels, store: FeatureStore, km: float) -> int:
@@ -138,8 +151,8 @@ def leave_out_near_a(labels: Labels, store: FeatureStore, km: float) -> int:
 def leave_out_people(labels: Labels, store: FeatureStore, benchmark: FeatureStore) -> int:
     """Take a benchmark's photographers out of B and C; how many rows that were."""
     held = held_out(labels)
-    people = hash_ids(benchmark.table["author"].to_pylist())
-    mine = hash_ids(store.table["author"].to_pylist())[held]
+    people = hash_ids(benchmark.table["author"])
+    mine = hash_ids(store.table["author"].take(held))
     return _leave(labels, held, np.isin(mine, people[people != 0]))
 
 
@@ -185,12 +198,12 @@ def leave_out_look_alikes(
         return normalize(torch.from_numpy(np.array(rows)).to(device).float(), dim=1)
 
     closest = torch.full((len(held),), -1.0, device=device)
-    rows = unit(store.matrix[held])
-    for start in range(0, len(benchmark), _CHUNK_ROWS):
-        tests = unit(benchmark.matrix[start : start + _CHUNK_ROWS])
-        for at in range(0, len(held), _CHUNK_ROWS):
-            piece = slice(at, at + _CHUNK_ROWS)
-            near = (rows[piece] @ tests.T).amax(dim=1)  # (chunk, chunk) -> (chunk,)
+    for at in range(0, len(held), _CHUNK_ROWS):
+        piece = slice(at, at + _CHUNK_ROWS)
+        rows = unit(store.matrix[held[piece]])
+        for start in range(0, len(benchmark), _CHUNK_ROWS):
+            tests = unit(benchmark.matrix[start : start + _CHUNK_ROWS])
+            near = (rows @ tests.T).amax(dim=1)  # (chunk, chunk) -> (chunk,)
             closest[piece] = torch.maximum(closest[piece], near)
     return _leave(labels, held, (closest >= cosine).cpu().numpy())
 

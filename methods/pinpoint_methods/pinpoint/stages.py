@@ -1,6 +1,7 @@
 """From parameters to the stages: what each is made from, and by which choices it changes.
 
     splits -> embedder -> gallery -> candidates -> reranker -> calibration
+    splits -> raw ------------^-------^
     splits -> support -------------------------------^
 
 A choice stands in the recipe of the first stage it changes and in no other, so that ablations share
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import xyz_of
+from pinpoint_harness.search import place, xyz_of
 from pinpoint_harness.training import Stage, StageContext, describe
 from pinpoint_harness.types import Context
 
@@ -30,7 +31,7 @@ from .candidate_search import OF_CANDIDATES, make_candidates
 from .config import EMBEDDER, PinpointConfig, RetrievalConfig, part
 from .embedder import TrainingRows, make_embedder
 from .embedder_validation import Photos, Validation
-from .gallery import make_gallery, make_support, read_labels
+from .gallery import make_gallery, make_raw, make_support, read_labels
 from .reranker_training import OF_RERANKER, make_calibration, make_reranker
 from .splits import (
     A,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-VERSIONS = {"splits": 2, "embedder": 3, "candidates": 2, "reranker": 3, "calibration": 3}
+VERSIONS = {"splits": 2, "embedder": 3, "gallery": 2, "candidates": 2, "reranker": 3, "calibration": 3}
 """Of a stage's code, 1 where none stands: raised whenever the same recipe would give another content."""
 
 _OF_SPLITS = (
@@ -83,7 +84,8 @@ def _to_the_galleries(config: RetrievalConfig, seed: int, context: Context, stor
     return [
         _stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
         *(_embedder_stage(name, own, config, stores) for name, own in config.embedder_seeds(seed).items()),
-        _stage("gallery", {}, made_gallery, ["splits", *embedders]),
+        _stage("raw", {}, partial(make_raw, stores=stores), ["splits"]),
+        _stage("gallery", {}, made_gallery, ["splits", *embedders, "raw"]),
     ]
 
 
@@ -110,11 +112,11 @@ def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list
             "candidates",
             {"config": part(config, *OF_CANDIDATES)},
             partial(make_candidates, **made_from),
-            ["splits", *config.embedder_stages, "gallery"],
+            ["splits", *config.embedder_stages, "raw", "gallery"],
             searches=True,
         ),
     ]
-    reranked = ["support", "gallery", "candidates"]
+    reranked = ["support", "raw", "gallery", "candidates"]
     if config.reranker != "none":
         spec = {"seed": seed, "config": part(config, *OF_RERANKER)}
         stages.append(_stage("reranker", spec, partial(make_reranker, seed=seed, **made_from), reranked))
@@ -196,7 +198,8 @@ def train_embedder(
     for source, store in stores.items():
         rows, held = (np.flatnonzero(labels[source] == label) for label in (A, C))
         xyz = torch.from_numpy(xyz_of(store.coordinates()[rows])).to(device)
-        data[source] = TrainingRows(resident(store, rows, device), xyz)
+        features = place(store.matrix, device, f"features of {source} to train on", rows=rows)
+        data[source] = TrainingRows(features, xyz)
         chosen = _first_by_md5(store, held, config.validation_queries)
         if len(chosen):
             queries[source] = _photos(store, chosen)
@@ -212,17 +215,9 @@ def train_embedder(
     return make_embedder(stage_context, config, seed, data, validation)
 
 
-def resident(store: FeatureStore, rows: NDArray[np.int64], device: str, chunk: int = 65_536) -> torch.Tensor:
-    """Some rows' features on the device, `(n, width)` fp16, taken there piece by piece."""
-    features = torch.empty(len(rows), store.width, dtype=torch.float16, device=device)
-    for start in range(0, len(rows), chunk):
-        features[start : start + chunk] = torch.from_numpy(store.matrix[rows[start : start + chunk]])
-    return features
-
-
 def _photos(store: FeatureStore, rows: NDArray[np.int64]) -> Photos:
-    authors = store.table["author"].take(rows).to_pylist()
-    return Photos(torch.from_numpy(store.matrix[rows]), store.coordinates()[rows], hash_ids(authors))
+    authors = hash_ids(store.table["author"].take(rows))
+    return Photos(torch.from_numpy(store.matrix[rows]), store.coordinates()[rows], authors)
 
 
 def _first_by_md5(store: FeatureStore, rows: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +16,9 @@ from pinpoint_harness.types import Context, Predictions, Queries
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
+
+_PAIRS_AT_ONCE = 1 << 20
+"""Pairs of neighbours whose distances are at hand at once."""
 
 BACKBONE = "siglip2-giant-opt-patch16-384"
 
@@ -62,8 +65,12 @@ class NearestPhoto:
         return self.params.candidates
 
     def predict(self, queries: Queries) -> Predictions:
-        answer = self.answer(self._gallery.search(queries, self.neighbours))
-        return replace(answer, notes=self._gallery.notes)
+        (answer,) = self.predict_tiles([queries])
+        return answer
+
+    def predict_tiles(self, tiles: Sequence[Queries]) -> Iterator[Predictions]:
+        for found in self._gallery.search_tiles(tiles, self.neighbours):
+            yield replace(self.answer(found), notes=self._gallery.notes)
 
     def answer(self, found: Neighbours) -> Predictions:
         return Predictions(
@@ -93,7 +100,8 @@ class KNNVote(NearestPhoto):
         return max(self.params.k, self.params.candidates)
 
     def answer(self, found: Neighbours) -> Predictions:
-        votes = np.stack([self._votes(*pair) for pair in zip(found.cosine, found.coordinates, strict=True)])
+        k = self.params.k
+        votes = votes_of(found.cosine[:, :k], found.coordinates[:, :k], self.params.radius_km)
         best = np.where(np.isnan(votes), -1.0, votes).argmax(axis=1)  # the first of equals
         queries = np.arange(len(best))
         return Predictions(
@@ -102,13 +110,22 @@ class KNNVote(NearestPhoto):
             candidates=self._gallery.candidates(found, self.params.candidates),
         )
 
-    def _votes(self, cosine: Floats, coordinates: Floats) -> Floats:
-        """What each of one query's k nearest gets, `(k,)`."""
-        cosine, coordinates = cosine[: self.params.k], coordinates[: self.params.k]
-        valid = np.flatnonzero(~np.isnan(cosine))
-        first, second = np.repeat(valid, len(valid)), np.tile(valid, len(valid))
-        near = haversine_km(coordinates[first], coordinates[second]) <= self.params.radius_km
-        votes = np.full(len(cosine), np.nan)
-        given = np.where(near, np.maximum(cosine[second], 0.0), 0.0)
-        votes[valid] = given.reshape(len(valid), len(valid)).sum(axis=1)
-        return votes
+
+def votes_of(cosine: Floats, coordinates: Floats, radius_km: float) -> Floats:
+    """What each of the k nearest gets of all, `(n, k)`; NaN where there is none, which stand at the end.
+
+    Queries with equally many neighbours are counted together: a sum of others would end in other digits.
+    """
+    votes = np.full(cosine.shape, np.nan)
+    counts = (~np.isnan(cosine)).sum(axis=1)
+    for count in np.unique(counts[counts > 0]).tolist():
+        queries = np.flatnonzero(counts == count)
+        step = max(1, _PAIRS_AT_ONCE // count**2)
+        for start in range(0, len(queries), step):
+            some = queries[start : start + step]
+            places, given = coordinates[some, :count], np.maximum(cosine[some, :count], 0.0)
+            shape = (len(some), count, count)
+            pair = [np.broadcast_to(side, (*shape, 2)) for side in (places[:, :, None], places[:, None])]
+            near = haversine_km(*(side.reshape(-1, 2) for side in pair)).reshape(shape) <= radius_km
+            votes[some, :count] = np.where(near, given[:, None], 0.0).sum(axis=2)
+    return votes
