@@ -210,7 +210,8 @@ def predict_blocks(
             if given.answerable
         ]
         with plugin_code(f"the method failed on {len(asked)} tiles of {size} queries", _MEND):
-            answers_of = iter(method.predict_tiles(asked) if asked else ())
+            searching: Any = method
+            answers_of = iter(searching.predict_tiles(asked) if asked else ())
         for tile, given in block:
             yield tile, given, _next_answer(answers_of, given, size)
 

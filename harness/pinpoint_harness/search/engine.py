@@ -40,7 +40,7 @@ FirstLook = Callable[[str, "Channel", Sequence[tuple["Tensor", Task]]], Sequence
 
 def search(
     gallery: Gallery,
-    queries: Mapping[str, Tensor | NDArray[Any]],
+    queries: Mapping[str, Tensor | NDArray[Any] | HostRows],
     k: Mapping[str, int],
     exclusion: Exclusion | None = None,
 ) -> SearchResult:
@@ -89,7 +89,7 @@ def _search_slices(
 
 def run_search(
     gallery: Gallery,
-    queries: Mapping[str, Tensor | NDArray[Any]],
+    queries: Mapping[str, Tensor | NDArray[Any] | HostRows],
     k: Mapping[str, int],
     exclusion: Exclusion | None,
     first_look: FirstLook,
@@ -118,7 +118,7 @@ def run_search(
 
 
 def _checked_count(
-    gallery: Gallery, queries: Mapping[str, Tensor | NDArray[Any]], k: Mapping[str, int]
+    gallery: Gallery, queries: Mapping[str, Tensor | NDArray[Any] | HostRows], k: Mapping[str, int]
 ) -> int:
     """How many queries there are, if they fit the gallery and one another."""
     for name, given in queries.items():

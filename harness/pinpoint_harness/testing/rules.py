@@ -109,7 +109,8 @@ def _neighbours(trial: Trial) -> str:
         found = difference([trial.first[0], *trial.first[2:]], [answers[0], *answers[2:]])
     if not found and hasattr(trial.method, "predict_tiles"):
         tiles = [trial.take(rows) for rows in (trial.rows, trial.other_rows)]
-        together = list(trial.method.predict_tiles(tiles))
+        method: Any = trial.method
+        together = list(method.predict_tiles(tiles))
         found = difference(trial.first, trial.stored(together[0])[: trial.tile])
     return found
 
