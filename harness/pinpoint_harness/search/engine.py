@@ -59,7 +59,7 @@ def search(
 def _search_slices(
     gallery: Gallery,
     part: Slice,
-    queries: Mapping[str, Tensor | NDArray[Any]],
+    queries: Mapping[str, Tensor | NDArray[Any] | HostRows],
     k: Mapping[str, int],
     exclusion: Exclusion | None,
 ) -> SearchResult:

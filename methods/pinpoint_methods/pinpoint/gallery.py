@@ -247,6 +247,7 @@ class SourceGallery:
         What is searched in slices is read from its file here: no device holds all of it.
         """
         if what not in self._vectors:
+            whole: Tensor | HostRows
             if what == "xyz":
                 whole = torch.from_numpy(self.rows.needed("xyz", self.rows.xyz)).to(self.device)
             elif self._in_slices:

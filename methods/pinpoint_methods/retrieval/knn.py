@@ -125,7 +125,10 @@ def votes_of(cosine: Floats, coordinates: Floats, radius_km: float) -> Floats:
             some = queries[start : start + step]
             places, given = coordinates[some, :count], np.maximum(cosine[some, :count], 0.0)
             shape = (len(some), count, count)
-            pair = [np.broadcast_to(side, (*shape, 2)) for side in (places[:, :, None], places[:, None])]
-            near = haversine_km(*(side.reshape(-1, 2) for side in pair)).reshape(shape) <= radius_km
+            one, other = (
+                np.broadcast_to(side, (*shape, 2)).reshape(-1, 2)
+                for side in (places[:, :, None], places[:, None])
+            )
+            near = haversine_km(one, other).reshape(shape) <= radius_km
             votes[some, :count] = np.where(near, given[:, None], 0.0).sum(axis=2)
     return votes
