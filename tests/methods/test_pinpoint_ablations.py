@@ -286,7 +286,7 @@ def test_what_is_found_is_what_comparing_every_row_finds(found: Found, channel: 
     query = (asked.raw if channel == "raw" else asked.image).double().numpy()
     for other, gallery in found.galleries.items():
         # Ties are those of scores rounded to float32.
-        scores = (query @ gallery.matrix(channel).double().numpy().T).astype(np.float32)
+        scores = (query @ gallery.vectors(channel).double().numpy().T).astype(np.float32)
         hidden = of_gallery(gallery, "author")[None] == found.authors[rows, None]
         hidden |= of_gallery(gallery, "id")[None] == found.ids[rows, None]
         if found.source == other == "streetview":
@@ -407,7 +407,7 @@ def trained(pinpoint_world: World) -> World:
 
 
 def galleries_by(world: World, method: str) -> dict[str, pd.DataFrame]:
-    folder = world.train(method)["gallery"].folder
+    folder = world.train(method)["raw"].folder
     tables = {path.name.split(".")[0]: pq.read_table(path).to_pandas() for path in folder.glob("*.parquet")}
     return {f"toy/{source}": table.set_index("id", drop=False) for source, table in tables.items()}
 

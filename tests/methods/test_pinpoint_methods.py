@@ -54,7 +54,7 @@ def test_another_seed_shares_the_splits_and_the_support(world: World) -> None:
 def test_several_embedders_are_those_of_single_seeds_and_count_alike(world: World) -> None:
     short = {"passes": 0.5, "validations": 1}
     both = world.train(TOP1, embedders=2, seed=1, **short)
-    assert list(both) == ["splits", "embedder", "embedder-2", "gallery"]
+    assert list(both) == ["splits", "embedder", "embedder-2", "raw", "gallery"]
     alone = [world.train(TOP1, seed=seed, **short) for seed in (2, 3)]  # seed 0 has 0 and 1
     assert [both[name].key for name in ("embedder", "embedder-2")] == [one["embedder"].key for one in alone]
     for channel in ("image", "location"):
@@ -172,7 +172,7 @@ def test_a_photo_of_the_gallery_is_never_its_own_answer(world: World) -> None:
     params = build_params(entry, settings_for(entry, models=world.folder / "models"))
     method = entry.load()(params, world.context())
     table = pq.read_table(gallery.folder / "photos.rows.parquet")
-    features = method._galleries["photos"].matrix("raw")[:4]
+    features = method._galleries["photos"].vectors("raw")[:4]
     key = hash_ids(table["id"].to_pylist()[:4])
     nobody = np.zeros(4, dtype=np.uint64)
     known, strange = (Queries(ids, nobody, ["photos"] * 4, features) for ids in (key, key + np.uint64(1)))
