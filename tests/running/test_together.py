@@ -14,10 +14,11 @@ from tests.support.together import together
 
 from pinpoint_harness import api
 from pinpoint_harness.features import embed
-from pinpoint_harness.running import runner
+from pinpoint_harness.running import inputs, runner
 from pinpoint_harness.search import engine
 from pinpoint_methods.common.training import Trainer
 
+TILE = 16
 SHORT = {"passes": 1.5, "reranker_epochs": 1, "validations": 2}
 LOGS = {"sessions.jsonl", ".lock"}
 GALLERIES = {"gallery": "toy/photos,toy/streetview", "backbone": "colours"}
@@ -46,7 +47,13 @@ def train(world: World, home: Path, method: str = "pinpoint", **changes: object)
 
 def run(world: World, home: Path, method: str, **parameters: object) -> None:
     api.evaluate(
-        method, "toy/asked", parameters=parameters, home=home, device="cpu", tile=16, registry=world.registry
+        method,
+        "toy/asked",
+        parameters=parameters,
+        home=home,
+        device="cpu",
+        tile=TILE,
+        registry=world.registry,
     )
 
 
@@ -105,12 +112,20 @@ def killed(rank: int, owner: object, name: str, calls: int, job: Callable[[], ob
 
 
 @pytest.mark.parametrize(
-    ("rank", "owner", "name", "calls"), [(0, runner, "_commit", 2), (1, engine, "run_search", 2)]
+    ("rank", "owner", "name", "calls"), [(0, runner, "_commit", 2), (1, engine, "run_search", 3)]
 )
 def test_a_run_whose_process_was_killed_goes_on_with_any_number(
-    world: World, alone: Path, tmp_path: Path, rank: int, owner: object, name: str, calls: int
+    world: World,
+    alone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rank: int,
+    owner: object,
+    name: str,
+    calls: int,
 ) -> None:
     shutil.copytree(alone / "stores", tmp_path / "stores")
+    monkeypatch.setattr(inputs.FeatureInput, "queries_at_once", TILE)  # one tile is stored before the next
 
     def job() -> None:
         run(world, tmp_path, "superglobal", **GALLERIES)
