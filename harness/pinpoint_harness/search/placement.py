@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,6 +95,7 @@ class HostRows:
         self._coming: tuple[int, Future[Any]] | None = None
         self._stream: Any = None
         self._staging: Any = None
+        self._sending = Lock()
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -168,7 +170,8 @@ class HostRows:
         if self.device.type != "cuda":
             with torch.no_grad():
                 return (rows if self._rewrite is None else self._rewrite(rows)), None
-        with torch.no_grad():  # a thread has its own mode
+        # One at a time, since they share a buffer; a thread has its own mode.
+        with self._sending, torch.no_grad():
             cuda: Any = torch.cuda
             self._stream = self._stream or cuda.Stream(self.device)
             rows = self._pinned(rows)
