@@ -103,6 +103,21 @@ def test_long_names_are_folded_and_none_is_lost() -> None:
     assert all(name.replace(" ", "") in squeezed for name in long)
 
 
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("nearest-photo-streetview", ["nearest-photo-", "  streetview"]),
+        ("constant (longitude=-75.0)", ["constant", "  (longitude=-75.0)"]),
+        ("a" * 30, ["a" * 19, "  " + "a" * 11]),
+    ],
+)
+def test_a_name_is_folded_between_its_words(name: str, lines: list[str]) -> None:
+    cells = {f"acc_{radius}km": Estimate(1.0, None, None, None, 9) for radius in (1, 25, 200)}
+    shown = render([Row(name, cells)], [*cells], "text", title="", width=40).splitlines()
+    first = next(at for at, line in enumerate(shown) if line.startswith(lines[0]))
+    assert [re.sub(" +1.0.*", "", line) for line in shown[first : first + len(lines)]] == lines
+
+
 def test_figures_without_room_stand_below() -> None:
     names = [f"acc_{radius}km" for radius in range(1, 13)]
     cells = {name: Estimate(float(at), None, None, None, 9) for at, name in enumerate(names)}
@@ -317,6 +332,12 @@ def test_chosen_methods_runs_and_columns_are_all_there_is(home: Path) -> None:
 )
 def test_what_cannot_be_chosen_is_one_line(home: Path, words: list[str], problem: str) -> None:
     assert problem in pinpoint(home, "table", "capitals", *words, code=2)
+
+
+def test_a_comparison_over_seeds_that_are_not_there_is_refused_as_a_table_is(home: Path) -> None:
+    one = next(run.key[:8] for run in runs_of(home) if run.label == "random-prior")
+    words = ["compare", "constant@capitals", one, "--mean-over", "seed"]
+    assert "there is nothing to average" in pinpoint(home, *words, code=2)
 
 
 def test_columns_are_named_as_in_the_table_or_in_full() -> None:

@@ -122,10 +122,12 @@ def _names(runs: Sequence[Run], choice: Choice) -> list[str]:
     """What each row is called, that of repeats by how many they are."""
     from ..reports.tables.choice import new_names
     from ..reports.tables.names import short_names
-    from ..running import repeats
+    from ..running import nothing_to_average, repeats
 
     groups = [[run] for run in runs] if choice.mean_over is None else repeats(runs, choice.mean_over)
     shorts = dict(zip(runs, short_names(runs, choice.mean_over), strict=True))
+    if choice.mean_over and len(groups) == len(runs) > 1:
+        raise nothing_to_average(shorts.values(), choice.mean_over)
     names = []
     for group in groups:
         short = shorts[group[0]]
@@ -215,7 +217,8 @@ def _beside(found: Sequence[Run], published: str, radii_km: Sequence[float] | No
     if as_json:
         print_json({"tested": False, "published protocol": row.protocol, "metrics": table.to_dict("records")})
         return
-    click.echo(aligned(table.round(2).values.tolist(), list(table.columns)))
+    figures = table.map(lambda cell: f"{cell:.2f}" if isinstance(cell, float) else cell)
+    click.echo(aligned(figures.values.tolist(), list(table.columns)))
     click.echo("unpaired, not tested: there are no answers to pair with; 95 % interval of ours only")
     if row.protocol == "?":
         click.echo("the published row does not state its protocol")

@@ -6,7 +6,7 @@ from .contract import check_predictions
 from .inputs import QuerySet, SingleInput, TileInput, backbones_of
 from .predictions import candidates_of, most_probable_first, statuses
 from .record import remake_command, run_record
-from .repeats import repeats, value_of
+from .repeats import nothing_to_average, repeats, value_of
 from .request import (
     TILE,
     NoParams,
@@ -39,6 +39,7 @@ __all__ = [
     "iter_runs",
     "method_spec",
     "most_probable_first",
+    "nothing_to_average",
     "param_specs",
     "parameter_grid",
     "predict_tiles",

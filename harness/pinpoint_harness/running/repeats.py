@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..artifacts import canonical_json
@@ -38,6 +38,15 @@ def repeats(runs: Sequence[Run], name: str) -> list[list[Run]]:
                 fix="name those to average with --runs",
             )
     return list(groups.values())
+
+
+def nothing_to_average(names: Iterable[str], name: str) -> UsageError:
+    """What is said where no two of these runs are repeats of one another."""
+    return UsageError(
+        f"there is nothing to average: no two of these runs differ in '{name}' alone",
+        found=", ".join(dict.fromkeys(names)),
+        fix=f"run a method again with another {name}, or leave out --mean-over",
+    )
 
 
 def value_of(run: Run, name: str) -> str:

@@ -23,7 +23,7 @@ from ...evaluation import (
 from ...evaluation.score_files import stored_score
 from ...home import command
 from ...plugins import Registry
-from ...running import Run, iter_runs, radii_of, repeats, survey_runs, value_of
+from ...running import Run, iter_runs, nothing_to_average, radii_of, repeats, survey_runs, value_of
 from ...types import DatasetInfo
 from .names import short_names
 from .row import Present, Row
@@ -157,11 +157,7 @@ def _means(rows: Sequence[Row], origin: Sequence[Run], mean_over: str) -> list[R
             values = [value_of(run, mean_over) for run in group]
             means.append(_mean([found[run, protocol] for run in group], mean_over, values))
     if len(means) == len(rows):
-        raise UsageError(
-            f"there is nothing to average: no two of these runs differ in '{mean_over}' alone",
-            found=", ".join(dict.fromkeys(row.method for row in rows)),
-            fix=f"run a method again with another {mean_over}, or leave out --mean-over",
-        )
+        raise nothing_to_average((row.method for row in rows), mean_over)
     return means
 
 

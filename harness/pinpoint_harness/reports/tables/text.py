@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import unicodedata
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ LEAST_WIDTH = 40
 _LEAST_NAME, _GAP = 16, "  "
 _STYLES = {"": "", "best": "\x1b[1m", "second": "\x1b[4m"}
 _PLAIN_AGAIN = "\x1b[0m"
+_BETWEEN_WORDS = re.compile(r"(?= )|,|(?<=\w)-(?=[^\W\d])")
 
 
 def needed_width(grid: Grid) -> int:
@@ -106,12 +108,12 @@ def _row_lines(cells: Sequence[_Written], widths: Sequence[int], styled: bool) -
 
 
 def _folded(words: str, room: int) -> list[str]:
-    """The words in lines of at most so many columns, parted at spaces and commas where there are any."""
+    """The words in lines of at most so many columns, parted between words where there is such a place."""
     lines = []
     while _width(words) > room:
         most = max(at for at in range(1, len(words)) if _width(words[:at]) <= room)
-        parting = max(words.rfind(" ", room // 3, most + 1), words.rfind(",", room // 3, most) + 1)
-        end = parting if parting > 0 else most
+        between = [found.end() for found in _BETWEEN_WORDS.finditer(words, room // 3)]
+        end = max((at for at in between if at <= most), default=most)
         lines.append(words[:end])
         words = _GAP + words[end:].lstrip()
     return [*lines, words]
