@@ -91,8 +91,8 @@ def test_a_run_has_its_scores_and_stands_in_the_table(toy: World) -> None:
     run = api.evaluate("regression", "toy/asked", parameters=SMALL, protocol="haversine-6371-le", **home)
     assert [file.stem for file in (run.folder / "scores").iterdir()] == ["haversine-6371-le"]
     table = api.table("toy/asked", **home)
-    assert table._repr_html_() == table.text("html")
     assert "<table" in table._repr_html_()
+    assert table._repr_html_() in table.text("html")
     assert table.to_frame()["method"].tolist() == [run.title]
     text = pinpoint(toy, "table", "toy/asked", "--home", str(home["home"])).stdout
     assert text == str(table) + "\n" * (not str(table).endswith("\n"))

@@ -209,7 +209,7 @@ def test_a_table_says_where_the_literature_has_no_rows() -> None:
     assert "published rows" not in pinpoint("table", "yfcc4k", "--published").stderr
 
 
-@pytest.mark.parametrize("form", ["text", "md", "latex", "csv", "html"])
+@pytest.mark.parametrize("form", ["text", "md", "latex", "csv", "html", "html-part"])
 def test_published_rows_stand_in_every_format(form: str) -> None:
     text = pinpoint("table", "yfcc4k", "--published", "--format", form).stdout
     assert "GeoRanker" in text

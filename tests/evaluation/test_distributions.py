@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -196,6 +197,17 @@ def test_the_density_of_a_run_is_that_at_the_truth_and_integrates_to_one(
     assert predictions.log_density_of(other.table()) is None
     with pytest.raises(DataError, match="are no density"):
         score_run(other, "nll")
+
+
+def test_a_table_by_density_leaves_out_and_names_who_has_none(
+    fisher: tuple[Run, Run, Registry], caplog: pytest.LogCaptureFixture
+) -> None:
+    run, other, registry = fisher
+    given: Any = {"protocol": "nll", "home": run.root.parent, "registry": registry}
+    assert table("capitals", **given).to_frame()["method"].tolist() == [run.title]
+    assert f"'{other.title}' is left out: NLL is of methods with a density" in caplog.text
+    with pytest.raises(DataError, match="are no density"):
+        table("capitals", methods=["constant"], **given)
 
 
 def test_a_density_that_knows_nothing_has_the_logarithm_of_the_sphere_in_every_unit() -> None:

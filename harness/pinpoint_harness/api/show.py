@@ -41,7 +41,7 @@ class Table:
     def text(
         self, format: Format = "text", *, compact: bool = False, width: int = 100, styled: bool = False
     ) -> str:
-        """The table as `text` of at most `width` columns, `md`, `latex`, `csv` or `html`.
+        """The table as `text` of at most `width` columns, `md`, `latex`, `csv`, `html` or `html-part`.
 
         `compact` is for one column of a paper, `styled` text has the styles of a terminal.
         """
@@ -70,7 +70,7 @@ class Table:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return self.text("html")
+        return self.text("html-part")
 
 
 @speaks_python

@@ -95,7 +95,7 @@ def _print_story(story: PhotoStory, count: int) -> None:
             "error": None
             if story.error_km is None
             else f"{story.error_km:,.2f} km; {story.standing:.1%} of the run's photos have less",
-            "confidence": story.confidence,
+            "confidence": None if story.confidence is None else f"{story.confidence:.4g}",
             "stated": story.within
             and ", ".join(f"{share:.0%} within {radius:g} km" for radius, share in story.within.items()),
             "gallery": ", ".join(

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "md", "latex", "csv", "html"]),
+    type=click.Choice(["text", "md", "latex", "csv", "html", "html-part"]),
     default="text",
     show_default=True,
     help="What to print; text is as wide as the terminal.",

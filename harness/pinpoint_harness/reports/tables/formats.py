@@ -74,40 +74,47 @@ def markdown(grid: Grid) -> str:
 
 
 _STYLE = """
+.pinpoint table { border-collapse: collapse; }
+.pinpoint caption { text-align: left; font-size: 1.2rem; font-weight: 600; padding-bottom: .6rem; }
+.pinpoint :is(th, td) { padding: .25rem .7rem; text-align: left; white-space: nowrap; }
+.pinpoint .figure { text-align: right; font-variant-numeric: tabular-nums; }
+.pinpoint thead { border-top: 2px solid; border-bottom: 1px solid; }
+.pinpoint tbody { border-bottom: 1px solid #999; }
+.pinpoint table > tbody:last-of-type { border-bottom: 2px solid; }
+.pinpoint th[scope=row] { font-weight: normal; white-space: normal; }
+.pinpoint th[scope=rowgroup] { font-style: italic; font-weight: normal; opacity: .75; }
+.pinpoint .interval { opacity: .75; font-size: .85em; }
+.pinpoint ul { opacity: .85; font-size: .9em; padding-left: 1.2rem; }
+"""
+_PAGE_STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; }
 body { color: #222; background: #fff; }
-table { border-collapse: collapse; }
-caption { text-align: left; font-size: 1.2rem; font-weight: 600; padding-bottom: .6rem; }
-th, td { padding: .25rem .7rem; text-align: left; white-space: nowrap; }
-td.figure, thead th.figure { text-align: right; font-variant-numeric: tabular-nums; }
-thead { border-top: 2px solid #222; border-bottom: 1px solid #222; }
-tbody { border-bottom: 1px solid #999; }
-table > tbody:last-of-type { border-bottom: 2px solid #222; }
-th[scope=row] { font-weight: normal; white-space: normal; }
-th[scope=rowgroup] { font-style: italic; font-weight: normal; color: #555; }
-.interval { color: #666; font-size: .85em; }
-ul { color: #444; font-size: .9em; padding-left: 1.2rem; }
-@media (prefers-color-scheme: dark) {
-  body { background: #1b1b1b; color: #ddd; }
-  thead, table > tbody:last-of-type { border-color: #ddd; }
-  th[scope=rowgroup], .interval, ul { color: #aaa; }
-}
+@media (prefers-color-scheme: dark) { body { background: #1b1b1b; color: #ddd; } }
 """
 
 
-def as_html(grid: Grid) -> str:
-    """A page that needs nothing else: a `<table>` with one `<tbody>` per block, the notes as a list."""
+def html_page(grid: Grid) -> str:
+    """A page that needs nothing else."""
+    lines = [
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<title>{_html_text(grid.title)}</title>\n<style>{_PAGE_STYLE}</style>\n</head>\n<body>",
+    ]
+    return "\n".join([*lines, html_part(grid) + "</body>", "</html>"]) + "\n"
+
+
+def html_part(grid: Grid) -> str:
+    """For a page with other things, as a notebook is: a table, one `<tbody>` per block, the notes as a list.
+
+    Its style is for what is in it alone, in the colours that are around it.
+    """
     columns = len(grid.headers)
     kinds = [' class="figure"' if number >= grid.text_columns else "" for number in range(columns)]
     head = "".join(
         f'<th scope="col"{kind}>{_html_text(header)}</th>'
         for header, kind in zip(grid.headers, kinds, strict=True)
     )
-    lines = [
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{_html_text(grid.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>",
-    ]
+    lines = [f'<div class="pinpoint">\n<style>{_STYLE}</style>']
     lines += ["<table>", f"<caption>{_html_text(grid.title)}</caption>", f"<thead><tr>{head}</tr></thead>"]
     for block in grid.blocks:
         heading = f'<th scope="rowgroup" colspan="{columns}">{_html_text(block.heading)}</th>'
@@ -120,7 +127,7 @@ def as_html(grid: Grid) -> str:
     lines.append("</table>")
     if grid.notes:
         lines += ["<ul>", *(f"<li>{_html_text(note)}</li>" for note in grid.notes), "</ul>"]
-    return "\n".join([*lines, "</body>", "</html>"]) + "\n"
+    return "\n".join([*lines, "</div>"]) + "\n"
 
 
 def tabulated(

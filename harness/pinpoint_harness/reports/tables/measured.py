@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,8 @@ from ...running import Run, iter_runs, nothing_to_average, radii_of, repeats, su
 from ...types import DatasetInfo
 from .names import short_names
 from .row import Present, Row
+
+log = logging.getLogger(__name__)
 
 
 def measured_rows(
@@ -62,6 +65,8 @@ def measured_rows(
     radii_km = radii_of(runs) if radii_km is None else radii_km
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
+    if protocol in DISTRIBUTIONS:
+        runs = _with_a_distribution(runs, protocol, part)
     rows, origin = [], []
     for run in runs:
         for name in [protocol] if protocol else scored_by(run):
@@ -77,6 +82,24 @@ def measured_rows(
     if letters:
         rows = _with_letters(rows, origin, radii_km, mean_over)
     return rows if mean_over is None else _means(rows, origin, mean_over)
+
+
+def _with_a_distribution(runs: list[Run], preset: str, part: Part | None) -> list[Run]:
+    """The runs that can be measured so; the others are named. DataError where none can be."""
+    able: list[Run] = []
+    lacking: dict[Run, DataError] = {}
+    for run in runs:
+        try:
+            score_run(run, preset, part=part)
+        except DataError as error:
+            lacking[run] = error
+        else:
+            able.append(run)
+    if lacking and not able:
+        raise next(iter(lacking.values()))
+    for run, why in lacking.items():
+        log.warning("'%s' is left out: %s", run.title, why.problem)
+    return able
 
 
 def _with_distributions(row: Row, run: Run, asked: Collection[str], part: Part | None) -> Row:

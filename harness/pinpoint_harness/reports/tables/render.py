@@ -14,19 +14,24 @@ from typing import Literal, get_args
 from ...errors import UsageError
 from ...types import STATUS
 from . import csv_rows as csv_form
-from .formats import Block, Cell, Emphasis, Grid, as_html, markdown
+from .formats import Block, Cell, Emphasis, Grid, html_page, html_part, markdown
 from .latex import latex
 from .row import UNSTATED, Kind, Metric, Row, find_metric, leading_integer
 from .text import needed_width
 from .text import text as as_text
 
-Format = Literal["text", "md", "latex", "csv", "html"]
+Format = Literal["text", "md", "latex", "csv", "html", "html-part"]
 HIDDEN = ("oracles", "partial", "notes", "intervals", "sources")
 """What a table can do without."""
 
 TEXT_WIDTH = 100
 
-_BACK_ENDS: dict[str, Callable[[Grid], str]] = {"md": markdown, "latex": latex, "html": as_html}
+_BACK_ENDS: dict[str, Callable[[Grid], str]] = {
+    "md": markdown,
+    "latex": latex,
+    "html": html_page,
+    "html-part": html_part,
+}
 
 
 def render(
