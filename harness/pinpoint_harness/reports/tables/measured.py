@@ -65,7 +65,7 @@ def measured_rows(
     radii_km = radii_of(runs) if radii_km is None else radii_km
     if protocol is None and not mix_protocols and runs:
         protocol = _common_protocol(runs)
-    if protocol in DISTRIBUTIONS:
+    if protocol is not None and protocol in DISTRIBUTIONS:
         runs = _with_a_distribution(runs, protocol, part)
     rows, origin = [], []
     for run in runs:
