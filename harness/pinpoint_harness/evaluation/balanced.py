@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from ..types import Floats
 
 
+_DRAWS_AT_ONCE = 1 << 20
+
+
 def balanced_estimates(
     hit: NDArray[np.bool_],
     codes: NDArray[np.int64],
@@ -73,9 +76,12 @@ def _by_cluster(hit: NDArray[np.bool_], codes: NDArray[np.int64]) -> tuple[Float
 def _resampled(right: Floats, sizes: Floats, resamples: int, generator: np.random.Generator) -> Floats:
     """The slice's accuracy, 0 to 1, in each resample of its clusters, `(resamples, radii)`."""
     count = len(sizes)
-    found = np.empty((resamples, right.shape[1]))
-    for number in range(resamples):
-        drawn = np.bincount(generator.integers(count, size=count), minlength=count)
-        # Not a matrix product: BLAS adds in another order on another number of threads.
-        found[number] = np.einsum("c,cr->r", drawn, right) / np.einsum("c,c->", drawn, sizes)
-    return found
+    found = []
+    step = max(1, _DRAWS_AT_ONCE // count)
+    for start in range(0, resamples, step):
+        together = min(step, resamples - start)
+        drawn = generator.integers(count, size=(together, count)) + count * np.arange(together)[:, None]
+        draws = np.bincount(drawn.ravel(), minlength=together * count).reshape(together, count).astype(float)
+        # Sums of whole numbers, so exact in whatever order they are added.
+        found.append((draws @ right) / (draws @ sizes)[:, None])
+    return np.concatenate(found)

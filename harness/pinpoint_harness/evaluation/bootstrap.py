@@ -102,21 +102,36 @@ def cluster(authors: Sequence[str | None] | NDArray[np.object_] | None, column: 
     `column` is where the authors come from, for the reader. Raises UsageError when there are not
     n authors, or one is neither text nor missing.
     """
+    return clusters_of(author_numbers(authors, n), column)
+
+
+def author_numbers(authors: Sequence[str | None] | NDArray[np.object_] | None, n: int) -> NDArray[np.int64]:
+    """A number for each author of `n` rows, -1 for a row without one; raises as `cluster` does."""
     import pandas as pd
 
-    codes, count = np.full(n, -1, dtype=np.int64), 0
-    if authors is not None:
-        if len(authors) != n:
-            found = f"{len(authors)} authors for {n} rows"
-            raise UsageError("every row has one author or none", found=found)
-        by_value, values = pd.factorize(np.fromiter(authors, dtype=object, count=n))  # in order of appearance
-        is_known = np.array([_is_known(value) for value in values], dtype=bool)
-        numbers = np.where(is_known, np.cumsum(is_known) - 1, -1)
-        codes, count = np.append(numbers, -1)[by_value], int(is_known.sum())  # -1, no value: the last
-    alone = codes < 0
-    codes[alone] = count + np.arange(np.count_nonzero(alone))
+    if authors is None:
+        return np.full(n, -1, dtype=np.int64)
+    if len(authors) != n:
+        found = f"{len(authors)} authors for {n} rows"
+        raise UsageError("every row has one author or none", found=found)
+    by_value, values = pd.factorize(np.fromiter(authors, dtype=object, count=n))
+    is_known = np.array([_is_known(value) for value in values], dtype=bool)
+    numbers: NDArray[np.int64] = np.append(np.where(is_known, np.arange(len(values)), -1), -1)[by_value]
+    return numbers  # by_value is -1 where there is no value: the last
+
+
+def clusters_of(authors: NDArray[np.int64], column: str) -> Clusters:
+    """The clusters of rows with these `author_numbers`, in order of appearance, rows without one behind."""
+    import pandas as pd
+
+    codes, count = np.full(len(authors), -1, dtype=np.int64), 0
+    known = authors >= 0
+    if known.any():
+        codes[known], values = pd.factorize(authors[known])
+        count = len(values)
+    codes[~known] = count + np.arange(np.count_nonzero(~known))
     sizes = np.bincount(codes)
-    effective = n**2 / float(np.square(sizes).sum()) if n else 0.0
+    effective = len(codes) ** 2 / float(np.square(sizes).sum()) if len(codes) else 0.0
     return Clusters(codes, column, count=len(sizes), effective=effective, clustered=count > 0)
 
 

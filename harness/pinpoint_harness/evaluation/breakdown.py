@@ -23,8 +23,9 @@ from .bootstrap import (
     Clusters,
     Estimate,
     SortedSample,
-    cluster,
+    author_numbers,
     cluster_values,
+    clusters_of,
     estimate_all,
     exact_bounds,
     finite,
@@ -171,14 +172,14 @@ def break_down_frame(
     """The same of rows as in a run's table: truth, answer, `status`, `author`."""
     if len(slicing.codes) != len(frame):
         raise UsageError("every row is in a slice", found=f"{len(frame)} rows, {len(slicing.codes)} codes")
-    keys = cluster_values(frame)
-    clusters = cluster(keys, cluster_column or "author", len(frame))
+    authors = author_numbers(cluster_values(frame), len(frame))
+    clusters = clusters_of(authors, cluster_column or "author")
     error_km = errors_km(frame, protocol)
     hit = hits(error_km, radii_km, protocol.inclusive)  # (n, radii)
     sliced = _rows_by_code(slicing)
 
     def measured(name: str, rows: NDArray[np.int64]) -> Slice:
-        mine = cluster(keys[rows], clusters.column, len(rows))
+        mine = clusters_of(authors[rows], clusters.column)
         return _measure(name, error_km[rows], mine, radii_km, protocol, resamples=resamples, seed=seed)
 
     slices = [measured(name, rows) for name, rows in zip(slicing.names, sliced, strict=True)]

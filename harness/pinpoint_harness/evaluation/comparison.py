@@ -293,7 +293,8 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
     indexed = [frame.set_index("id", drop=False) for frame in frames]
     shared = indexed[0].index
     for frame in indexed[1:]:
-        shared = shared[shared.isin(frame.index)]
+        if not frame.index.equals(shared):
+            shared = shared[shared.isin(frame.index)]
     if not len(shared):
         fix = "compare runs of one dataset; ids must be spelled alike"
         raise DataError("the runs have no photo in common", found=", ".join(names), fix=fix)
@@ -302,7 +303,7 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
             found = f"{len(frame):,} photos, of which {len(shared):,} are common to all runs"
             fix = "add --common to compare on those"
             raise DataError(f"'{name}' answered other photos", found=found, fix=fix)
-    aligned = [frame.loc[shared] for frame in indexed]
+    aligned = [frame if frame.index.equals(shared) else frame.loc[shared] for frame in indexed]
     truth = aligned[0][["latitude", "longitude"]].to_numpy()
     for name, frame in zip(names, aligned, strict=True):
         if not np.array_equal(frame[["latitude", "longitude"]].to_numpy(), truth):
