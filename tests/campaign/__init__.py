@@ -6,9 +6,11 @@ docs/reliability.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.campaign.trials import Kind
 
 WHOLE = {
     "pictures": 4000,
@@ -20,8 +22,10 @@ WHOLE = {
     "stored artifacts": 300,
     "broken plugins": 104,
     "arguments": 1050,
-    "kills": 100,
-    "concurrent starts": 20,
+    "kills": 108,
+    "concurrent starts": 40,
+    "little room": 108,
+    "limits of memory": 27,
 }
 """Trials of each kind."""
 
@@ -37,18 +41,18 @@ QUICK = {
     "arguments": 8,
     "kills": 1,
     "concurrent starts": 1,
+    "little room": 1,
+    "limits of memory": 1,
 }
 """Those that run with the tests."""
 
-_MODULES = ("kinds", "commands", "processes")
+_MODULES = ("kinds", "commands", "processes", "room")
 
 
-def trial_of(kind: str) -> Callable[[int, Path], str]:
-    """What makes one trial of a kind in a folder of its own, from its number; what all share is made here."""
-    for name in _MODULES:
-        module = import_module(f"{__name__}.{name}")
-        trials: dict[str, Callable[[int, Path], str]] = module.TRIALS
-        if kind in trials:
-            module.WARM.get(kind, tuple)()
-            return trials[kind]
-    raise KeyError(kind)
+def kind_of(name: str) -> Kind:
+    """How trials of a kind are made."""
+    for module in _MODULES:
+        kinds: dict[str, Kind] = import_module(f"{__name__}.{module}").TRIALS
+        if name in kinds:
+            return kinds[name]
+    raise KeyError(name)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner, Result
 from tests.campaign.kinds import damaged
+from tests.campaign.trials import Kind
 from tests.support.stores import made_store
 
 from pinpoint_harness.cli.main import cli
@@ -318,10 +319,8 @@ def arguments(number: int, folder: Path) -> str:
     return "answered" if result.exit_code == 0 else "refused"
 
 
-TRIALS: dict[str, Callable[[int, Path], str]] = {
-    "stored artifacts": stored,
-    "broken plugins": plugins,
-    "arguments": arguments,
+TRIALS = {
+    "stored artifacts": Kind(stored, lambda number: sound_figures()),
+    "broken plugins": Kind(plugins),
+    "arguments": Kind(arguments, lambda number: sound_home()),
 }
-WARM: dict[str, Callable[[], object]] = {"stored artifacts": sound_figures, "arguments": sound_home}
-"""What takes long and is made once, outside of any trial's time."""

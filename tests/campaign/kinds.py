@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from tests.campaign.trials import Kind
 from tests.support.hostile import DAMAGES, MEMBERS, damaged_container, damaged_image, member_name
 
 from pinpoint_harness.errors import HarnessError
@@ -31,8 +32,6 @@ from pinpoint_harness.plugins import Registry
 from pinpoint_harness.readers import TableDataset, TruthSpec, read_answers, read_coordinates
 from pinpoint_harness.reproduce import load_recipe
 from pinpoint_harness.types import Context, DataLocation, DatasetInfo
-
-Trial = Callable[[int, Path], str]
 
 MAX_PIXELS = 4_000_000
 ROWS = 40
@@ -377,13 +376,11 @@ def _odd_recipe(draw: np.random.Generator) -> str:
     return "\n".join(lines)
 
 
-TRIALS: dict[str, Trial] = {
-    "pictures": pictures,
-    "archives": archives,
-    "tables": tables,
-    "features": features,
-    "checkpoints": checkpoints,
-    "recipes": recipes,
+TRIALS = {
+    "pictures": Kind(pictures),
+    "archives": Kind(archives),
+    "tables": Kind(tables),
+    "features": Kind(features),
+    "checkpoints": Kind(checkpoints, lambda number: sound_checkpoint()),
+    "recipes": Kind(recipes),
 }
-WARM: dict[str, Callable[[], object]] = {"checkpoints": sound_checkpoint}
-"""What takes long and is made once, outside of any trial's time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from tests.campaign import QUICK, WHOLE, trial_of
+from tests.campaign import QUICK, WHOLE, kind_of
 from tests.campaign.trials import run_trials
 
 
@@ -17,6 +17,6 @@ def test_every_kind_has_a_quick_part() -> None:
 def test_a_few_trials_of_each_kind(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PINPOINT_")]:
         monkeypatch.delenv(name)
-    tally = run_trials(kind, trial_of(kind), range(QUICK[kind]))
+    tally = run_trials(kind, kind_of(kind), range(QUICK[kind]))
     assert not tally.wrong, tally.wrong[0]
     assert tally.ended["answered"] + tally.ended["refused"] == QUICK[kind]

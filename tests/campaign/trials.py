@@ -11,8 +11,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
-HANGS_S = 120
+WORKS_S = 120
+"""Of a processor, after which a trial is taken to run for ever."""
+WAITS_S = 900
+"""Of the clock, after which it is taken to wait for ever: long, because other work may have the processor."""
+
+
+class Kind(NamedTuple):
+    """How a trial is made from its number in a folder of its own; it returns `answered` or `refused`."""
+
+    trial: Callable[[int, Path], str]
+    prepare: Callable[[int], object] = lambda number: None
+    """Makes what trials share and takes long, outside of any trial's time."""
 
 
 class HangError(BaseException):
@@ -25,31 +37,33 @@ class Tally:
 
     kind: str
     ended: Counter[str] = field(default_factory=Counter)
+    last: str = ""
     wrong: list[str] = field(default_factory=list)
 
-    @property
-    def trials(self) -> int:
-        return self.ended.total()
 
-
-def run_trials(kind: str, trial: Callable[[int, Path], str], numbers: Iterable[int]) -> Tally:
-    """Each number in a folder of its own; what is wrong names it."""
-    tally = Tally(kind)
-    before = signal.signal(signal.SIGALRM, _hang)
+def run_trials(
+    name: str, kind: Kind, numbers: Iterable[int], counted: Callable[[Tally], object] = lambda tally: None
+) -> Tally:
+    """Each number in a folder of its own; what is wrong names it. `counted` hears of each."""
+    tally = Tally(name)
+    before = {number: signal.signal(number, _hang) for number in (signal.SIGALRM, signal.SIGPROF)}
     logging.disable(logging.WARNING)
     try:
         for number in numbers:
+            kind.prepare(number)
             with tempfile.TemporaryDirectory(prefix="pinpoint-campaign-") as folder:
-                ended = _one(trial, number, Path(folder), tally)
-            tally.ended[ended] += 1
+                tally.last = _one(kind.trial, number, Path(folder), tally)
+            tally.ended[tally.last] += 1
+            counted(tally)
     finally:
         logging.disable(logging.NOTSET)
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return tally
 
 
 def _one(trial: Callable[[int, Path], str], number: int, folder: Path, tally: Tally) -> str:
-    signal.alarm(HANGS_S)
+    _limit(WORKS_S, WAITS_S)
     try:
         return trial(number, folder)
     except BaseException as error:
@@ -60,7 +74,12 @@ def _one(trial: Callable[[int, Path], str], number: int, folder: Path, tally: Ta
         tally.wrong.append(f"{ended} in {tally.kind} {number}\n{traceback.format_exc()}")
         return ended
     finally:
-        signal.alarm(0)
+        _limit(0, 0)
+
+
+def _limit(works: float, waits: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, works)
+    signal.setitimer(signal.ITIMER_REAL, waits)
 
 
 def _hang(number: int, frame: FrameType | None) -> None:
