@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -200,6 +201,69 @@ def test_a_kill_while_the_new_takes_its_place_loses_nothing(
     assert again.complete
     assert (again.folder / "answers.bin").read_bytes() == b"new"
     assert damaged_files(again.folder) == {}
+
+
+def test_one_that_is_begun_anew_meanwhile_does_not_stand_for_what_another_has_finished(
+    tmp_path: Path,
+) -> None:
+    """Of two at the same the first puts it in place; before the second does, a third begins."""
+    first, second = (Artifact.begin(tmp_path, "run", RECIPE, fresh=True) for _ in range(2))
+    for artifact in (first, second):
+        with artifact.work():
+            artifact.write_shard(0, ".bin", b"x")
+    part = second.shard_path(0, ".bin")
+    first.finish({"answers.bin": b"x"})
+    third = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    assert second.complete
+    second.finish(lambda: {"answers.bin": part.read_bytes()})
+    assert not third.complete
+    assert (third.folder / "answers.bin").read_bytes() == b"x"
+    assert damaged_files(third.folder) == {}
+
+
+def test_scores_written_while_the_new_takes_its_place_do_not_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = finished(tmp_path)
+    (old.folder / "scores").mkdir()
+    (old.folder / "scores" / "a.json").write_bytes(b"{}")
+    fresh = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    rmdir = os.rmdir
+
+    def written_meanwhile(path: str, **given: Any) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (old.folder / "scores" / "b.json").write_bytes(b"{}")
+        rmdir(path, **given)
+
+    monkeypatch.setattr(os, "rmdir", written_meanwhile)
+    fresh.finish({"answers.bin": b"new", "run.json": b"{}"})
+    assert (old.folder / "answers.bin").read_bytes() == b"new"
+    assert damaged_files(old.folder) == {}
+
+
+def test_what_was_made_beside_a_killed_swap_is_finished_by_the_swap(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Artifact.begin(tmp_path, "run", RECIPE)
+    with plain.work():
+        plain.write_shard(0, ".bin", b"x")
+    fresh = Artifact.begin(tmp_path, "run", RECIPE, fresh=True)
+    monkeypatch.setattr(artifacts, "flush_folder", lambda folder: None)
+    replace = Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if path.name == "manifest.json":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fresh.finish({"answers.bin": b"x"})
+    monkeypatch.undo()
+    assert not plain.complete
+    plain.finish(lambda: {"answers.bin": plain.shard_path(0, ".bin").read_bytes()})
+    assert plain.complete
+    assert damaged_files(plain.folder) == {}
 
 
 STARTS = """

@@ -20,6 +20,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import secrets
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ArtifactError
-from .files import Content, canonical_json, check_writable, flush_folder, read_json, write_atomic, write_first
+from .files import (
+    Content,
+    canonical_json,
+    check_writable,
+    flush_folder,
+    read_json,
+    temporary_name,
+    write_atomic,
+    write_first,
+)
 from .integrity import (
     MANIFEST,
     check_files,
@@ -41,10 +51,12 @@ from .integrity import (
 
 log = logging.getLogger(__name__)
 
+Files = Mapping[str, Content]
+
 KEY_LENGTH = 16
 """Hex digits of the key in folder names; the whole key stands in the manifest and is checked."""
 
-FRESH, FRESH_LOCK = "fresh", ".fresh-lock"
+STARTED, FRESH, FRESH_LOCK = "started.json", "fresh", ".fresh-lock"
 _KEPT = {".lock", FRESH_LOCK, FRESH, "sessions.jsonl"}
 """What stays in a folder whose content is replaced."""
 
@@ -86,6 +98,7 @@ class Artifact:
     spec: Mapping[str, Any]
     key: str
     fresh: bool = False
+    _begun: list[str] = field(default_factory=list, compare=False, repr=False)
     _verified: set[str] = field(default_factory=set, compare=False, repr=False)
     _held: list[Callable[[], object]] = field(default_factory=list, compare=False, repr=False)
 
@@ -103,7 +116,8 @@ class Artifact:
         key = spec_key(kind, spec)
         artifact = cls(parent / key[:KEY_LENGTH], kind, spec, key, fresh)
         if (artifact.folder / FRESH / MANIFEST).exists():
-            artifact._finish_swap()
+            with artifact._lock(fcntl.LOCK_EX):
+                artifact._finish_swap()
         if not fresh and artifact.complete:
             manifest = undisturbed(artifact.folder, lambda: read_json(artifact.folder / MANIFEST))
             artifact._check_same(manifest)
@@ -121,22 +135,24 @@ class Artifact:
         """Hold the folder open for shards: several processes may, and none clears it meanwhile."""
         with self._lock(fcntl.LOCK_SH):
             self._shards.mkdir(parents=True, exist_ok=True)
-            marker, versions = self._build / "started.json", library_versions()
+            marker, versions = self._build / STARTED, library_versions()
             if not marker.exists():
-                write_first(marker, canonical_json(self._identity() | {"versions": versions}))
+                own = {"versions": versions, "start": secrets.token_hex(8)}
+                write_first(marker, canonical_json(self._identity() | own))
             self._check_same(found := read_json(marker))
             self._check_versions(found["versions"], versions)
-            yield
-
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Wait until no process is at work here, and let none begin meanwhile."""
-        with self._lock(fcntl.LOCK_EX):
+            self._begun[:] = [str(found.get("start"))]
             yield
 
     @property
     def complete(self) -> bool:
-        return not self._build.exists() if self.fresh else (self.folder / MANIFEST).exists()
+        """Whether it is there; of a fresh one, whether that which was taken part in has its place.
+
+        Others may have put it there, and others yet have begun one more.
+        """
+        if not self.fresh:
+            return (self.folder / MANIFEST).exists()
+        return not self._build.exists() or (bool(self._begun) and self._begun != self._begun_now())
 
     def shard_path(self, index: int, suffix: str) -> Path:
         return self._shards / f"{index:06d}{suffix}"
@@ -172,15 +188,17 @@ class Artifact:
         whole = {name for name in there & self._verified if (self._shards / name).exists()}
         return {int(name.removesuffix(suffix)) for name in whole if name.endswith(suffix)}
 
-    def finish(self, files: Mapping[str, Content]) -> None:
+    def finish(self, files: Files | Callable[[], Files]) -> None:
         """Write the final files, then the manifest, then drop the shards.
 
-        `files` are written in order; what writes one may read the shards. Waits for other
-        processes that are at `work` here; running this twice, or from two processes, gives the
-        same bytes.
+        `files` are written in order, or given when it is known that they are needed; what gives or writes
+        one may read the shards. Waits for other processes that are at `work` here; running this twice, or
+        from two processes, gives the same bytes.
         """
         with self._lock(fcntl.LOCK_EX):
+            self._finish_swap()
             if not self.complete:
+                files = files() if callable(files) else files
                 digests = {name: write_atomic(self._build / name, data) for name, data in files.items()}
                 manifest = self._identity() | {"versions": library_versions(), "files": digests}
                 manifest["sha256"] = own_sha256(manifest)
@@ -200,6 +218,13 @@ class Artifact:
     def _shards(self) -> Path:
         return self._build / "shards"
 
+    def _begun_now(self) -> list[str]:
+        """What tells the start on disk from others; `_begun` is the one that was taken part in."""
+        try:
+            return [str(read_json(self._build / STARTED).get("start"))]
+        except ArtifactError:
+            return []
+
     def _begin_anew(self, join: bool) -> None:
         """Start from nothing, unless others are at the same; they are seen by a lock that all share."""
         lock = os.open(self.folder / FRESH_LOCK, os.O_CREAT | os.O_RDWR, 0o644)
@@ -212,19 +237,22 @@ class Artifact:
         self._build.mkdir(exist_ok=True)
 
     def _finish_swap(self) -> None:
-        """Do what a kill has left undone."""
-        with self._lock(fcntl.LOCK_EX):
-            if (self.folder / FRESH / MANIFEST).exists():
-                self._swap()
+        """Do what a kill has left undone, while nobody else is at work here."""
+        if (self.folder / FRESH / MANIFEST).exists():
+            self._swap()
 
     def _swap(self) -> None:
-        """Put what was made anew in place; killed within, `begin` goes on, for its manifest goes last."""
+        """Put what was made anew in place; killed within, `begin` goes on, for its manifest goes last.
+
+        The old is moved away before it is removed: others may be writing scores into it.
+        """
         fresh = self.folder / FRESH
         new = read_json(fresh / MANIFEST)["files"]
         (self.folder / MANIFEST).unlink(missing_ok=True)
         for path in self.folder.iterdir():
             if path.name not in _KEPT and path.name not in new:
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                with contextlib.suppress(FileNotFoundError):  # temporary, and renamed meanwhile
+                    path.replace(fresh / temporary_name(path.name))
         for name in new:
             if (fresh / name).exists():
                 (fresh / name).replace(self.folder / name)
@@ -234,14 +262,14 @@ class Artifact:
 
     def _tidy_up(self) -> None:
         """Drop what a kill between the manifest and the end has left, unless others are at work here."""
-        leftovers = (self.folder / "shards").exists() or (self.folder / "started.json").exists()
+        leftovers = (self.folder / "shards").exists() or (self.folder / STARTED).exists()
         if leftovers or any(self.folder.glob("*.tmp")):
             with contextlib.suppress(OSError), self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 self._drop_leftovers()
 
     def _drop_leftovers(self) -> None:
         shutil.rmtree(self.folder / "shards", ignore_errors=True)
-        for leftover in [self.folder / "started.json", *self.folder.glob("*.tmp")]:
+        for leftover in [self.folder / STARTED, *self.folder.glob("*.tmp")]:
             leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager

@@ -120,10 +120,7 @@ def _complete(request: EmbedRequest, processes: Processes) -> FeatureStore:
                 session.phase("embed")
             processes.wait()
             if processes.first:
-                with artifact.alone():
-                    finished = artifact.complete
-                    files = {} if finished else _assemble(artifact, request, backbone, truth)
-                artifact.finish(files)
+                artifact.finish(lambda: _assemble(artifact, request, backbone, truth))
             processes.wait()
             session.phase("store")
     return FeatureStore.open(artifact.folder)
