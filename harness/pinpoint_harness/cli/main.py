@@ -21,6 +21,7 @@ from ..errors import HarnessError, PluginError, TerminatedError, command_line, u
 from ..version import __version__
 from .everywhere import accept, options, set_up
 from .old_spellings import renewed
+from .room import look_for_room
 
 log = logging.getLogger(__name__)
 
@@ -233,6 +234,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, _end)
     keep_stdout()
+    look_for_room()
     try:
         cli(prog_name="pinpoint")
     finally:  # what plugins print while the process ends is no part of the result
