@@ -974,10 +974,10 @@ def test_a_copy_without_its_times_of_change_is_read_and_not_embedded_again(
         patch.setattr(ImageStore, "read", lambda *given: pytest.fail("read again"))
         assert complete(request(copy, tmp_path / "out")).folder == first.folder
     assert damaged_files(first.folder) == {}
-    (copy / "p4.jpg").write_bytes(jpeg(9))
+    (copy / "p4.jpg").write_bytes(jpeg(12))
     other = complete(request(copy, tmp_path / "out"))
     assert other.folder != first.folder
-    assert Colours.sizes
+    assert Colours.sizes == [4]  # of the new picture alone, in a whole tile
 
 
 def test_fresh_embeds_a_copy_anew(photos: Path, tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from ..processes import Processes, joined_processes
 from ..progress import phase
 from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
+from .known_features import KnownFeature, KnownFeatures
 from .same_pictures import CONTENTS, DIGEST_BYTES, digest_of, encode_contents, found_by_content, stores_in
 from .store import NOT_FINITE, VERSION, FeatureStore, store_files, store_parent, write_matrix_header
 
@@ -182,9 +183,14 @@ def _embed(
     todo = [shard for shard in mine if shard.index not in done]
     depth = 2 * tile_of(backbone)  # one tile with the network, one being decoded
     contents = np.zeros((len(truth), DIGEST_BYTES), np.uint8)
+    known = None
+    if todo and not request.fresh:
+        known = KnownFeatures.of(request.root, request.source.name, artifact.spec)
 
-    def seen(row: int, data: bytes | Failure) -> None:
-        contents[row] = np.frombuffer(digest_of(data), np.uint8)
+    def seen(row: int, data: bytes | Failure) -> bytes | Failure | KnownFeature:
+        digest = digest_of(data)
+        contents[row] = np.frombuffer(digest, np.uint8)
+        return (known.find(digest) if known else None) or data
 
     prepared = prefetch_tiles(images, refs, todo, depth, backbone.prepare, seen)
     title = f"{request.source.name} of {request.dataset_name}"
@@ -216,36 +222,42 @@ def features_of(
 
     `tile_size` is `tile_of(backbone)`, or 1 for a backbone that `takes_any_tile`.
     """
+    features = np.empty((len(shard), backbone.width), np.float16)
     failures: dict[int, str] = {}
-    parts = [np.empty((0, backbone.width), np.float16)]
+    waiting: list[tuple[int, Any]] = []
     running: tuple[list[int], Any] | None = None
 
     def collect() -> None:
         if running is not None:
-            positions, answer = running
-            half = _half(answer, (tile_size, backbone.width), name)
-            parts.append(_finite(half, positions, failures, name))
+            rows, answer = running
+            half = _half(answer, (tile_size, backbone.width), name)[: len(rows)]
+            features[rows] = half
+            failures.update(_not_finite(half, rows, name))
+
+    def start() -> tuple[list[int], Any]:
+        filled = [image for _, image in waiting]
+        # Copies, for a backbone that works in place.
+        filled += [copy.deepcopy(filled[-1]) for _ in range(tile_size - len(filled))]
+        return [row for row, _ in waiting], backbone.features(filled)
 
     fix = "mend it and give the same command again to resume"
     with plugin_code(f"backbone '{name}' failed; what was finished before is kept", fix):
-        for tile in tiles(len(shard), tile_size):
-            given = [next(prepared)[1] for _ in range(len(tile))]
-            readable = [row for row, image in enumerate(given) if not isinstance(image, Failure)]
-            failures |= {
-                tile.start + row: image.status
-                for row, image in enumerate(given)
-                if isinstance(image, Failure)
-            }
-            if readable:
-                filled = [given[row] for row in readable]
-                # Copies, for a backbone that works in place.
-                filled += [copy.deepcopy(filled[-1]) for _ in range(tile_size - len(filled))]
-                answer = backbone.features(filled)
+        for row in range(len(shard)):
+            image = next(prepared)[1]
+            if isinstance(image, Failure):
+                failures[row] = image.status
+            elif isinstance(image, KnownFeature):
+                features[row] = image.feature
+            else:
+                waiting.append((row, image))
+            if len(waiting) == tile_size or (waiting and row == len(shard) - 1):
+                answer = start()
                 # A GPU is still at it: what is fetched now is the tile before.
                 collect()
-                running = [tile.start + row for row in readable], answer
+                running, waiting = answer, []
         collect()
-    return np.concatenate(parts), failures
+    readable = [row for row in range(len(shard)) if row not in failures]
+    return features[readable], failures
 
 
 @dataclass(frozen=True)
@@ -297,20 +309,16 @@ def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]
     return half
 
 
-def _finite(
-    half: NDArray[np.float16], positions: Sequence[int], failures: dict[int, str], name: str
-) -> NDArray[np.float16]:
-    """The rows that hold numbers; the others join the failures, unless of several none is left."""
-    half = half[: len(positions)]
+def _not_finite(half: NDArray[np.float16], rows: Sequence[int], name: str) -> dict[int, str]:
+    """The status of those rows that hold no numbers; DataError if of several none does."""
     finite = np.isfinite(half).all(axis=1)
-    if len(positions) > 1 and not finite.any():
+    if len(rows) > 1 and not finite.any():
         raise DataError(
-            f"backbone '{name}' gives no finite feature for any of {len(positions)} photos",
+            f"backbone '{name}' gives no finite feature for any of {len(rows)} photos",
             found="NaN, infinity, or more than the 65,504 that fp16 holds",
             fix="check its weights; try --dtype float32",
         )
-    failures |= {positions[row]: NOT_FINITE for row in np.flatnonzero(~finite).tolist()}
-    return half[finite]
+    return {rows[row]: NOT_FINITE for row in np.flatnonzero(~finite).tolist()}
 
 
 def _assemble(

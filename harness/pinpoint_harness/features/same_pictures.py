@@ -66,7 +66,8 @@ def made_from(
     noted = store.folder / f"{_SAME}{now[:32]}"
     if store.spec["images"]["pictures_sha256"] == now or noted.exists():
         return True
-    known = _contents_of(store)
+    read = contents_of(store)
+    known = None if read is None else dict(zip(read[0], map(bytes, read[1]), strict=True))
     if known is None or known.keys() != set(ids):
         return False
     log.info("the pictures of '%s' have other times of change: their bytes are compared", store.folder)
@@ -77,14 +78,19 @@ def made_from(
     return True
 
 
-def _contents_of(store: FeatureStore) -> dict[str, bytes] | None:
+def contents_of(store: FeatureStore) -> tuple[list[str], NDArray[np.uint8]] | None:
+    """The ids that a store was made for, and the digest of each one's picture, `(n, DIGEST_BYTES)`.
+
+    None for a store that does not know its pictures.
+    """
     path = store.folder / CONTENTS
     if not path.exists():
         return None
     check_files(store.folder, [CONTENTS])
     with reading(path, ArtifactError), pq.ParquetFile(path) as file:
         table = file.read()
-    return dict(zip(table["id"].to_pylist(), table["blake2b"].to_pylist(), strict=True))
+        digests = b"".join(table["blake2b"].to_pylist())
+        return table["id"].to_pylist(), np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
 
 
 def _are_alike(known: Sequence[bytes], refs: NDArray[np.int64], images: ImageStore, name: str) -> bool:

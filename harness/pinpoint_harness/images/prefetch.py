@@ -33,7 +33,7 @@ def _as_it_is(pixels: Pixels) -> Pixels:
 
 
 def prefetch(
-    read: Callable[[int], bytes | Failure],
+    read: Callable[[int], Any],
     count: int,
     *,
     threads: int = 2,
@@ -44,12 +44,12 @@ def prefetch(
 ) -> Generator[tuple[int, Any], None, None]:
     """`(index, picture or failure)` for 0..count-1 in that order, decoded by a few threads.
 
-    `read` gives the bytes of a picture and is called from the threads; `transform`, such as a
-    resize, is applied there to each decoded picture; `remark` is told there, with the index, what
-    `decode` remarks. No more than `depth` pictures exist at a time, the one in the consumer's hands
-    included; those that wait or are being decoded take no more than `memory` bytes (default
-    `picture_bytes()`), unless a single one does. An exception in `read` or `transform` is raised to the
-    consumer at its picture. Closing the iterator stops the threads, each after the picture it is at.
+    `read` gives the bytes of a picture, or what comes in its place such as a `Failure`, and is called from
+    the threads; `transform`, such as a resize, is applied there to each decoded picture; `remark` is told
+    there, with the index, what `decode` remarks. No more than `depth` pictures exist at a time, the one in
+    the consumer's hands included; those that wait or are being decoded take no more than `memory` bytes
+    (default `picture_bytes()`), unless a single one does. An exception in `read` or `transform` is raised to
+    the consumer at its picture. Closing the iterator stops the threads, each after the picture it is at.
     """
     if threads < 1 or depth < 1:
         raise ValueError(f"threads and depth must be 1 or more, not {threads} and {depth}")
@@ -63,7 +63,7 @@ def prefetch(
 
 
 def _prepare(
-    read: Callable[[int], bytes | Failure], decoded: Callable[[int, bytes], Any], budget: Budget, index: int
+    read: Callable[[int], Any], decoded: Callable[[int, bytes], Any], budget: Budget, index: int
 ) -> tuple[Any, int]:
     """What comes of a picture, and the bytes of the budget that it still holds."""
     try:
@@ -71,7 +71,7 @@ def _prepare(
     except BaseException:
         budget.take(index, 0)
         raise
-    if isinstance(data, Failure):
+    if not isinstance(data, bytes):
         budget.take(index, 0)
         return data, 0
     at_work = decoding_bytes(data)
@@ -99,18 +99,17 @@ def prefetch_tiles(
     tiles: Sequence[Tile],
     depth: int,
     transform: Callable[[Pixels], Any] = _as_it_is,
-    seen: Callable[[int, bytes | Failure], None] = lambda row, data: None,
+    seen: Callable[[int, bytes | Failure], Any] = lambda row, data: data,
 ) -> Generator[tuple[int, Any], None, None]:
     """`prefetch` of the rows of all tiles in turn; `refs` holds the position in `images` of every row.
 
-    `seen` is told, from the threads, what was read of each row.
+    `seen` is told, from the threads, what was read of each row, and gives what goes on in its place: the
+    same, or anything else than bytes, which is yielded as it is.
     """
     rows = np.concatenate([np.arange(tile.start, tile.stop) for tile in tiles] or [np.empty(0, np.int64)])
 
-    def read(index: int) -> bytes | Failure:
-        data = images.read(refs[rows[index]])
-        seen(int(rows[index]), data)
-        return data
+    def read(index: int) -> Any:
+        return seen(int(rows[index]), images.read(refs[rows[index]]))
 
     return prefetch(
         read,
