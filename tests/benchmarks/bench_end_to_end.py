@@ -54,14 +54,14 @@ from pinpoint_harness.images.decode import decode
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Rows, SupportIndex, engine, unit_rows, xyz_of
 from pinpoint_harness.types import RADII_KM, Context, Predictions, Queries
-from pinpoint_methods.common import candidates as lists_module
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, feature_count
 from pinpoint_methods.common.decoding import TemperatureScaling
 from pinpoint_methods.pinpoint import method as method_module
 from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig, PinpointParams
 from pinpoint_methods.pinpoint.method import Pinpoint
 from pinpoint_methods.pinpoint.reranker import build_reranker
-from pinpoint_methods.pinpoint.retriever import galleries_of, open_retriever, quotas
+from pinpoint_methods.pinpoint.retriever import galleries_of, open_retriever
+from pinpoint_methods.pinpoint.selection import quotas
 from pinpoint_methods.pinpoint.towers import Towers, in_tiles
 
 TILE = 256
@@ -372,7 +372,7 @@ class Phases:
             (method.retriever, "lists", "lists"),
             (method.retriever, "_support", "support"),
             (method.retriever, "_support_facts", "support"),
-            (lists_module, "hand_features", "features"),
+            (method.retriever.selection, "features", "features"),
             (method_module, "scores_of", "rerank"),
             (method_module, "decide", "decode"),
         ]

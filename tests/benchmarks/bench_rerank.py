@@ -33,7 +33,8 @@ from pinpoint_harness.search import Exclusion, unit_rows
 from pinpoint_methods.common.candidates import CandidateBatch
 from pinpoint_methods.pinpoint.config import CONFIGS
 from pinpoint_methods.pinpoint.reranker import Reranker
-from pinpoint_methods.pinpoint.retriever import SourceRetriever, quotas
+from pinpoint_methods.pinpoint.retriever import SourceRetriever
+from pinpoint_methods.pinpoint.selection import quotas
 
 FULL = CONFIGS["full"]
 CONFIG = replace(MINI, layers=FULL.layers, width=FULL.width, heads=FULL.heads, embedding=FULL.embedding)

@@ -25,7 +25,7 @@ from pinpoint_methods.common.candidates import CHANNELS
 from pinpoint_methods.pinpoint.config import PinpointConfig
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer, TrainingRows
 from pinpoint_methods.pinpoint.reranker import Layer
-from pinpoint_methods.pinpoint.retriever import quotas
+from pinpoint_methods.pinpoint.selection import quotas
 from pinpoint_methods.pinpoint.sigmoid_loss import gather, near_pairs, sigmoid_loss
 
 MIDDLE = replace(

@@ -15,7 +15,7 @@ from worlds import SMALL, make_gallery, make_retriever
 
 from pinpoint_harness.search import Exclusion, FreeMemory, Gallery, HostRows, Rows, place, search, xyz_of
 from pinpoint_methods.common.candidates import CHANNELS
-from pinpoint_methods.pinpoint.retriever import quotas
+from pinpoint_methods.pinpoint.selection import quotas
 
 K = 9
 CHECKED_QUERIES = 16

@@ -19,7 +19,7 @@ from pinpoint_harness.search import Exclusion, xyz_of
 from pinpoint_methods.common.candidates import CHANNELS
 from pinpoint_methods.pinpoint.embedder import EmbedderTrainer, TrainingRows
 from pinpoint_methods.pinpoint.reranker_training import score_lists
-from pinpoint_methods.pinpoint.retriever import quotas
+from pinpoint_methods.pinpoint.selection import quotas
 from pinpoint_methods.pinpoint.sigmoid_loss import near_pairs, sigmoid_loss
 
 TRAINING_ROWS = 9_000_000

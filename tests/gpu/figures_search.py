@@ -16,7 +16,7 @@ from worlds import MemoryGallery, clustered, config_of, shared_gallery, widths
 from pinpoint_harness.search import Exclusion, Gallery, Rows, search
 from pinpoint_harness.search.result import SearchResult
 from pinpoint_methods.common.candidates import CHANNELS
-from pinpoint_methods.pinpoint.retriever import quotas
+from pinpoint_methods.pinpoint.selection import quotas
 
 CHUNK_ROWS = 131_072
 CHECKED_QUERIES = 4

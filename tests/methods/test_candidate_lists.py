@@ -21,7 +21,8 @@ from pinpoint_harness.search import Exclusion, xyz_of
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, found_by, hand_features
 from pinpoint_methods.pinpoint import retriever as module
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
-from pinpoint_methods.pinpoint.retriever import SourceRetriever, quotas, slots_of
+from pinpoint_methods.pinpoint.retriever import SourceRetriever
+from pinpoint_methods.pinpoint.selection import quotas, slots_of
 
 Rows = Mapping[str, NDArray[np.int64]]
 

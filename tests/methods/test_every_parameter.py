@@ -134,6 +134,7 @@ RERANKED: dict[str, Change] = {
     "candidates_raw": change(4),
     "candidates_location": change(4),
     "candidates_kept": change(20),
+    "candidate_pool": change(16),
     "reranker": change("none"),
     "reranker_queries": change("A"),
     "photos_lists": change("seen"),

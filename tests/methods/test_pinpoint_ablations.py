@@ -36,7 +36,8 @@ from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
 from pinpoint_methods.pinpoint.gallery import SourceGallery
 from pinpoint_methods.pinpoint.method import Pinpoint, PinpointTop1
 from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, label_candidates
-from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever, quotas
+from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever
+from pinpoint_methods.pinpoint.selection import quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
 from pinpoint_methods.pinpoint.variants import RERANKED, TOP1, Variants
 

@@ -20,7 +20,7 @@ from pinpoint_harness.types import RADII_KM
 EARTH_KM = 6371.0088
 """Mean radius: distances here only order candidates and count them within a radius."""
 
-_FARTHEST = float(np.log1p(np.pi * EARTH_KM))
+FARTHEST = float(np.log1p(np.pi * EARTH_KM))
 """Log distance to a first candidate that does not exist."""
 
 
@@ -113,14 +113,19 @@ def found_by(lists: CandidateBatch, slots: Slots, chosen: Tensor) -> NDArray[np.
     ranks = [
         torch.where(same & (channel == number), rank + 1, 0).amax(dim=2) for number in range(len(CHANNELS))
     ]
+    return ranks_in_words(torch.stack(ranks, dim=2))
+
+
+def ranks_in_words(ranks: Tensor) -> NDArray[np.str_]:
+    """Ranks in each channel from 1, 0 where it did not find the row, `(n, k, channels)` to `(n, k)`."""
     # Few combinations among many candidates: words are made once for each.
-    each = torch.stack(ranks, dim=2).reshape(-1, len(CHANNELS)).cpu().numpy()
+    each = ranks.reshape(-1, len(CHANNELS)).cpu().numpy()
     kinds, at = np.unique(each, axis=0, return_inverse=True)
     words = [
         ", ".join(f"{name} {place}" for name, place in zip(CHANNELS, kind, strict=True) if place)
         for kind in kinds.tolist()
     ]
-    named: NDArray[np.str_] = np.array(words, dtype=np.str_)[at.reshape(row.shape)]
+    named: NDArray[np.str_] = np.array(words, dtype=np.str_)[at.reshape(ranks.shape[:2])]
     return named
 
 
@@ -136,25 +141,40 @@ def hand_features(lists: CandidateBatch, slots: Slots, same: Tensor) -> Tensor:
     relative to the query's best; the log distance to each channel's first. Then the log number of
     candidates within 1 and 25 km. `same` `(n, c, c)` says which slots hold one row.
     """
-    km, image = between_km(lists), lists.scores[..., 0]
-    gallery, channel, rank = (t.to(km.device) for t in (slots.gallery, slots.channel, slots.rank))
-    inverse = same * (1.0 / (1.0 + rank))  # (n, c, c): the rank that a slot gives its row
-    found: list[Tensor] = []
+    km = between_km(lists)
+    channel, rank = (t.to(km.device) for t in (slots.channel, slots.rank))
+    given = same * (1.0 / (1.0 + rank))  # (n, c, c): the inverse rank that a slot gives its row
+    inverse = torch.stack([(given * (channel == kind)).amax(dim=2) for kind in range(len(CHANNELS))], dim=2)
+    away = torch.zeros(*lists.valid.shape, len(slots.sources), len(CHANNELS), device=km.device)
     for number in range(len(slots.sources)):
-        mine = gallery == number  # (c,)
-        best = image.masked_fill(~(lists.valid & mine), -1.0)  # (n, c)
-        near = best[:, None].masked_fill(km >= RADII_KM[0], -1.0).amax(dim=2)
-        found.append(near - best.amax(dim=1, keepdim=True))
         for kind in range(len(CHANNELS)):
             # Asked on the host: each look at a GPU waits for all that was begun there.
             (places,) = torch.nonzero((slots.gallery == number) & (slots.channel == kind), as_tuple=True)
-            if not len(places):  # a channel that was dropped says nothing
-                found += [torch.zeros_like(image)] * 2
-                continue
-            found.append((inverse * (mine & (channel == kind))).amax(dim=2))
-            first = int(places[0])
-            away = torch.log1p(km[:, :, first])
-            found.append(torch.where(lists.row[:, first, None] >= 0, away, _FARTHEST))
+            if len(places):  # a channel that was dropped says nothing
+                first = int(places[0])
+                there = lists.row[:, first, None] >= 0
+                away[:, :, number, kind] = torch.where(there, torch.log1p(km[:, :, first]), FARTHEST)
+    return features_of(lists, km, slots.gallery.to(km.device), inverse, away)
+
+
+def features_of(
+    lists: CandidateBatch, km: Tensor, gallery: Tensor, inverse: Tensor, away: Tensor, lowest: float = -1.0
+) -> Tensor:
+    """Those features from what the searches say, `(n, c, f)`.
+
+    `km` `(n, c, c)` are distances between candidates, `gallery` `(c,)` is each slot's; `inverse`
+    `(n, c, channels)` one over the rank, `away` `(n, c, galleries, channels)` the log distance to the first
+    of a channel, `lowest` a similarity that is none.
+    """
+    image = lists.scores[..., 0]
+    found: list[Tensor] = []
+    for number in range(away.shape[2]):
+        mine = gallery == number  # (c,)
+        best = image.masked_fill(~(lists.valid & mine), lowest)  # (n, c)
+        near = best[:, None].masked_fill(km >= RADII_KM[0], lowest).amax(dim=2)
+        found.append(near - best.amax(dim=1, keepdim=True))
+        for kind in range(len(CHANNELS)):
+            found += [inverse[..., kind] * mine, away[:, :, number, kind]]
     others = lists.valid[:, None].float()
     found += [torch.log1p(((km < radius) * others).sum(dim=2)) for radius in RADII_KM[:2]]
     return torch.stack(found, dim=2)

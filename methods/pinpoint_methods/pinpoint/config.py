@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.params import param
 
 from .small import MINI
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SOURCES = ("photos", "streetview")
 """The two image sources, each with an adapter, a loss and a gallery of its own."""
@@ -231,6 +234,14 @@ class PinpointConfig(RetrievalConfig):
     candidates_image: int = choice(8, "K", "from image to image", minimum=0)
     candidates_raw: int = choice(2, "K", "from raw feature to raw feature", minimum=0)
     candidates_location: int = choice(2, "K", "from image to GPS", minimum=0)
+    candidate_pool: int = choice(
+        0,
+        "K",
+        "rows of each channel and gallery of which those with the highest fused score, as many as the quotas "
+        "together, become candidates; 0: quotas",
+        minimum=0,
+        maximum=1024,
+    )
     candidates_kept: int = choice(
         32,
         "D",
@@ -333,12 +344,25 @@ class PinpointConfig(RetrievalConfig):
         return given // (2 if self.galleries == "both" else 1)
 
 
+def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:
+    """What the retrieval says of candidates: the weighted sum of the channels, `(..., 3)` to `(...)`."""
+    image, raw, location = similar.unbind(dim=-1)
+    return image + config.retrieval_location * location + config.retrieval_raw * raw
+
+
 def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
     asked = {name: config.quota(name) for name in ("image", "raw", "location")}
     found = ", ".join(f"candidates_{name}={getattr(config, f'candidates_{name}')}" for name in asked)
     if not any(asked.values()):
         raise UsageError("no channel gives a candidate", found=f"{found}, galleries={config.galleries}")
-    if (most := max(asked.values())) > config.candidates_kept:
+    together = sum(asked.values())
+    if 0 < config.candidate_pool < together:
+        raise UsageError(
+            "a pool holds fewer rows of a channel than candidates are chosen from it",
+            found=f"candidate_pool={config.candidate_pool} for {together} in each gallery",
+            fix=f"--set candidate_pool={together} or more, 0 for quotas",
+        )
+    if (most := max(config.candidate_pool, *asked.values())) > config.candidates_kept:
         raise UsageError(
             "a channel gives more candidates than are kept to train on",
             found=f"{found}, galleries={config.galleries}, candidates_kept={config.candidates_kept}",

@@ -24,7 +24,7 @@ from pinpoint_harness.search import Exclusion, search, unit_rows
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
-from ..common.candidates import CandidateBatch, found_by
+from ..common.candidates import CandidateBatch
 from ..common.decoding import Answer, TemperatureScaling, decide, overall
 from .config import (
     PinpointConfig,
@@ -34,7 +34,8 @@ from .config import (
 )
 from .embedder import load_embedders
 from .reranker_training import load_reranker, read_calibration, scores_of
-from .retriever import SourceRetriever, galleries_of, open_retriever, quotas
+from .retriever import SourceRetriever, galleries_of, open_retriever
+from .selection import depths
 from .small import CHECK_RETRIEVAL_WITH, CHECK_WITH
 from .stages import pinpoint_stages, retrieval_stages
 from .towers import in_tiles
@@ -279,7 +280,7 @@ class Pinpoint(_FromStages):
         retriever, _, _ = self._opened(source)
         image, raw = torch.cat([one.image for one in asked]), torch.cat([one.raw for one in asked])
         hidden = [Exclusion.join(parts) for parts in zip(*(one.hidden for one in asked), strict=True)]
-        found = retriever.find(image, raw, hidden, quotas(self.params))
+        found = retriever.find(image, raw, hidden, depths(self.params))
         edges = np.cumsum([len(one.image) for one in asked])
         return [
             [{name: rows[end - len(one.image) : end] for name, rows in of.items()} for of in found]
@@ -291,7 +292,8 @@ class Pinpoint(_FromStages):
         lists = retriever.lists(found, asked.image, asked.raw, asked.near)
         scores = scores_of(model, self.params, retriever, lists)
         answer = decide(lists, scores, calibration, self.params.decoding)
-        return self._part(retriever, lists, overall(scores).double(), answer, len(asked.mine))
+        words = retriever.selection.found_by(lists, found, answer.slot[:, : self.params.candidates])
+        return self._part(retriever, lists, overall(scores).double(), answer, words[: len(asked.mine)])
 
     def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
         """The retriever of a source, its reranker and its calibration, opened when first asked for."""
@@ -308,10 +310,15 @@ class Pinpoint(_FromStages):
         return {}
 
     def _part(
-        self, retriever: SourceRetriever, lists: CandidateBatch, scores: Tensor, answer: Answer, count: int
+        self,
+        retriever: SourceRetriever,
+        lists: CandidateBatch,
+        scores: Tensor,
+        answer: Answer,
+        found_by: NDArray[np.str_],
     ) -> _Part:
-        """The best candidates of the first `count` lists, as the runner stores them."""
-        kept = self.params.candidates
+        """The best candidates of the first lists, as many as `found_by` has, as the runner stores them."""
+        count, kept = len(found_by), self.params.candidates
         slot = answer.slot[:count, :kept]
         valid = answer.valid[:count, :kept].cpu().numpy()
         row = np.where(valid, lists.row[:count].gather(1, slot).cpu().numpy(), -1)
@@ -329,7 +336,7 @@ class Pinpoint(_FromStages):
             sources=sources,
             photo_ids=photo_ids,
             score=np.where(valid, scores[:count].gather(1, slot).cpu().numpy(), np.nan),
-            found_by=np.where(valid, found_by(lists.take(slice(count)), retriever.slots, slot), ""),
+            found_by=np.where(valid, found_by, ""),
             probability=np.where(valid, answer.probability[:count, :kept].cpu().numpy(), np.nan),
             confidence=np.where(valid[:, 0], share, np.nan),
             within=np.where(valid[:, :1], within, np.nan),

@@ -17,7 +17,7 @@ from pinpoint_harness.types import RADII_KM
 from ..common.candidates import CandidateBatch, between_km
 from ..common.linear import AlignedLinear
 from ..common.reranking import FeatureStandardizer
-from .config import PinpointConfig
+from .config import PinpointConfig, retrieval_sum
 from .retriever import SourceRetriever
 
 FACTS = 6
@@ -215,9 +215,3 @@ def build_reranker(config: PinpointConfig, embedding: int, features: int) -> Rer
 def retrieval_scores(lists: CandidateBatch, config: PinpointConfig) -> Tensor:
     """What the searches alone say of each candidate, `(n, c)`: a weighted sum of its similarities."""
     return retrieval_sum(lists.scores, config).masked_fill(~lists.valid, -torch.inf)
-
-
-def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:
-    """The sum over the channels, `(n, c, 3)` to `(n, c)`."""
-    image, raw, location = similar.unbind(dim=2)
-    return image + config.retrieval_location * location + config.retrieval_raw * raw

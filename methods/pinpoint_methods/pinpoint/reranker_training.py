@@ -22,9 +22,9 @@ from ..common.decoding import TemperatureScaling, decide, fit
 from ..common.reranking import LabelledCandidates, Row, accuracy, listwise_loss, margin_loss, radii_loss
 from ..common.training import Optimization, Shuffle, Trainer, curve_csv
 from .candidate_search import QueryBatch, read_queries, training_sets
-from .config import PinpointConfig, part
+from .config import PinpointConfig, part, retrieval_sum
 from .gallery import SourceGallery
-from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores, retrieval_sum
+from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores
 from .retriever import SourceRetriever, galleries_of, open_retriever
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 OF_RERANKER = (
     *("support", "support_used", "galleries", "candidates_image", "candidates_raw", "candidates_location"),
+    "candidate_pool",
     *("reranker", "query_embedding", "visual_token", "gps_token", "support_token", "token_scores"),
     *("photos_lists", "streetview_lists", "list_features", "layers", "width", "heads", "context_layers"),
     *("ranking_loss", "margin", "target_temperature"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from pinpoint_harness.search import Exclusion, mask_support, search
 
-from ..common.candidates import CHANNELS, CandidateBatch, Slots, hand_features, join_batches
+from ..common.candidates import CHANNELS, CandidateBatch, join_batches
 from .config import PinpointConfig
 from .gallery import SourceGallery
+from .selection import Pool, Quotas, RowsByChannel, taken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,27 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-RowsByChannel = Mapping[str, "NDArray[np.integer[Any]]"]
-"""Rows of one gallery by channel, `(queries, k)`, best first, -1 where none is left."""
 _CHUNK_QUERIES = 512
 _PIECE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 27}
 """Numbers of the support's embeddings at hand at once: on a CPU no more than stay in its cache."""
-
-
-def quotas(config: PinpointConfig) -> dict[str, int]:
-    """Candidates of each channel in each gallery."""
-    return {channel: config.quota(channel) for channel in CHANNELS}
-
-
-def slots_of(config: PinpointConfig, sources: Sequence[str]) -> Slots:
-    per_gallery = [
-        (channel, rank)
-        for channel, name in enumerate(CHANNELS)
-        for rank in range(quotas(config)[name])
-    ]  # fmt: skip
-    listed = [(gallery, channel, rank) for gallery in range(len(sources)) for channel, rank in per_gallery]
-    gallery, channel, rank = torch.tensor(listed).T
-    return Slots(tuple(sources), gallery, channel, rank)
 
 
 class SourceRetriever:
@@ -61,13 +44,14 @@ class SourceRetriever:
         # On a CPU the file itself, mapped.
         self.tables = [None if table is None else torch.from_numpy(table).to(device) for table in tables]
         self.config, self.device = config, device
-        self.slots = slots_of(config, [gallery.source for gallery in galleries])
+        self.selection = (Pool if config.candidate_pool else Quotas)(galleries, config, device)
+        self.slots = self.selection.slots
         self.gallery_of_slot = self.slots.gallery.to(device)
 
     def find(
         self, image: Tensor, raw: Tensor, exclusions: Sequence[Exclusion], k: Mapping[str, int]
     ) -> list[RowsByChannel]:
-        """The searches of every gallery, all channels of one in a single pass."""
+        """The searches of every gallery, `k` rows by each channel, all channels of one in a single pass."""
         channels = [channel for channel in CHANNELS if k[channel]]
         queries = {channel: raw if channel == "raw" else image for channel in channels}
         wanted = {channel: k[channel] for channel in channels}
@@ -94,30 +78,16 @@ class SourceRetriever:
         hidden: Sequence[Exclusion],
         queries: slice,
     ) -> CandidateBatch:
-        wanted = quotas(self.config)
-        each = [
-            np.concatenate([rows[c][queries, : wanted[c]] for c in CHANNELS if wanted[c]], 1)
-            for rows in found
-        ]
-        row = torch.from_numpy(np.concatenate(each, axis=1).astype(np.int64)).to(self.device)  # (n, c)
-        gallery = self.gallery_of_slot
-        same = (row[:, :, None] == row[:, None]) & (gallery[:, None] == gallery)  # (n, c, c)
-        earlier = same.tril(-1).any(dim=2)
-        valid = (row >= 0) & ~earlier
+        here = [{channel: rows[channel][queries] for channel in rows} for rows in found]
         query = image[queries].to(self.device).float()
         by_channel = {"image": query, "raw": raw[queries].to(self.device).float(), "location": query}
-        scores = torch.stack(
-            [self._similar(name, vectors, row) for name, vectors in by_channel.items()], dim=2
-        )
+        row, valid, scores = self.selection.candidates(here, by_channel)
         xyz = self._gather("xyz", row)
         support, short = self._support(row, hidden, queries)
         nothing = torch.empty(*row.shape, 0, device=query.device)
         lists = CandidateBatch(query, row, valid, scores, xyz, support, nothing, nothing, short)
-        facts = self._support_facts(lists)
-        return replace(lists, support_facts=facts, features=hand_features(lists, self.slots, same))
-
-    def _similar(self, channel: str, query: Tensor, row: Tensor) -> Tensor:
-        return torch.einsum("ne,nce->nc", query, self._gather(channel, row))
+        lists = replace(lists, support_facts=self._support_facts(lists))
+        return replace(lists, features=self.selection.features(lists, here))
 
     def _gather(self, what: str, row: Tensor) -> Tensor:
         """`(n, c, width)` float32 of each slot's gallery; row 0 stands in for none."""
@@ -163,13 +133,8 @@ class SourceRetriever:
 
     def _taken(self, galleries: Sequence[SourceGallery], what: str, row: Tensor) -> Tensor:
         """Float32 rows of each slot's gallery, `(n, c, ..., width)`."""
-        matrices = [gallery.gathered(what) for gallery in galleries]
-        taken = torch.empty(*row.shape, matrices[0].shape[1], device=row.device)
-        parts = (torch.split(t, self.slots.per_gallery, dim=1) for t in (row.clamp(min=0), taken))
-        for matrix, rows, part in zip(matrices, *parts, strict=True):
-            # Several times as fast as indexing with brackets, for the same rows.
-            part.copy_(matrix.index_select(0, rows.flatten().to(matrix.device)).view(part.shape))
-        return taken
+        parts = taken(galleries, what, torch.split(row, self.slots.per_gallery, dim=1))
+        return torch.cat([part.to(row.device) for part in parts], dim=1).float()
 
     def embeddings(self, channel: str, lists: CandidateBatch) -> Tensor:
         """The candidates' rows in a channel, `(n, c, width)`; a GPU gathers them where the galleries lie."""
