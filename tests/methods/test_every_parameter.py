@@ -135,6 +135,8 @@ RERANKED: dict[str, Change] = {
     "candidates_location": change(4),
     "candidates_kept": change(20),
     "candidate_pool": change(16),
+    "csls": change(3, candidate_pool=16),
+    "density": change(3, list_features=True),
     "reranker": change("none"),
     "reranker_queries": change("A"),
     "photos_lists": change("seen"),

@@ -6,18 +6,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
-from tests.support.pinpoint_world import retriever_of, small, unit, write_galleries
+from tests.support.pinpoint_world import World, retriever_of, small, unit, write_galleries
 
 from pinpoint_harness.errors import UsageError
+from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.search import Exclusion
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.reranker import retrieval_scores
 from pinpoint_methods.pinpoint.retriever import SourceRetriever
 from pinpoint_methods.pinpoint.selection import depths, standard_scores
+from pinpoint_methods.pinpoint.splits import B
 
 QUERIES, DEPTH = 6, 9
 EMPTY = 2
@@ -167,3 +170,77 @@ def test_a_pool_smaller_than_its_candidates_or_deeper_than_the_search_is_refused
 ) -> None:
     with pytest.raises(UsageError, match=fix):
         replace(CONFIGS["mini"], **changes)
+
+
+def test_csls_takes_half_of_a_row_s_hubness_from_its_similarities(folder: Path) -> None:
+    """A row that is near to everything falls behind one that is as similar and near to nothing else."""
+    config = pool(galleries="own", csls=4, retrieval_raw=0.0, retrieval_location=0.0)
+    plain = retriever_of(folder, config)
+    rows = len(plain.galleries[0].table)
+    hubness = np.zeros((rows, 3), np.float32)
+    first = lists_of(plain).row[0, 0].item()
+    hubness[first] = 2.0
+    np.save(folder / "photos.photos.npy", hubness)
+    corrected = retriever_of(folder, config, hubness=folder)
+    row = lists_of(corrected).row
+    assert first not in row[0].tolist()
+    pooled = pool_scores(plain, hubness)
+    for query in (0, 1, 3, 4, 5):
+        assert row[query].tolist() == pooled[query]
+
+
+def pool_scores(retriever: SourceRetriever, hubness: NDArray[np.float32]) -> dict[int, list[int]]:
+    """The eight rows of highest similarity less half of their hubness, of each query's pool."""
+    image, _ = asked()
+    (found,) = found_in(retriever)
+    matrix = retriever.galleries[0].vectors("image").double().numpy()
+    best = {}
+    for query in (0, 1, 3, 4, 5):
+        rows = sorted({r for c in CHANNELS for r in found[c][query, :DEPTH].tolist() if r >= 0})
+        corrected = matrix[rows] @ image[query].double().numpy() - hubness[rows, 0] / 2
+        best[query] = [rows[at] for at in np.argsort(-corrected)[:8]]
+    return best
+
+
+def test_the_density_of_a_candidate_is_its_last_feature(folder: Path) -> None:
+    told = []
+    for number, source in enumerate(("photos", "streetview")):
+        told.append(np.random.default_rng(number).random((24, 20)[number]).astype(np.float32))
+        np.save(folder / f"{source}.npy", told[-1])
+    retriever = retriever_of(folder, pool(list_features=True, density=16), density=folder)
+    lists = lists_of(retriever)
+    plain = lists_of(retriever_of(folder, pool()))
+    assert torch.equal(lists.features[..., :-1], plain.features)
+    for number in (0, 1):
+        mine = slice(4 * number, 4 * number + 4)
+        np.testing.assert_array_equal(lists.features[0, mine, -1], told[number][lists.row[0, mine]])
+
+
+@pytest.mark.parametrize(("changes", "words"), [({"csls": 3}, "pool"), ({"density": 3}, "hand-made feature")])
+def test_an_option_that_would_do_nothing_is_refused(changes: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        replace(CONFIGS["mini"], **changes)
+
+
+def test_hubness_and_density_are_those_of_comparing_every_row(pinpoint_world: World) -> None:
+    """Trained in the world of the tests: B's queries against each row, and rows of a gallery by place."""
+    changes = {"candidate_pool": 16, "csls": 3, "list_features": True, "density": 4, "passes": 1.0}
+    made = pinpoint_world.train("pinpoint", **changes)
+    gallery = made["raw"].folder
+    labels = np.load(made["splits"].folder / "photos.npy")
+    stores = pinpoint_world.context().stores
+    assert stores is not None
+    store = stores.gallery("toy/photos", "colours")
+    asking = np.flatnonzero(labels == B)
+    raw = store.matrix[asking].astype(np.float64)
+    raw /= np.linalg.norm(raw, axis=1, keepdims=True)
+    similar = np.load(gallery / "streetview.raw.npy").astype(np.float64) @ raw.T
+    ids = pq.read_table(gallery / "streetview.rows.parquet")["id"].to_pylist()
+    similar[np.array(ids)[:, None] == np.array(store.table["id"].to_pylist())[asking]] = -9  # a photo itself
+    expected = np.sort(similar, axis=1)[:, -3:].mean(axis=1)
+    hubness = np.load(made["hubness"].folder / "photos.streetview.npy")
+    np.testing.assert_allclose(hubness[:, 1], expected, atol=1e-3)
+    table = pq.read_table(gallery / "photos.rows.parquet")
+    places = np.stack([table["latitude"].to_numpy(), table["longitude"].to_numpy()], axis=1)
+    km = np.array([np.sort(haversine_km(place, places))[4] for place in places])
+    np.testing.assert_allclose(np.load(made["density"].folder / "photos.npy"), np.log1p(km), atol=1e-3)

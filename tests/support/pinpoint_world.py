@@ -293,8 +293,9 @@ def small(**changes: Any) -> PinpointConfig:
     return replace(config, **changes)
 
 
-def retriever_of(folder: Path, config: PinpointConfig, source: str = "photos") -> SourceRetriever:
+def retriever_of(
+    folder: Path, config: PinpointConfig, source: str = "photos", **told: Path
+) -> SourceRetriever:
     """The instance of a source over the galleries that lie in a folder."""
-    return open_retriever(
-        config, source, galleries_of(folder, folder, config.sources.split(","), "cpu"), folder
-    )
+    galleries = galleries_of(folder, folder, config.sources.split(","), "cpu")
+    return open_retriever(config, source, galleries, folder, **told)

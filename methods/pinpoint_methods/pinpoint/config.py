@@ -11,15 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from pinpoint_harness.errors import UsageError
 from pinpoint_harness.params import param
 
 from .small import MINI
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 SOURCES = ("photos", "streetview")
 """The two image sources, each with an adapter, a loss and a gallery of its own."""
@@ -242,6 +239,13 @@ class PinpointConfig(RetrievalConfig):
         minimum=0,
         maximum=1024,
     )
+    csls: int = choice(
+        0,
+        "D",
+        "from a similarity a pool takes half of what a row has to so many of B's queries, its nearest",
+        minimum=0,
+        maximum=1024,
+    )
     candidates_kept: int = choice(
         32,
         "D",
@@ -288,6 +292,9 @@ class PinpointConfig(RetrievalConfig):
     )
     list_features: bool = choice(
         False, "D", "the query token carries the hand-made features of `reranker=features`"
+    )
+    density: int = choice(
+        0, "D", "a further one: the log distance to a row's n-th nearest of its gallery; 0: none", minimum=0
     )
     layers: int = choice(3, "D", "of the Transformer over one candidate's tokens", minimum=1)
     width: int = choice(384, "D", "of its tokens", minimum=2)
@@ -344,12 +351,6 @@ class PinpointConfig(RetrievalConfig):
         return given // (2 if self.galleries == "both" else 1)
 
 
-def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:
-    """What the retrieval says of candidates: the weighted sum of the channels, `(..., 3)` to `(...)`."""
-    image, raw, location = similar.unbind(dim=-1)
-    return image + config.retrieval_location * location + config.retrieval_raw * raw
-
-
 def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
     asked = {name: config.quota(name) for name in ("image", "raw", "location")}
     found = ", ".join(f"candidates_{name}={getattr(config, f'candidates_{name}')}" for name in asked)
@@ -367,6 +368,14 @@ def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
             "a channel gives more candidates than are kept to train on",
             found=f"{found}, galleries={config.galleries}, candidates_kept={config.candidates_kept}",
             fix=f"--set candidates_kept={most}",
+        )
+    if config.csls and not config.candidate_pool:
+        raise UsageError("csls corrects the scores of a pool", found=f"csls={config.csls}, candidate_pool=0")
+    if config.density and not (config.list_features or config.reranker == "features"):
+        raise UsageError(
+            "density is a hand-made feature, and no token carries those",
+            found=f"density={config.density}, list_features=False",
+            fix="--set list_features=true",
         )
     if config.reranker == "attention" and not (config.query_embedding or config.list_features):
         raise UsageError(

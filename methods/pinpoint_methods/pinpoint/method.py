@@ -298,7 +298,9 @@ class Pinpoint(_FromStages):
     def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
         """The retriever of a source, its reranker and its calibration, opened when first asked for."""
         if source not in self._open:
-            retriever = open_retriever(self.params, source, self._galleries, self._folder("support"))
+            told = (self._folder(name) if name in self._stages else None for name in ("hubness", "density"))
+            support = self._folder("support")
+            retriever = open_retriever(self.params, source, self._galleries, support, *told)
             trained = self._folder("reranker") if self.params.reranker != "none" else None
             model = load_reranker(trained, source, self.params, self._device)
             calibration = read_calibration(self._folder("calibration"), source, self.params.author_filter)

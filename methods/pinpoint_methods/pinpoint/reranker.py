@@ -17,8 +17,9 @@ from pinpoint_harness.types import RADII_KM
 from ..common.candidates import CandidateBatch, between_km
 from ..common.linear import AlignedLinear
 from ..common.reranking import FeatureStandardizer
-from .config import PinpointConfig, retrieval_sum
+from .config import PinpointConfig
 from .retriever import SourceRetriever
+from .selection import retrieval_sum
 
 FACTS = 6
 """Numbers known of a candidate beside its embeddings: three similarities and three of its support."""

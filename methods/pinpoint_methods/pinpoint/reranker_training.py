@@ -22,10 +22,11 @@ from ..common.decoding import TemperatureScaling, decide, fit
 from ..common.reranking import LabelledCandidates, Row, accuracy, listwise_loss, margin_loss, radii_loss
 from ..common.training import Optimization, Shuffle, Trainer, curve_csv
 from .candidate_search import QueryBatch, read_queries, training_sets
-from .config import PinpointConfig, part, retrieval_sum
+from .config import PinpointConfig, part
 from .gallery import SourceGallery
 from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores
 from .retriever import SourceRetriever, galleries_of, open_retriever
+from .selection import retrieval_sum
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 OF_RERANKER = (
     *("support", "support_used", "galleries", "candidates_image", "candidates_raw", "candidates_location"),
     "candidate_pool",
+    "csls",
+    "density",
     *("reranker", "query_embedding", "visual_token", "gps_token", "support_token", "token_scores"),
     *("photos_lists", "streetview_lists", "list_features", "layers", "width", "heads", "context_layers"),
     *("ranking_loss", "margin", "target_temperature"),
@@ -167,8 +170,7 @@ def make_reranker(
     files: dict[str, Content] = {}
     outcome: dict[str, Any] = {}
     for number, source in enumerate(stores):
-        galleries = _galleries(stage_context, stores)
-        retriever = open_retriever(config, source, galleries, stage_context.inputs["support"])
+        retriever = _retriever(stage_context, config, source, stores)
         of = {
             name: label_candidates(retriever, _queries(stage_context, source, name, stores, config))
             for name in (*training_sets(source, config), "held")
@@ -216,8 +218,7 @@ def make_calibration(
     fitted: dict[str, dict[str, Any]] = {}
     validation: dict[str, dict[str, Any]] = {}
     for source in stores:
-        galleries = _galleries(stage_context, stores)
-        retriever = open_retriever(config, source, galleries, stage_context.inputs["support"])
+        retriever = _retriever(stage_context, config, source, stores)
         model = load_reranker(
             stage_context.inputs.get("reranker"), source, config, stage_context.context.device
         )
@@ -287,6 +288,14 @@ def _galleries(stage_context: StageContext, stores: Mapping[str, FeatureStore]) 
     """Opened anew for each source: what the one before took is given back."""
     made = stage_context.inputs
     return galleries_of(made["gallery"], made["raw"], stores, stage_context.context.device)
+
+
+def _retriever(
+    stage_context: StageContext, config: PinpointConfig, source: str, stores: Mapping[str, FeatureStore]
+) -> SourceRetriever:
+    folders = stage_context.inputs
+    told = (folders.get(stage) for stage in ("hubness", "density"))
+    return open_retriever(config, source, _galleries(stage_context, stores), folders["support"], *told)
 
 
 def _queries(

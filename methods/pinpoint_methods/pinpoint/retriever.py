@@ -15,7 +15,8 @@ from pinpoint_harness.search import Exclusion, mask_support, search
 from ..common.candidates import CHANNELS, CandidateBatch, join_batches
 from .config import PinpointConfig
 from .gallery import SourceGallery
-from .selection import Pool, Quotas, RowsByChannel, taken
+from .row_facts import read_rows
+from .selection import Pool, Quotas, RowsByChannel, Selection, taken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,13 +39,23 @@ class SourceRetriever:
         tables: Sequence[NDArray[np.int32] | None],
         config: PinpointConfig,
         device: str,
+        hubness: Sequence[Tensor] = (),
+        density: Sequence[Tensor] = (),
     ) -> None:
-        """`tables[i]` names the rows of `support[i]` near each row of `galleries[i]`."""
+        """`tables[i]` names the rows of `support[i]` near each row of `galleries[i]`.
+
+        `hubness` and `density` tell of the rows of each gallery what their stages found, if made.
+        """
         self.galleries, self.support = galleries, support
         # On a CPU the file itself, mapped.
         self.tables = [None if table is None else torch.from_numpy(table).to(device) for table in tables]
         self.config, self.device = config, device
-        self.selection = (Pool if config.candidate_pool else Quotas)(galleries, config, device)
+        self.selection: Selection = (
+            Pool(galleries, config, device, hubness)
+            if config.candidate_pool
+            else Quotas(galleries, config, device)
+        )
+        self.density = [values.to(device) for values in density]
         self.slots = self.selection.slots
         self.gallery_of_slot = self.slots.gallery.to(device)
 
@@ -87,7 +98,14 @@ class SourceRetriever:
         nothing = torch.empty(*row.shape, 0, device=query.device)
         lists = CandidateBatch(query, row, valid, scores, xyz, support, nothing, nothing, short)
         lists = replace(lists, support_facts=self._support_facts(lists))
-        return replace(lists, features=self.selection.features(lists, here))
+        features = self.selection.features(lists, here)
+        if self.density:
+            parts = zip(
+                self.density, torch.split(row.clamp(min=0), self.slots.per_gallery, dim=1), strict=True
+            )
+            density = torch.cat([values[rows] for values, rows in parts], dim=1)
+            features = torch.cat([features, density[..., None]], dim=2)
+        return replace(lists, features=features)
 
     def _gather(self, what: str, row: Tensor) -> Tensor:
         """`(n, c, width)` float32 of each slot's gallery; row 0 stands in for none."""
@@ -151,9 +169,16 @@ def galleries_of(folder: Path, raw: Path, sources: Iterable[str], device: str) -
 
 
 def open_retriever(
-    config: PinpointConfig, source: str, galleries: Mapping[str, SourceGallery], support: Path
+    config: PinpointConfig,
+    source: str,
+    galleries: Mapping[str, SourceGallery],
+    support: Path,
+    hubness: Path | None = None,
+    density: Path | None = None,
 ) -> SourceRetriever:
     """The retriever of a source, with the support of its candidates from the folder of that stage.
+
+    `hubness` and `density` are the folders of those stages, where the configuration has them.
 
     Support is of the other source than the candidate's; where there is but one, of that one.
     """
@@ -162,7 +187,15 @@ def open_retriever(
     other = {name: next((n for n in names if n != name), name) for name in names}
     near = [galleries[other[name]] for name in listed]
     tables = [_support_table(config, name, support) for name in listed]
-    return SourceRetriever([galleries[name] for name in listed], near, tables, config, near[0].device)
+    return SourceRetriever(
+        [galleries[name] for name in listed],
+        near,
+        tables,
+        config,
+        near[0].device,
+        [read_rows(hubness, source, name) for name in listed] if hubness else (),
+        [read_rows(density, name) for name in listed] if density else (),
+    )
 
 
 def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArray[np.int32] | None:

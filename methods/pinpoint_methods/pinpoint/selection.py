@@ -28,7 +28,7 @@ from ..common.candidates import (
     hand_features,
     ranks_in_words,
 )
-from .config import PinpointConfig, retrieval_sum
+from .config import PinpointConfig
 from .gallery import SourceGallery
 
 if TYPE_CHECKING:
@@ -141,8 +141,16 @@ class Quotas(Selection):
 class Pool(Selection):
     """Of all rows that the searches found in a gallery, those of the highest fused score."""
 
-    def __init__(self, galleries: Sequence[SourceGallery], config: PinpointConfig, device: str) -> None:
+    def __init__(
+        self,
+        galleries: Sequence[SourceGallery],
+        config: PinpointConfig,
+        device: str,
+        hubness: Sequence[Tensor] = (),
+    ) -> None:
+        """`hubness` `(rows, 3)` of each gallery, where CSLS is on, is halved and taken from similarities."""
         super().__init__(galleries, config, device)
+        self.hubness = [values.to(device) for values in hubness]
         self.depth = config.candidate_pool
         self._searched = [channel for channel, quota in quotas(config).items() if quota]
 
@@ -172,11 +180,15 @@ class Pool(Selection):
         rows = [pool[piece] for pool in pools]
         valid = torch.cat(rows, dim=1) >= 0
         scores = []
-        for channel, vectors in queries.items():
+        for number, (channel, vectors) in enumerate(queries.items()):
             members = 1 if channel == "raw" else self.config.embedders
             asking = vectors[piece].view(len(valid), members, -1)  # (n, m, e)
             rows_of = _joined(taken(self.galleries, channel, rows), self.device)
             each = torch.einsum("nme,npme->npm", asking, rows_of.view(*valid.shape, members, -1))
+            if self.hubness:
+                parts = zip(self.hubness, rows, strict=True)
+                near = torch.cat([values[row.clamp(min=0), number] for values, row in parts], dim=1)
+                each = each - near[..., None] / (2 * members)
             scores.append(standard_scores(each, valid))
         return torch.stack(scores, dim=2)
 
@@ -233,6 +245,12 @@ def standard_scores(similar: Tensor, valid: Tensor) -> Tensor:
     deviation = (off.square().sum(dim=1) / count).sqrt().clamp(min=_TINY)
     scores: Tensor = (off / deviation[:, None]).mean(dim=2)
     return scores
+
+
+def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:
+    """What the retrieval says of candidates: the weighted sum of the channels, `(..., 3)` to `(...)`."""
+    image, raw, location = similar.unbind(dim=-1)
+    return image + config.retrieval_location * location + config.retrieval_raw * raw
 
 
 def _joined(parts: Sequence[Tensor], device: str) -> Tensor:

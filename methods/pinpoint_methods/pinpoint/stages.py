@@ -4,6 +4,8 @@
     splits -> raw ------------^-------^
     splits -> support -------------------------------^
 
+and, where they are asked for, `hubness` and `density`, on which the reranker depends as well.
+
 A choice stands in the recipe of the first stage it changes and in no other, so that ablations share
 whatever they have in common.
 """
@@ -33,6 +35,7 @@ from .embedder import TrainingRows, make_embedder
 from .embedder_validation import Photos, Validation
 from .gallery import make_gallery, make_raw, make_support, read_labels
 from .reranker_training import OF_RERANKER, make_calibration, make_reranker
+from .row_facts import make_density, make_hubness
 from .splits import (
     A,
     C,
@@ -117,6 +120,15 @@ def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list
         ),
     ]
     reranked = ["support", "raw", "gallery", "candidates"]
+    if config.csls:
+        needs = ["splits", *config.embedder_stages, "raw", "gallery"]
+        made = partial(make_hubness, **made_from)
+        stages.append(_stage("hubness", {"config": part(config, "csls")}, made, needs, searches=True))
+        reranked.append("hubness")
+    if config.density:
+        made = partial(make_density, **made_from)
+        stages.append(_stage("density", {"config": part(config, "density")}, made, ["splits"]))
+        reranked.append("density")
     if config.reranker != "none":
         spec = {"seed": seed, "config": part(config, *OF_RERANKER)}
         stages.append(_stage("reranker", spec, partial(make_reranker, seed=seed, **made_from), reranked))
