@@ -40,7 +40,7 @@ from pinpoint_methods.pinpoint.embedder import (
     make_embedder,
     turns,
 )
-from pinpoint_methods.pinpoint.towers import Block
+from pinpoint_methods.pinpoint.towers import Block, Embedders
 
 SMALL = replace(
     CONFIGS["mini"],
@@ -220,7 +220,7 @@ def test_trained_towers_are_read_back_as_they_were(tmp_path: Path) -> None:
     trainer.run()
     finish(tmp_path)
     (folder,) = tmp_path.iterdir()
-    towers = load_towers(folder, "cpu")
+    towers = load_towers(folder, "cpu")["photos"]
     for name, weight in towers.state_dict().items():
         torch.testing.assert_close(weight, trainer.model.state_dict()[name], rtol=0, atol=0)
     record = json.loads((folder / "config.json").read_bytes())
@@ -338,6 +338,44 @@ def test_the_weights_of_the_last_point_or_of_the_best_on_c_are_kept(keep: str, p
     assert kept.keys() == trainer.named.keys()
     for name, value in validation.seen[point].items():
         assert torch.equal(kept[name], value), name
+
+
+class BySource(Scripted):
+    """Photos are placed best at the second point, street view at the third."""
+
+    def look(self, model: torch.nn.Module) -> dict[str, float]:
+        photos = super().look(model)
+        street = (0.1, 0.2, 0.7, 0.3)[len(self.seen) - 1]
+        channels = ("image", "gps", "raw")
+        return photos | {f"streetview_{channel}_1km": street for channel in channels}
+
+
+def test_each_source_can_have_the_weights_that_place_most_of_its_own(tmp_path: Path) -> None:
+    """Also after a kill between the two, and as they are read back."""
+    config = replace(SMALL, keep="best-of-source", weight_average=0.9)
+    validation = BySource()
+    with killed_after(2):
+        made_with(tmp_path, config, validation)
+    files = made_with(tmp_path, config, validation)
+    assert json.loads(files["config.json"])["kept"] == {"photos": 12, "streetview": 18}
+    (folder,) = tmp_path.iterdir()
+    towers = load_towers(folder, "cpu")
+    for source, point in (("photos", 1), ("streetview", 2)):
+        for name, value in validation.seen[point].items():
+            assert torch.equal(towers[source].state_dict()[name], value), name
+    both = Embedders([towers])
+    xyz = DATA["photos"].xyz
+    for source in towers:
+        assert torch.equal(both.location(xyz, source), towers[source].location(xyz))
+    assert not torch.equal(both.location(xyz, "photos"), both.location(xyz, "streetview"))
+
+
+def made_with(folder: Path, config: PinpointConfig, validation: Scripted) -> dict[str, bytes]:
+    work = stage_context(folder)
+    with work.artifact.work():
+        files = make_embedder(work, config, 3, DATA, cast("Any", validation))
+    work.artifact.finish(files)
+    return {path.name: path.read_bytes() for path in work.artifact.folder.iterdir() if path.is_file()}
 
 
 def test_a_training_with_all_that_is_drawn_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:

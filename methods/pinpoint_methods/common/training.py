@@ -282,10 +282,18 @@ class Trainer(ABC):
         self._model.eval()
         with torch.no_grad(), self.averaged():
             row = self.measure(step)
-            if self._worth and (not self.best or self._worth(row) > max(map(self._worth, self.curve))):
-                self.best = {name: value.clone().cpu() for name, value in self._model.state_dict().items()}
+            self.keep_best(row)
         self._model.train()
         self.curve.append(row)
+
+    def keep_best(self, row: CurveRow) -> None:
+        """Keep the weights of a point that is worth more than all points of the curve before it."""
+        if self._worth and (not self.best or self._worth(row) > max(map(self._worth, self.curve))):
+            self.best = self.weights()
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model as it is, on the CPU."""
+        return {name: value.clone().cpu() for name, value in self._model.state_dict().items()}
 
     def averaged(self) -> AbstractContextManager[None]:
         """The model with its averaged weights meanwhile, where there are any."""

@@ -160,8 +160,9 @@ class RetrievalConfig:
     keep: str = choice(
         "last",
         "D",
-        "weights of which point of the curve: last; best: where the channels place most of C, sources alike",
-        choices=("last", "best"),
+        "weights of which point of the curve: last; best: where the channels place most of C, sources alike; "
+        "best-of-source: of each source those that place most of its C",
+        choices=("last", "best", "best-of-source"),
     )
 
     # Watching it on C.

@@ -158,7 +158,7 @@ class EmbedderTrainer(Trainer):
             config.weight_average,
         )
         stops = {round(steps * (look + 1) / looks) for look in range(looks)}
-        worth = worth_on_c if config.keep == "best" and validation else None
+        worth = worth_on_c if config.keep != "last" and validation else None
         super().__init__(
             "embedder", self.model, optimization, config.batch, stops, worth=worth, processes=processes
         )
@@ -233,6 +233,24 @@ class EmbedderTrainer(Trainer):
             row[f"bias_{name}"] = self.model.bias_of[name].item()
         return {**row, **(self._validation.look(self.model) if self._validation else {})}
 
+    def keep_best(self, row: CurveRow) -> None:
+        """With `best-of-source` as `<source>/<name>`, each source's as soon as its own C is placed better."""
+        if self.config.keep != "best-of-source" or self._validation is None:
+            super().keep_best(row)
+            return
+        for source in self.data:
+            worth = partial(worth_on_c, source=source)
+            if not self.curve or worth(row) > max(map(worth, self.curve)):
+                self.best |= {f"{source}/{name}": value for name, value in self.weights().items()}
+
+    def steps_kept(self) -> int | dict[str, int]:
+        """The step whose weights are kept, of each source its own with `best-of-source`."""
+        if not self.best:
+            return int(self.curve[-1]["step"])
+        if self.config.keep == "best":
+            return int(max(self.curve, key=worth_on_c)["step"])
+        return {s: int(max(self.curve, key=partial(worth_on_c, source=s))["step"]) for s in self.data}
+
     def kept(self) -> dict[str, Tensor]:
         """The weights to keep, by name: the last or the best, averaged or not."""
         if self.best:
@@ -241,10 +259,15 @@ class EmbedderTrainer(Trainer):
             return {name: p.detach().clone() for name, p in self.named.items()}
 
 
-def worth_on_c(row: CurveRow) -> float:
-    """What a point of the curve is worth: the mean share of C placed, over sources, channels and radii."""
+def worth_on_c(row: CurveRow, source: str = "") -> float:
+    """What a point of the curve is worth: the mean share of C placed, over sources, channels and radii.
+
+    Of one `source` its own share.
+    """
     shares = [
-        value for name, value in row.items() if name.endswith("km") and ("_image_" in name or "_gps_" in name)
+        value
+        for name, value in row.items()
+        if name.startswith(source) and name.endswith("km") and ("_image_" in name or "_gps_" in name)
     ]
     return sum(shares) / len(shares)
 
@@ -272,7 +295,7 @@ def make_embedder(
         "sources": list(data),
         "seed": seed,
         "rows": {s: len(r) for s, r in data.items()},
-        "kept": (max(curve, key=worth_on_c) if trainer.best else curve[-1])["step"],
+        "kept": trainer.steps_kept(),
     }
     return {
         "config.json": describe(part(config, *EMBEDDER), **outcome, last=curve[-1]),
@@ -312,17 +335,28 @@ def _draw(curve: Curve, sources: list[str], stream: Any) -> None:
     stream.write(image.getvalue())
 
 
-def load_towers(folder: Any, device: str) -> Towers:
-    """The trained towers of a finished stage, in float32, ready to answer."""
+def load_towers(folder: Any, device: str) -> dict[str, Towers]:
+    """The trained towers of a finished stage by source, in float32, ready to answer.
+
+    They are the same towers for all sources, unless each source has the weights that place most of its C.
+    """
     from safetensors.torch import load_file
 
     from pinpoint_harness.artifacts import read_json
 
     record = read_json(folder / "config.json")
     config = RetrievalConfig(**record["config"])
-    model = Towers(config, record["width"], record["sources"])
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    return model.to(device).eval().requires_grad_(False)
+    weights = load_file(folder / "model.safetensors")
+
+    def towers(prefix: str) -> Towers:
+        model = Towers(config, record["width"], record["sources"])
+        own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+        model.load_state_dict(own)
+        return model.to(device).eval().requires_grad_(False)
+
+    if config.keep == "best-of-source":
+        return {source: towers(f"{source}/") for source in record["sources"]}
+    return dict.fromkeys(record["sources"], towers(""))
 
 
 def load_embedders(folders: Iterable[Any], device: str) -> Embedders:

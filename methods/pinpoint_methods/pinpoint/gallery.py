@@ -91,7 +91,8 @@ def make_gallery(
         rows = np.flatnonzero(labels[source] == A)
         rows_of[source] = len(rows)
         image = partial(_image, partial(towers.image, source=source), store, rows, device)
-        location = partial(_location, towers.location, xyz_of(store.coordinates()[rows]), device)
+        tower = partial(towers.location, source=source)
+        location = partial(_location, tower, xyz_of(store.coordinates()[rows]), device)
         files |= _matrix(f"{source}.image", len(rows), towers.width, image)
         files |= _matrix(f"{source}.location", len(rows), towers.width, location)
     return {**files, "config.json": describe({"sources": list(stores)}, rows=rows_of)}

@@ -216,9 +216,11 @@ def train_embedder(
         if len(chosen):
             queries[source] = _photos(store, chosen)
             galleries[source] = _photos(store, rows[:: -(-len(rows) // config.validation_gallery)])
-    if config.keep == "best" and not queries:
+    if (config.keep == "best" and not queries) or (
+        config.keep == "best-of-source" and len(queries) < len(data)
+    ):
         raise DataError(
-            "keep=best chooses on split C, in which there is nobody",
+            f"keep={config.keep} chooses on split C, in which there is nobody",
             fix="--set keep=last, or other splits: see photos_c_one_in and streetview_c_one_in",
         )
     exclude_km = {"photos": None, "streetview": config.exclude_km}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -142,24 +142,25 @@ class Towers(nn.Module):
 class Embedders:
     """Several towers as one, whose vectors lie side by side: a similarity is the mean of theirs.
 
-    Cosines of towers that differ in the seed alone have one spread, so they count alike.
+    Cosines of towers that differ in the seed alone have one spread, so they count alike. Each is given by
+    source: usually the same for all, or for each source with weights of its own.
     """
 
-    def __init__(self, members: Sequence[Towers]) -> None:
+    def __init__(self, members: Sequence[Mapping[str, Towers]]) -> None:
         self._members = members
 
     @property
     def width(self) -> int:
         """Of a vector, which is of unit length."""
-        return sum(member.image.head.out.out_features for member in self._members)
+        return sum(next(iter(member.values())).image.head.out.out_features for member in self._members)
 
     def image(self, features: Tensor, source: str) -> Tensor:
         """`(b, width)`"""
-        return self._joined([member.image(features, source) for member in self._members])
+        return self._joined([member[source].image(features, source) for member in self._members])
 
-    def location(self, xyz: Tensor) -> Tensor:
-        """`(b, width)`"""
-        return self._joined([member.location(xyz) for member in self._members])
+    def location(self, xyz: Tensor, source: str) -> Tensor:
+        """`(b, width)`, for the gallery of a source."""
+        return self._joined([member[source].location(xyz) for member in self._members])
 
     def _joined(self, vectors: Sequence[Tensor]) -> Tensor:
         return torch.cat([vector * len(vectors) ** -0.5 for vector in vectors], dim=1)
