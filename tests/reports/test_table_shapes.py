@@ -200,7 +200,7 @@ def test_notes_call_rows_by_what_tells_them_apart() -> None:
     for form in ("md", "html"):
         shown = render(rows, METRICS, form, title="Toy").replace("\\", "")
         assert shown.count("knn [aaaaaaaa]") == shown.count("knn [bbbbbbbb]") == 2  # in the table and a note
-        assert "knn [aaaaaaaa]: fast" in shown
+        assert "knn [aaaaaaaa], knn [bbbbbbbb]: fast" in shown
         assert "knn: slow" in shown
         assert "GeoX [first paper]: n 90" in shown
         assert "GeoX [second paper]: n 80" in shown
@@ -323,6 +323,10 @@ def test_chosen_methods_runs_and_columns_are_all_there_is(home: Path) -> None:
         (["--columns", "speed"], "there is no column 'speed'"),
         (["--sort", "speed"], "there is no column 'speed'"),
         (["--rename", "constant"], "is not of the form OLD=NEW"),
+        (["--rename", "constant=A", "--rename", "constant=B"], "--rename gives 'constant' two names"),
+        (["--rename", "random-prior=x"], "random-prior (seed=0);"),
+        (["--sort", "country"], "no row has 'acc_country' to be sorted by"),
+        (["--columns", "1e3km"], "any radius in km is a column"),
         (["--rename", "nobody=x"], "no row is called 'nobody'"),
         (["--rename", "random-prior=x"], "3 rows are called 'random-prior'"),
         (["--hide", "walls"], "--hide walls: nothing is called that"),
@@ -332,6 +336,28 @@ def test_chosen_methods_runs_and_columns_are_all_there_is(home: Path) -> None:
 )
 def test_what_cannot_be_chosen_is_one_line(home: Path, words: list[str], problem: str) -> None:
     assert problem in pinpoint(home, "table", "capitals", *words, code=2)
+
+
+def test_a_row_is_chosen_by_the_name_it_is_shown_under(home: Path) -> None:
+    shown = pinpoint(home, "table", "capitals", "--methods", "random-prior (seed=1)", "--format", "csv")
+    assert [line.split(",")[0] for line in shown.splitlines()[1:]] == ["random-prior (seed=1)"]
+
+
+def test_a_column_that_was_asked_for_and_no_row_has_is_named(home: Path) -> None:
+    shown = pinpoint(home, "table", "capitals", "--columns", "25km,country,nll", "--format", "md")
+    assert "no row has acc\\_country, nll" in shown
+    assert shown.count("NLL is of methods with a density") == 1
+
+
+def test_full_and_partial_runs_of_one_title_are_told_apart_in_every_format(tmp_path: Path) -> None:
+    for words in ([], ["--limit", "20"]):
+        pinpoint(tmp_path, "run", "random-prior", "capitals", *words)
+    for form in ("csv", "latex", "md"):
+        shown = pinpoint(tmp_path, "table", "capitals", "--format", form).replace("\\", "")
+        assert len(set(re.findall(r"random-prior \{?\[\}?(\w{8})", shown))) == 2
+    told = pinpoint(tmp_path, "compare", "capitals", code=2)
+    assert re.search(r"answered other photos than the rest\s+found: 20 photos, others up to 193", told)
+    assert "--hide partial" in told
 
 
 def test_a_comparison_over_seeds_that_are_not_there_is_refused_as_a_table_is(home: Path) -> None:

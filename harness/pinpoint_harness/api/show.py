@@ -189,7 +189,9 @@ def chosen_table(
             found=f"no finished run under '{home.runs}'",
             fix=f"{command(['run', 'METHOD', dataset], home.runs)}; or add --published",
         )
-    return Table(choice.renamed(rows), info.title, info.notes, radii_km, choice, intervals, mix_protocols)
+    choice.check_order(rows)
+    notes = [*info.notes, *choice.notes_on(rows)]
+    return Table(choice.renamed(rows), info.title, notes, radii_km, choice, intervals, mix_protocols)
 
 
 def _usual(radii_km: Sequence[float], compact: bool) -> list[str]:

@@ -62,11 +62,12 @@ def words(text: str | None) -> tuple[str, ...]:
 
 
 def _renamed(pairs: Sequence[str]) -> dict[str, str]:
-    renamed = {}
+    renamed: dict[str, str] = {}
     for pair in pairs:
         # The last sign, for names may hold one: nearest-photo (k=5)=Nearest
         old, equals, new = pair.rpartition("=")
         if not equals or not old or not new:
             raise UsageError(f"--rename {pair!r} is not of the form OLD=NEW")
-        renamed[old] = new
+        if renamed.setdefault(old, new) != new:
+            raise UsageError(f"--rename gives '{old}' two names", found=f"{renamed[old]}; {new}")
     return renamed

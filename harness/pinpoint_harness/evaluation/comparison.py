@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -298,11 +298,8 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
     if not len(shared):
         fix = "compare runs of one dataset; ids must be spelled alike"
         raise DataError("the runs have no photo in common", found=", ".join(names), fix=fix)
-    for name, frame in zip(names, indexed, strict=True):
-        if len(frame) != len(shared) and not common:
-            found = f"{len(frame):,} photos, of which {len(shared):,} are common to all runs"
-            fix = "add --common to compare on those"
-            raise DataError(f"'{name}' answered other photos", found=found, fix=fix)
+    if not common and any(len(frame) != len(shared) for frame in indexed):
+        _refuse_other_photos(indexed, names, len(shared))
     aligned = [frame if frame.index.equals(shared) else frame.loc[shared] for frame in indexed]
     truth = aligned[0][["latitude", "longitude"]].to_numpy()
     for name, frame in zip(names, aligned, strict=True):
@@ -312,6 +309,17 @@ def _aligned(frames: Sequence[pd.DataFrame], names: Sequence[str], common: bool)
                 fix="run both on the same truth file",
             )
     return aligned
+
+
+def _refuse_other_photos(frames: Sequence[pd.DataFrame], names: Sequence[str], shared: int) -> NoReturn:
+    """Name the run that answered fewest, since it is the one that is short of photos."""
+    counts = [len(frame) for frame in frames]
+    least = counts.index(min(counts))
+    raise DataError(
+        f"'{names[least]}' answered other photos than the rest",
+        found=f"{counts[least]:,} photos, others up to {max(counts):,}; {shared:,} are common to all runs",
+        fix="leave it out (of a dataset's runs: --hide partial), or add --common to compare on those photos",
+    )
 
 
 def sign_flips(

@@ -84,7 +84,9 @@ def tell(run: Run, photo: str, support: Support | None = None) -> PhotoStory:
     ids = table.column("id").to_pylist()
     if photo not in ids:
         near = [one for one in ids if photo in one][:10] or ids[:10]
-        raise unknown_name(f"'{run.title}' was asked about no photo '{photo}'", photo, near)
+        rest = f"; it was asked about {len(ids):,} photos, the ids are in `pinpoint runs export`"
+        fix = f"give one of these{rest}" if len(ids) > len(near) else ""
+        raise unknown_name(f"'{run.title}' was asked about no photo '{photo}'", photo, near, fix=fix)
     row = ids.index(photo)
     mine = table.take([row])
     (facts,) = to_frame(mine).to_dict("records")

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError, unknown_name
 from ...evaluation import ADMIN_METRICS, DISTRIBUTION_METRICS, DISTRIBUTIONS, metric_names
+from .names import short_names
 from .row import find_metric
 
 if TYPE_CHECKING:
     from ...running import Run
     from .row import Row
+
+
+USUAL_ORDER = "geoscore"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Choice:
 
     methods: Sequence[str] = ()
     columns: Sequence[str] = ()
-    sort: str = "geoscore"
+    sort: str = USUAL_ORDER
     rename: Mapping[str, str] = field(default_factory=dict)
     hide: frozenset[str] = frozenset()
     mean_over: str | None = None
@@ -36,9 +40,14 @@ class Choice:
         runs = list(runs)
         if not self.methods:
             return runs
+        shorts = short_names(runs, self.mean_over)
         chosen: dict[Run, None] = {}
         for name in self.methods:
-            named = [run for run in runs if name in (run.label, run.record["method"]["name"])]
+            named = [
+                run
+                for run, short in zip(runs, shorts, strict=True)
+                if name in (run.label, run.record["method"]["name"], run.title, short)
+            ]
             if not named:
                 known = dict.fromkeys(run.label for run in runs)
                 raise unknown_name(f"no run here is of a method '{name}'", name, known)
@@ -75,6 +84,18 @@ class Choice:
     def order(self) -> str:
         """`sort` as `sorted_rows` takes it."""
         return self.sort if self.sort == "method" else metric_name(self.sort)
+
+    def check_order(self, rows: Sequence[Row]) -> None:
+        """UsageError where it was asked for an order by a metric that no row has."""
+        if self.sort in (USUAL_ORDER, "method") or any(row.value(self.order) is not None for row in rows):
+            return
+        known = dict.fromkeys(name for row in rows for name in row.cells)
+        raise UsageError(f"no row has '{self.order}' to be sorted by", found=", ".join(known) or "no metrics")
+
+    def notes_on(self, rows: Sequence[Row]) -> list[str]:
+        """What to say of columns that were asked for and that no row has."""
+        lost = [name for name in self.metrics(()) if all(row.value(name) is None for row in rows)]
+        return [f"no row has {', '.join(lost)}"] if lost else []
 
     def renamed(self, rows: Sequence[Row]) -> list[Row]:
         """The rows under their new names; UsageError where a name is of no row, or of several."""
@@ -125,8 +146,8 @@ def new_names(called: Sequence[Sequence[str]], rename: Mapping[str, str]) -> dic
         if len(at) > 1:
             raise UsageError(
                 f"--rename: {len(at)} rows are called '{old}'",
-                found="; ".join(called[number][0] for number in at),
-                fix="give the whole name of one of them",
+                found="; ".join(called[number][-2] for number in at),
+                fix="give one of these whole names",
             )
         new[at[0]] = name
     for place, name in new.items():
@@ -148,5 +169,8 @@ def metric_name(text: str) -> str:
         except UsageError:
             continue
     raise unknown_name(
-        f"there is no column '{text}'", text, [*metric_names(), *ADMIN_METRICS, *DISTRIBUTION_METRICS]
+        f"there is no column '{text}'",
+        text,
+        [*metric_names(), *ADMIN_METRICS, *DISTRIBUTION_METRICS],
+        fix="any radius in km is a column, as 40km",
     )

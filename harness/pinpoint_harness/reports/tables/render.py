@@ -212,10 +212,10 @@ def _told_apart(rows: Sequence[Row]) -> list[Row]:
 
     The source is behind the short name alone, as other tables have a column for it.
     """
-    names = Counter(_label(row, compact=False) for row in rows)
+    names = Counter(row.method for row in rows)
 
     def told(row: Row) -> Row:
-        if names[_label(row, compact=False)] == 1:
+        if names[row.method] == 1:
             return row
         if row.kind == "published":
             return replace(row, short=f"{row.method} [{row.source}]" if row.source else row.short)
@@ -254,8 +254,11 @@ def _notes(groups: Sequence[_Group], shape: _Shape, notes: Sequence[str]) -> Ite
     yield from _reading(groups, shape)
     yield from notes
     named = _named(groups, shape.compact)
+    of: dict[str, list[str]] = {}
     for name, row in named:
-        yield from (f"{name}: {note}" for note in _row_notes(row, shape.columns))
+        for note in _row_notes(row, shape.columns):
+            of.setdefault(note, []).append(name)
+    yield from (f"{', '.join(names)}: {note}" for note, names in of.items())
     if shape.intervals:
         yield from _cluster_notes(named, shape)
     if not shape.compact:
