@@ -19,7 +19,8 @@ from scipy.stats import binom
 
 from pinpoint_harness.evaluation import get_protocol
 from pinpoint_harness.evaluation.bootstrap import cluster
-from pinpoint_harness.evaluation.comparison import compare_errors, sign_flips
+from pinpoint_harness.evaluation.comparison import compare_errors
+from pinpoint_harness.evaluation.exchanges import sign_flips
 from pinpoint_harness.types import RADII_KM
 
 PHOTOS, PHOTOGRAPHERS, LARGEST = 2_997, 198, 235

@@ -15,13 +15,8 @@ from pinpoint_harness.api import evaluate, score
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.evaluation import Comparison, compare, get_protocol
 from pinpoint_harness.evaluation.bootstrap import cluster
-from pinpoint_harness.evaluation.comparison import (
-    _ExchangedMedians,
-    compact_letters,
-    compare_errors,
-    holm,
-    sign_flips,
-)
+from pinpoint_harness.evaluation.comparison import compact_letters, compare_errors, holm
+from pinpoint_harness.evaluation.exchanges import ExchangedMedians, sign_flips
 from pinpoint_harness.reports.tables.published import against_published, read_published
 
 PROTOCOL = get_protocol("wgs84-lt")
@@ -99,19 +94,24 @@ def test_the_medians_p_is_that_of_all_exchanges_enumerated() -> None:
     assert item.difference == pytest.approx(np.median(first) - np.median(second))
 
 
-@pytest.mark.parametrize("photos", [1, 2, 7, 40, 101])
-def test_medians_after_an_exchange_are_those_of_the_exchanged_errors(photos: int) -> None:
+@pytest.mark.parametrize("spread", [4.0, 0.1])
+@pytest.mark.parametrize("photos", [1, 2, 7, 40, 101, 1000])
+def test_medians_after_an_exchange_are_those_of_the_exchanged_errors(
+    photos: int, spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a median lies outside of the rows that are looked at first."""
+    monkeypatch.setattr("pinpoint_harness.evaluation.exchanges._SPREAD", spread)
     generator = np.random.default_rng(photos)
     codes = generator.integers(0, 1 + photos // 3, photos)
     clusters = cluster([str(code) for code in codes], "AUTHOR", photos)
     first, second = np.round(10 ** generator.normal(2, 1, (2, photos)), 1)
     first[generator.random(photos) < 0.3] = np.inf
-    swaps = generator.integers(0, 2, (50, clusters.count)).astype(bool)
-    rows = swaps[:, clusters.codes]
+    swaps = generator.integers(0, 2, (50, clusters.count), dtype=np.uint8)
+    rows = swaps[:, clusters.codes].astype(bool)
     one, other = np.where(rows, second, first), np.where(rows, first, second)
     with np.errstate(invalid="ignore"):
         expected = np.abs(np.median(one, axis=1) - np.median(other, axis=1))
-    found = _ExchangedMedians(first, second, clusters).differences(swaps)
+    found = ExchangedMedians(first, second, clusters).differences(swaps)
     np.testing.assert_allclose(found, np.where(np.isfinite(expected), expected, np.inf))
 
 
@@ -173,7 +173,7 @@ def test_every_pair_is_flipped_as_if_it_were_alone() -> None:
 def test_many_clusters_are_flipped_in_batches_that_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     methods = {"a": np.arange(40.0)[None] % 7 - 3, "b": np.zeros((1, 40))}
     once = sign_flips(methods, [("a", "b")], 500, 0)
-    monkeypatch.setattr("pinpoint_harness.evaluation.comparison._SIGNS_AT_ONCE", 90)
+    monkeypatch.setattr("pinpoint_harness.evaluation.exchanges._SIGNS_AT_ONCE", 90)
     assert sign_flips(methods, [("a", "b")], 500, 0) == pytest.approx(once, abs=0.05)
 
 

@@ -46,15 +46,14 @@ def balanced_estimates(
             found=f"{len(hit)} rows, {len(codes)} slices, {len(clusters.codes)} clusters",
         )
     names = metric_names(radii_km)[: len(radii_km)]
-    slices = np.unique(codes[codes >= 0])
+    slices = _rows_of_slices(codes)
     counted = int((codes >= 0).sum())
-    if not len(slices):
+    if not slices:
         return dict.fromkeys(names, Estimate(None, None, None, None, 0))
     generator = np.random.default_rng(seed)
     value = np.zeros(len(radii_km))
     replicates = np.zeros((resamples, len(radii_km)))
-    for one in slices:
-        mine = codes == one
+    for mine in slices:
         right, sizes = _by_cluster(hit[mine], clusters.codes[mine])
         value += right.sum(axis=0) / sizes.sum()
         replicates += _resampled(right, sizes, resamples, generator)
@@ -76,6 +75,8 @@ def _by_cluster(hit: NDArray[np.bool_], codes: NDArray[np.int64]) -> tuple[Float
 def _resampled(right: Floats, sizes: Floats, resamples: int, generator: np.random.Generator) -> Floats:
     """The slice's accuracy, 0 to 1, in each resample of its clusters, `(resamples, radii)`."""
     count = len(sizes)
+    if count == 1:
+        return np.tile(right / sizes, (resamples, 1))
     found = []
     step = max(1, _DRAWS_AT_ONCE // count)
     for start in range(0, resamples, step):
@@ -85,3 +86,10 @@ def _resampled(right: Floats, sizes: Floats, resamples: int, generator: np.rando
         # Sums of whole numbers, so exact in whatever order they are added.
         found.append((draws @ right) / (draws @ sizes)[:, None])
     return np.concatenate(found)
+
+
+def _rows_of_slices(codes: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The rows of each slice that has some, but for those of no slice."""
+    order = np.argsort(codes, kind="stable")
+    starts = np.cumsum(np.bincount(codes + 1)[:-1])
+    return [rows for rows in np.split(order, starts)[1:] if len(rows)]

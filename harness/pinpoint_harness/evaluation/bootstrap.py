@@ -284,15 +284,23 @@ class SortedSample:
 
 def replicate(sample: SortedSample, clusters: int, resamples: int, seed: int) -> Floats:
     """All metrics of all resamples, `(resamples, metrics)`."""
+    return replicate_together([sample], clusters, resamples, seed)[0]
+
+
+def replicate_together(
+    samples: Sequence[SortedSample], clusters: int, resamples: int, seed: int
+) -> list[Floats]:
+    """The same of each sample; resample i draws the same clusters for all."""
     draws = cluster_draws(clusters, resamples, seed)
     block = np.empty((max(1, _DRAWS_AT_ONCE // clusters), clusters))
-    parts = []
+    parts: list[list[Floats]] = [[] for _ in samples]
     for start in range(0, resamples, len(block)):
         together = block[: resamples - start]
         for row in together:
             row[:] = next(draws)
-        parts.append(sample.resampled(together))
-    return np.concatenate(parts)
+        for sample, found in zip(samples, parts, strict=True):
+            found.append(sample.resampled(together))
+    return [np.concatenate(found) for found in parts]
 
 
 def cluster_draws(clusters: int, resamples: int, seed: int) -> Iterator[Floats]:

@@ -11,7 +11,6 @@ difference could be found however large.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -19,19 +18,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
 
 from ..errors import DataError, UsageError
 from ..running import Run, radii_of, repeats
 from ..types import RADII_KM
-from .bootstrap import Clusters, SortedSample, cluster_rows, finite, percentile_bounds, replicate
+from .bootstrap import Clusters, SortedSample, cluster_rows, finite, percentile_bounds, replicate_together
+from .exchanges import EQUAL, median_flips, sign_flips
 from .metrics import metric_names
 from .protocols import Protocol, get_protocol
 from .scoring import Part, errors_km
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ..types import Floats
 
 FLIPS = 10_000
@@ -39,10 +36,6 @@ FLIPS_PER_TEST = 100
 """The smallest p after Holm is then about 0.01, well below the level at which a difference is found."""
 RESAMPLES = 1_000
 LEVEL = 0.05
-
-_SIGNS_AT_ONCE = 4_000_000
-_MOST_FLIPS_AT_ONCE = 256
-_EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -177,8 +170,8 @@ def compare_errors(
     }
     once = np.ones(clusters.count)
     values = {name: sample.statistics(once) for name, sample in samples.items()}
-    # One seed: resample i draws the same photographers for every method.
-    drawn = {name: replicate(sample, clusters.count, resamples, seed) for name, sample in samples.items()}
+    replicates = replicate_together([*samples.values()], clusters.count, resamples, seed)
+    drawn = dict(zip(samples, replicates, strict=True))
     contributions = {name: sample.contributions() for name, sample in samples.items()}
     flipped = dict(zip(pairs, sign_flips(contributions, pairs, flips, seed).tolist(), strict=True))
     additive = [name for name in metrics if not name.endswith("_km")]
@@ -188,7 +181,7 @@ def compare_errors(
             found, spread = values[first] - values[second], drawn[first] - drawn[second]
         p_values: dict[str, float | None] = dict(zip(additive, flipped[first, second], strict=True))
         if test_medians:
-            p_values["median_km"] = _median_flips(
+            p_values["median_km"] = _median_p(
                 errors[first], errors[second], clusters, min(flips, FLIPS), seed
             )
         for column, metric in enumerate(metrics):
@@ -230,6 +223,13 @@ def enough_flips(tests: int, flips: int | None = None) -> int:
             fix="leave the number of flips away, or compare fewer runs or radii",
         )
     return flips
+
+
+def _median_p(first: Floats, second: Floats, clusters: Clusters, flips: int, seed: int) -> float | None:
+    """None where one has more repeats than the other, whose answers would then weigh less."""
+    if first.size != second.size:
+        return None
+    return median_flips(first.ravel(), second.ravel(), _repeated(clusters, first), flips, seed)
 
 
 def _repeated(clusters: Clusters, error_km: Floats) -> Clusters:
@@ -322,114 +322,9 @@ def _refuse_other_photos(frames: Sequence[pd.DataFrame], names: Sequence[str], s
     )
 
 
-def sign_flips(
-    contributions: Mapping[str, Floats], pairs: Sequence[tuple[str, str]], flips: int, seed: int
-) -> Floats:
-    """p-values of paired differences that are sums over clusters, `(pairs, metrics)`.
-
-    `contributions` holds what each cluster adds to each metric of a method, `(metrics, clusters)`.
-    Each flip exchanges the two methods' answers to half of the photographers, drawn at random and
-    the same for every pair; the observed assignment counts as one of them. Memory grows with the
-    clusters and methods, not with the flips or pairs.
-    """
-    generator = np.random.default_rng([seed, 1])
-    number = {name: index for index, name in enumerate(contributions)}
-    first, second = np.array([[number[one], number[other]] for one, other in pairs]).T
-    stacked = np.stack(list(contributions.values()))  # (methods, metrics, clusters)
-    methods, metrics, clusters = stacked.shape
-    by_cluster = np.ascontiguousarray(stacked.reshape(-1, clusters).T)
-    observed = stacked.sum(axis=2)
-    observed = np.abs(observed[first] - observed[second])  # (pairs, metrics)
-    at_least = np.ones(observed.shape)
-    for size in _batches(flips, clusters):
-        signs = 1.0 - 2.0 * generator.integers(0, 2, size=(size, clusters), dtype=np.int8)
-        # A difference of sums is the sum of differences: one product serves all pairs.
-        flipped = (signs @ by_cluster).reshape(size, methods, metrics)
-        for pair, (one, other) in enumerate(zip(first, second, strict=True)):
-            gap = np.abs(flipped[:, one] - flipped[:, other])  # (size, metrics)
-            at_least[pair] += (gap >= observed[pair] - _EQUAL).sum(axis=0)
-    return np.asarray(at_least / (1 + flips))
-
-
-class _ExchangedMedians:
-    """Medians of two methods after an exchange of whole clusters, for many exchanges at once.
-
-    All errors of both lie in one sorted row. A method has as many photos after an exchange as
-    before, so its median lies at fixed ranks among its own; how many of them come before a position
-    is a sum over clusters. One product gives it at every so many positions, and the rows between
-    two of these are looked at one by one.
-    """
-
-    def __init__(self, first: Floats, second: Floats, clusters: Clusters) -> None:
-        pooled = np.concatenate([first, second])
-        order = np.argsort(pooled, kind="stable")
-        n = len(first)
-        self.ranks = (n - 1) // 2, n // 2
-        self.step = math.isqrt(2 * n) + 1
-        blocks = -(-2 * n // self.step)
-        # Whole blocks: the filling comes last and belongs to nobody that is counted.
-        filling = blocks * self.step - 2 * n
-        self.errors = np.concatenate([pooled[order], np.full(filling, np.inf)])
-        self.of_first = np.concatenate([order < n, np.ones(filling, dtype=bool)])
-        self.codes = np.concatenate([np.tile(clusters.codes, 2)[order], np.zeros(filling, dtype=np.int64)])
-        block = np.arange(2 * n) // self.step
-        moved = np.where(self.of_first[: 2 * n], -1.0, 1.0)  # what an exchange adds to the first's
-        # Sparse: with a million photographers a table of all of them and all blocks would be 11 GB.
-        self.moved = csr_array((moved, (block, self.codes[: 2 * n])), shape=(blocks, clusters.count))
-        self.before = np.cumsum(np.bincount(block, self.of_first[: 2 * n], blocks))
-
-    def differences(self, swaps: NDArray[np.bool_]) -> Floats:
-        """Absolute differences in km under exchanges `(flips, clusters)`; infinite where a median is."""
-        moved = self.moved @ swaps.T.astype(np.float64)  # (blocks, flips)
-        first = self.before + np.cumsum(moved, axis=0).T
-        total = np.minimum(np.arange(1, len(self.before) + 1) * self.step, 2.0 * self.before[-1])
-        medians = [
-            np.mean([self._ranked(counts, rank, swaps, other) for rank in self.ranks], axis=0)
-            for counts, other in ((first, False), (total - first, True))
-        ]
-        with np.errstate(invalid="ignore"):
-            found = np.abs(medians[0] - medians[1])
-        return np.where(np.isfinite(found), found, np.inf)
-
-    def _ranked(self, counts: Floats, rank: int, swaps: NDArray[np.bool_], other: bool) -> Floats:
-        """The error at `rank` (from 0) of one method's, `(flips,)`; `counts` up to each block's end."""
-        flip = np.arange(len(swaps))
-        block = np.count_nonzero(counts <= rank, axis=1)  # the first block that ends beyond the rank
-        before = np.where(block > 0, counts[flip, block - 1], 0.0)
-        rows = (block * self.step)[:, None] + np.arange(self.step)
-        mine = (self.of_first[rows] == swaps[flip[:, None], self.codes[rows]]) == other
-        position = np.count_nonzero(before[:, None] + np.cumsum(mine, axis=1) <= rank, axis=1)
-        return np.asarray(self.errors[block * self.step + position])
-
-
-def _median_flips(first: Floats, second: Floats, clusters: Clusters, flips: int, seed: int) -> float | None:
-    """p of the difference in median error, which is no sum over clusters: every exchange is carried out.
-
-    None where one has more repeats than the other, whose answers would then weigh less.
-    """
-    if first.size != second.size:
-        return None
-    medians = _ExchangedMedians(first.ravel(), second.ravel(), _repeated(clusters, first))
-    (observed,) = medians.differences(np.zeros((1, clusters.count), dtype=bool))
-    if not np.isfinite(observed):
-        return None
-    generator = np.random.default_rng([seed, 1])
-    at_least = 1
-    for size in _batches(flips, clusters.count):
-        swaps = generator.integers(0, 2, size=(size, clusters.count), dtype=np.int8).astype(bool)
-        at_least += int((medians.differences(swaps) >= observed - _EQUAL).sum())
-    return at_least / (1 + flips)
-
-
-def _batches(total: int, clusters: int) -> Iterable[int]:
-    """Sizes that add up to `total`, none so large that its random numbers fill the memory."""
-    step = max(1, min(_MOST_FLIPS_AT_ONCE, _SIGNS_AT_ONCE // clusters))
-    return (min(step, total - start) for start in range(0, total, step))
-
-
 def _bounds(spread: Floats) -> tuple[float | None, float | None]:
     """Percentile bounds of a difference; where all resamples agree, that one value."""
-    if np.isfinite(spread).all() and np.ptp(spread) <= _EQUAL:
+    if np.isfinite(spread).all() and np.ptp(spread) <= EQUAL:
         return float(spread[0]), float(spread[0])
     low, high = percentile_bounds(spread)
     return finite(low), finite(high)
