@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCE_ROOTS = ("harness", "methods", "datasets", "results")
-DATA = {".safetensors", ".npz", ".py", ".typed", ".csv", ".toml", ".txt", ".css", ".html", ".js"}
+DATA = {".safetensors", ".npz", ".py", ".typed", ".csv", ".png", ".toml", ".txt", ".css", ".html", ".js"}
 
 
 @pytest.fixture(scope="module")

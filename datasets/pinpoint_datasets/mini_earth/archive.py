@@ -34,11 +34,12 @@ from pinpoint_harness.errors import ArtifactError
 from pinpoint_harness.home import worlds_root
 from pinpoint_harness.progress import phase
 
-from .drawing.appearance import photo_views, place_attributes, street_views
 from .drawing.scene import render
 from .draws import Integers
+from .generators import generator_of
+from .infos import SIZES, WORLDS
 from .splits import Names, creator_names, photo_names, photographer_names, streetview_names
-from .world import EXACT_DUPLICATE, KINDS, PLACEHOLDER, Pictures, World, WorldSpec
+from .world import EXACT_DUPLICATE, KINDS, PLACEHOLDER, Pictures, WorldSpec
 
 TABLES = ("photos", "streetview", "query-clean", "query-street", "query-noisy")
 """Query-noisy comes last: it copies pictures of the photos."""
@@ -67,7 +68,8 @@ class Tables:
     """The tables of a world: rows, names and people."""
 
     def __init__(self, spec: WorldSpec) -> None:
-        self.world = World(spec)
+        self.generator = generator_of(spec.version)
+        self.world = self.generator.world(spec)
 
     @functools.cache  # noqa: B019 - one world in a process
     def rows(self, table: str) -> Pictures:
@@ -132,12 +134,12 @@ def _csv(header: str, rows: Iterator[tuple[object, ...]]) -> bytes:
 def draw_shard(tables: Tables, shard: Shard, artifact: Artifact) -> bytes:
     """The zip of one shard."""
     rows = tables.rows(shard.table).take(slice(shard.start, shard.stop))
-    world = tables.world
+    world, generator = tables.world, tables.generator
     if "street" in shard.table:
-        view = street_views(world, rows)
+        view = generator.street_views(world, rows)
     else:
-        view = photo_views(world, rows, first=shard.start, hard=shard.table == "query-noisy")
-    pictures = [_jpeg(picture) for picture in render(place_attributes(world, rows), view)]
+        view = generator.photo_views(world, rows, first=shard.start, hard=shard.table == "query-noisy")
+    pictures = [_jpeg(picture) for picture in render(generator.place_attributes(world, rows), view)]
     for row in np.flatnonzero(rows.kind == PLACEHOLDER):
         pictures[row] = placeholder()
     for row in np.flatnonzero(rows.kind == EXACT_DUPLICATE):
@@ -179,6 +181,13 @@ def _zip(names: Sequence[str], contents: Sequence[bytes]) -> bytes:
 
 
 # The artifact
+
+
+def spec_of(world: str) -> WorldSpec:
+    """The recipe of a world whose datasets are in the registry: `mini-earth-v2-1`."""
+    version, seed = WORLDS[world]
+    photos, streetview, queries = SIZES[version]
+    return WorldSpec(seed, photos, streetview, queries, version)
 
 
 def ensure_world(spec: WorldSpec | None = None, folder: Path | None = None, workers: int = 2) -> Path:

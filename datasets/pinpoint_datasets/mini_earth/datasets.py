@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pinpoint_harness.readers import TableDataset, Truth, TruthSpec
 
-from .archive import ensure_world
-from .infos import DEFAULT_SEED, HELD_OUT, MINI_EARTH, SECOND_SEED, world_name
+from .archive import ensure_world, spec_of
+from .infos import DEFAULT, MINI_EARTH, WORLDS, world_name
 from .splits import split_photos, split_streetview
-from .world import WorldSpec
 
 if TYPE_CHECKING:
     from pinpoint_harness.images import ImageStore
@@ -31,9 +30,9 @@ def _spec(name: str, **how: object) -> TruthSpec:
 
 
 class _MiniEarth(TableDataset):
-    """Where no data are named, the world of its seed, drawn first if it is not there."""
+    """Where no data are named, those of its world, drawn first if they are not there."""
 
-    seed: ClassVar[int] = DEFAULT_SEED
+    world: ClassVar[str] = DEFAULT
 
     def read(self) -> Truth:
         self._settle()
@@ -45,7 +44,7 @@ class _MiniEarth(TableDataset):
 
     def _settle(self) -> None:
         if self.location.path is None:
-            self.location = replace(self.location, path=ensure_world(WorldSpec(seed=self.seed)))
+            self.location = replace(self.location, path=ensure_world(spec_of(self.world)))
 
 
 class Photos(_MiniEarth):
@@ -110,16 +109,18 @@ class QueryStreet(_MiniEarth):
     spec = _spec("mini-earth/query-street", **_STREETVIEW)
 
 
-def _world(seed: int) -> SimpleNamespace:
+def _world(world: str) -> SimpleNamespace:
     """The same datasets of another world, by the names of their classes."""
     classes = (Photos, GalleryPhotos, StreetView, GalleryStreetView, QueryClean, QueryNoisy, QueryStreet)
-    return SimpleNamespace(**{known.__name__: _of_world(known, seed) for known in classes})
+    return SimpleNamespace(**{known.__name__: _of_world(known, world) for known in classes})
 
 
-def _of_world(known: type[_MiniEarth], seed: int) -> type[_MiniEarth]:
-    name = world_name(known.spec.name, seed)
+def _of_world(known: type[_MiniEarth], world: str) -> type[_MiniEarth]:
+    name = world_name(known.spec.name, world)
     spec = replace(known.spec, name=name, info=MINI_EARTH[name][1])
-    return type(known.__name__, (known,), {"spec": spec, "seed": seed, "__module__": __name__})
+    return type(known.__name__, (known,), {"spec": spec, "world": world, "__module__": __name__})
 
 
-World2, World3, World4, World5, World6 = (_world(seed) for seed in (SECOND_SEED, *HELD_OUT))
+World2, World3, World4, World5, World6, WorldV2_1, WorldV2_2, WorldV2_3, WorldV2_4 = (
+    _world(world) for world in WORLDS if world != DEFAULT
+)

@@ -1,0 +1,190 @@
+"""Generator version 2 of mini-Earth: places at all distances, and pictures that say little alone."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from scipy.spatial import KDTree
+
+from pinpoint_datasets.mini_earth import difficulty
+from pinpoint_datasets.mini_earth.archive import Tables, ensure_world, spec_of
+from pinpoint_datasets.mini_earth.drawing.attributes import FIELDS, PLACE, VIEW
+from pinpoint_datasets.mini_earth.generators import generator_of
+from pinpoint_datasets.mini_earth.infos import HELD_OUT, MINI_EARTH, WORLDS
+from pinpoint_datasets.mini_earth.second.appearance import place_attributes
+from pinpoint_datasets.mini_earth.second.geography import load_settlements
+from pinpoint_datasets.mini_earth.splits import creator_names, split_streetview
+from pinpoint_datasets.mini_earth.world import PLACEHOLDER, WorldSpec
+from pinpoint_harness import geo
+from pinpoint_harness.errors import UsageError
+
+SMALL = WorldSpec(seed=1, photos=3000, streetview=4000, queries=500, version=2)
+SMALL_SHA256 = ""
+LOOKS = np.array([])
+"""Means of a few columns of the first photos' attributes and views."""
+
+
+@pytest.fixture(scope="module")
+def tables() -> Tables:
+    return Tables(SMALL)
+
+
+def places_of(tables: Tables, table: str) -> np.ndarray:
+    rows = csv.DictReader(io.StringIO(tables.csv(table).decode()))
+    return np.array(
+        [
+            [float(row.get(a) or row[b]) for a, b in (("LAT", "latitude"), ("LON", "longitude"))]
+            for row in rows
+        ]
+    )
+
+
+def nearest_km(places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    near = KDTree(geo.unit_xyz(others)).query(geo.unit_xyz(places))[1]
+    return geo.geodesic_km(places, others[near])
+
+
+def test_the_world_of_a_recipe_never_changes(tables: Tables) -> None:
+    """Generator version 2 is frozen: another hash is another version."""
+    digest = hashlib.sha256()
+    for name, data in tables.files().items():
+        digest.update(f"{name} {len(data)}\n".encode() + data)
+    assert digest.hexdigest() == SMALL_SHA256
+
+
+def test_the_looks_of_a_recipe_never_change(tables: Tables) -> None:
+    """Not their bytes: processors may differ in the last digits."""
+    photos, street = (tables.rows(table).take(slice(200)) for table in ("photos", "streetview"))
+    generator = tables.generator
+    found = np.concatenate(
+        [
+            generator.place_attributes(tables.world, photos).mean(axis=0),
+            generator.photo_views(tables.world, photos, hard=False).mean(axis=0)[: VIEW.index("house_0")],
+            generator.street_views(tables.world, street).mean(axis=0)[: VIEW.index("house_0")],
+        ]
+    )
+    assert found == pytest.approx(LOOKS, abs=1e-4)
+
+
+def test_photos_lie_at_all_distances_from_the_next(tables: Tables) -> None:
+    """Version 1 has none from 25 to 80 km."""
+    km = nearest_km(places_of(tables, "query-clean"), places_of(tables, "photos"))
+    share = np.histogram(km, [0, 1, 5, 25, 80, 200])[0] / len(km)
+    assert (share > 0.02).all()
+
+
+def test_the_sea_stays_empty(tables: Tables) -> None:
+    for table in ("photos", "streetview", "query-clean", "query-noisy", "query-street"):
+        rows = tables.rows(table)
+        assert tables.world.land.is_land(rows.city, rows.east_m, rows.north_m).all()
+    colombo = np.array([tables.world.land.name.index("Colombo")])
+    assert not tables.world.land.is_land(colombo, np.array([-30_000]), np.array([0])).any()
+
+
+def test_metres_from_a_place_undo_its_degrees() -> None:
+    land = load_settlements()
+    places = np.arange(len(land))
+    east, north = places % 40_000 - 20_000, places * 7 % 40_000 - 20_000
+    back = land.metres_from(places, *land.to_e7(places, east, north))
+    assert np.abs(back[0] - east).max() <= 1
+    assert np.abs(back[1] - north).max() <= 1
+
+
+def test_a_road_leads_from_one_place_to_the_other(tables: Tables) -> None:
+    roads, land = tables.world.roads, tables.world.land
+    number = np.arange(len(land.road_start))
+    for along, place in ((0 * number, land.road_start), (roads.length_m[number], land.road_end)):
+        city, east, north = roads.point(number, along)
+        assert (city == place).all()
+        assert np.hypot(east, north).max() < 30
+    for place in (0, 17):
+        leaving = roads.of_place(np.full(200, place), np.arange(200).astype(np.uint64) << np.uint64(56))
+        ends = set(roads.start[leaving].tolist()) | set(
+            land.road_end[leaving[leaving < len(number)]].tolist()
+        )
+        assert place in ends
+
+
+def test_street_view_is_spread_evenly_along_roads() -> None:
+    """Pictures a kilometre of road differ little between long roads of covered countries."""
+    tables = Tables(spec_of("mini-earth-v2-1"))
+    rows = tables.rows("streetview")
+    assert len(rows) == 48_000
+    km = nearest_km(places_of(tables, "streetview")[:2000], places_of(tables, "streetview")[2000:])
+    assert np.quantile(km, 0.9) < 20
+
+
+def test_street_queries_lie_a_kilometre_from_the_street_view_gallery(tables: Tables) -> None:
+    rows = tables.rows("streetview")
+    split = split_streetview(tables.names("streetview"), creator_names(rows.author))
+    gallery = places_of(tables, "streetview")[split == "A"]
+    assert len(tables.rows("query-street")) == SMALL.queries
+    assert nearest_km(places_of(tables, "query-street"), gallery).min() >= 1.0
+
+
+def test_neighbours_say_what_one_picture_does_not(tables: Tables) -> None:
+    """The mean of sixteen pictures of a place lies nearer its looks than one does."""
+    rows = tables.rows("photos").take(np.zeros(400, np.int64))
+    many = tables.rows("photos").take(np.arange(400))
+    same = type(rows)(rows.author, rows.city, rows.east_m, rows.north_m, rows.sight, rows.session, many.look)
+    town = [PLACE.index(name) for name in FIELDS["town"]]
+    shown = place_attributes(tables.world, same)[:, town]
+    place = shown.mean(axis=0)
+    alone = np.abs(shown - place).mean()
+    together = np.abs(shown.reshape(25, 16, -1).mean(axis=1) - place).mean()
+    assert alone > 0.1
+    assert together < 0.4 * alone
+
+
+def test_the_worlds_of_both_versions_are_registered_and_no_other() -> None:
+    assert {name.partition("/")[0] for name in MINI_EARTH} == set(WORLDS)
+    assert spec_of("mini-earth") == WorldSpec()
+    assert spec_of("mini-earth-v2-3").version == 2
+    assert {"mini-earth-v2-3", "mini-earth-v2-4"} < set(HELD_OUT)
+    assert MINI_EARTH["mini-earth-v2-1/streetview"][1].expected_rows == 48_000
+    with pytest.raises(UsageError, match="no generator of version 3"):
+        generator_of(3)
+
+
+def test_a_world_of_version_2_is_drawn_and_read(tmp_path: object) -> None:
+    from pathlib import Path
+
+    spec = WorldSpec(seed=1, photos=60, streetview=60, queries=40, version=2)
+    folder = ensure_world(spec, Path(str(tmp_path)), workers=1)
+    assert (folder / "photos.csv").read_bytes() == Tables(spec).csv("photos")
+    assert {path.suffix for path in folder.glob("*-000.zip")} == {".zip"}
+    assert len(list(folder.glob("*-000.zip"))) == 5
+
+
+def toy(angles: list[float], features: list[list[float]]) -> difficulty.Seen:
+    radians = np.radians(angles)
+    points = np.stack([np.cos(radians), np.sin(radians), 0 * radians], axis=1)
+    return difficulty.Seen(difficulty.of_length_one(np.array(features)), points)
+
+
+def test_neighbours_win_a_query_whose_most_similar_picture_lies_elsewhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(difficulty, "CANDIDATES", 2)
+    own = toy([0, 50, 100], [[1, 0.2, 0], [1, 0, 0.1], [-2, -0.2, -0.1]])
+    other = toy([0.01, 0.02, 50.01, 50.02, 90], [[1, 0, 0], [1, 0.1, 0], [-1, 1, 0], [-1, -1, 0], [0, 0, -1]])
+    around = difficulty.Around(other.points, other.features.__getitem__)
+    asked = toy([0], [[1, 0, 0.1]])
+    rows = {figure: cells for _, figure, cells in difficulty.source_rows("toy", asked, own, around)}
+    assert rows["nearest neighbour"][1] == 0
+    assert rows["oracle of 2"][1] == 100
+    assert rows["won by 1 neighbours"][1] == 100
+    assert rows["lost by 16 neighbours"] == [0, 0, 0, 0, 0]
+
+
+def test_pairs_are_counted_once_for_each_photographer(tables: Tables) -> None:
+    (_, figure, pairs), (_, _, nearest) = difficulty.where_rows(SMALL)
+    assert figure == "pairs"
+    assert list(pairs) == sorted(pairs)
+    assert 0.001 < pairs[0] < pairs[1] < 2 < pairs[4] < 50
+    assert list(nearest) == sorted(nearest)
+    assert (tables.rows("photos").kind == PLACEHOLDER).any()
