@@ -1,0 +1,256 @@
+"""How hard a world is before any method is tried on it, beside what is known of real data.
+
+    python -m pinpoint_datasets.mini_earth.difficulty mini-earth-v2-1 > difficulty.csv
+
+Draws the galleries and some queries in memory, as they are before JPEG, and looks with the raw features
+of `mini` alone: nothing is trained, nothing is kept. Facts of real datasets stand beside the world's
+figures to be aimed at, never to be compared with a method's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from .archive import Tables, spec_of
+from .backbone import MiniBackbone, features, load_mini
+from .drawing.appearance import EARTH_KM, unit_sphere
+from .drawing.scene import render
+from .infos import WORLDS
+from .splits import creator_names, photographer_names, split_photos, split_streetview
+from .world import PLAIN, Pictures, WorldSpec
+
+Floats = NDArray[np.floating]
+
+RADII_KM = (1, 25, 200, 750, 2500)
+CANDIDATES = 12
+CHUNK = 1000
+NEIGHBOURS = (1, 4, 16)
+SUPPORT_KM = 25.0
+PAIR_SAMPLE = 4536
+"""Photos, one of a photographer, among which pairs are counted: as many as YFCC4k has."""
+
+OF = {
+    "query-clean": ("photos", "streetview"),
+    "query-noisy": ("photos", "streetview"),
+    "query-street": ("streetview", "photos"),
+}
+"""Sets of queries: the gallery of their own source, and the other."""
+
+KNOWN = {
+    ("query-clean", "nearest neighbour"): (15, 38, 51, 68, 84),
+    ("query-clean", "oracle of 12"): (44, 64, 81, None, None),
+    ("photos", "pairs"): (0.021, 0.316, 1.529, 8.103, 24.687),
+    ("photos", "nearest other"): (29.8, 77.4, 96.8, 99.7, 100.0),
+}
+"""Of real data: raw SigLIP 2 on IM2GPS3k over MP-16, the oracle over Pinpoint's own 12 candidates there,
+and the distances between YFCC4k's photos, from its truth table."""
+
+Row = tuple[str, str, Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures by their raw features, of length 1, and points on the unit sphere."""
+
+    features: Floats
+    points: NDArray[np.float64]
+
+    def centred(self, middle: Floats) -> Floats:
+        """Features about a source's mean: what its cameras do to every picture goes away."""
+        return of_length_one(self.features - middle)
+
+
+@dataclass(frozen=True)
+class Around:
+    """The other source: where its pictures lie, and their raw features by row, drawn when asked for."""
+
+    points: NDArray[np.float64]
+    features: Callable[[NDArray[np.int64]], Floats]
+
+
+def of_length_one(rows: Floats) -> Floats:
+    lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.maximum(lengths, 1e-9)
+
+
+def look(pool: Executor, spec: WorldSpec, table: str, rows: NDArray[np.int64]) -> Seen:
+    """Some pictures of a table, drawn by the pool's processes."""
+    pictures = _tables(spec).rows(table).take(rows)
+    return Seen(draw_features(pool, spec, table, rows), points_of(spec, pictures))
+
+
+def draw_features(pool: Executor, spec: WorldSpec, table: str, rows: NDArray[np.int64]) -> Floats:
+    jobs = [(spec, table, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+    return of_length_one(np.concatenate(list(pool.map(_raw_features, jobs))))
+
+
+def around(pool: Executor, spec: WorldSpec, table: str) -> Around:
+    """The gallery of a table as the other source, of which only neighbours of candidates are drawn."""
+    rows = gallery_rows(spec, table)
+    points = points_of(spec, _tables(spec).rows(table).take(rows))
+    return Around(points, lambda wanted: draw_features(pool, spec, table, rows[wanted]))
+
+
+def _raw_features(job: tuple[WorldSpec, str, NDArray[np.int64]]) -> Floats:
+    spec, table, rows = job
+    tables = _tables(spec)
+    generator, pictures = tables.generator, tables.rows(table).take(rows)
+    if "street" in table:
+        views = generator.street_views(tables.world, pictures)
+    else:
+        views = generator.photo_views(tables.world, pictures, hard=table == "query-noisy")
+    drawn = render(generator.place_attributes(tables.world, pictures), views)
+    return np.asarray(features(drawn, _network()), np.float32)
+
+
+@functools.cache
+def _tables(spec: WorldSpec) -> Tables:
+    return Tables(spec)
+
+
+@functools.cache
+def _network() -> MiniBackbone:
+    return load_mini()
+
+
+def points_of(spec: WorldSpec, pictures: Pictures) -> NDArray[np.float64]:
+    return unit_sphere(*_tables(spec).world.land.to_e7(pictures.city, pictures.east_m, pictures.north_m))
+
+
+def gallery_rows(spec: WorldSpec, table: str) -> NDArray[np.int64]:
+    """Split A, without placeholders."""
+    names, pictures = _tables(spec).names(table), _tables(spec).rows(table)
+    if "street" in table:
+        split = split_streetview(names, creator_names(pictures.author))
+    else:
+        split = split_photos(names, photographer_names(pictures.author))
+    return np.flatnonzero((split == "A") & (pictures.kind == PLAIN))
+
+
+def candidates(queries: Seen, gallery: Seen) -> NDArray[np.int64]:
+    """The most similar rows of the gallery, best first: `(n, CANDIDATES)`."""
+    found = []
+    for start in range(0, len(queries.features), 500):
+        similar = queries.features[start : start + 500] @ gallery.features.T
+        best = np.argpartition(-similar, CANDIDATES, axis=1)[:, :CANDIDATES]
+        order = np.argsort(-np.take_along_axis(similar, best, axis=1), axis=1, kind="stable")
+        found.append(np.take_along_axis(best, order, axis=1))
+    return np.concatenate(found)
+
+
+def _km(chords: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 2 * EARTH_KM * np.arcsin(np.minimum(chords / 2, 1))
+
+
+def _within(km: NDArray[np.float64]) -> list[float]:
+    return [100 * float((km < radius).mean()) for radius in RADII_KM]
+
+
+def where_rows(spec: WorldSpec) -> Iterator[Row]:
+    """How photos lie to one another, one of each photographer: no picture is drawn."""
+    photos = _tables(spec).rows("photos")
+    firsts = np.unique(photos.author, return_index=True)[1][:PAIR_SAMPLE]
+    points = points_of(spec, photos.take(firsts))
+    tree, count = KDTree(points), len(points)
+    chords = [2 * np.sin(radius / EARTH_KM / 2) for radius in RADII_KM]
+    pairs = [int(tree.count_neighbors(tree, chord)) - count for chord in chords]
+    yield "photos", "pairs", [100 * pair / count / (count - 1) for pair in pairs]
+    yield "photos", "nearest other", _within(_km(tree.query(points, k=2)[0][:, 1]))
+
+
+def source_rows(name: str, queries: Seen, own: Seen, other: Around) -> Iterator[Row]:
+    """One set of queries over the gallery of its own source, with neighbours of the other source."""
+    best = candidates(queries, own)
+    km = _km(np.linalg.norm(own.points[best] - queries.points[:, None], axis=2))
+    yield name, "a gallery item", _within(_km(KDTree(own.points).query(queries.points)[0]))
+    yield name, "nearest neighbour", _within(km[:, 0])
+    yield name, f"oracle of {CANDIDATES}", _within(km.min(axis=1))
+    middle = own.features.mean(axis=0)
+    asked, theirs = queries.centred(middle), own.centred(middle)
+    alone = np.einsum("qd,qkd->qk", asked, theirs[best])
+    row = np.arange(len(km))
+    before = km[row, alone.argmax(axis=1)]
+    yield name, "centred, no neighbours", _within(before)
+    for number, similar in _neighbour_similarity(asked, own.points[best], other).items():
+        after = km[row, (alone + similar).argmax(axis=1)]
+        yield name, f"centred, {number} neighbours", _within(after)
+        won = [100 * float(((after < r) & (before >= r)).mean()) for r in RADII_KM]
+        lost = [100 * float(((after >= r) & (before < r)).mean()) for r in RADII_KM]
+        yield name, f"won by {number} neighbours", won
+        yield name, f"lost by {number} neighbours", lost
+
+
+def _neighbour_similarity(
+    asked: Floats, places: NDArray[np.float64], other: Around
+) -> dict[int, NDArray[np.float64]]:
+    """Mean similarity of each query to the other source's pictures nearest each candidate: `(n, k)` each."""
+    reach = 2 * np.sin(SUPPORT_KM / EARTH_KM / 2)
+    nearest = KDTree(other.points).query(places, k=max(NEIGHBOURS), distance_upper_bound=reach)[1]
+    there = nearest < len(other.points)
+    needed, position = np.unique(nearest[there], return_inverse=True)
+    drawn = other.features(needed)
+    theirs = of_length_one(drawn - drawn.mean(axis=0))
+    similar = np.zeros(nearest.shape)
+    query = np.broadcast_to(np.arange(len(asked))[:, None, None], nearest.shape)[there]
+    similar[there] = [float(theirs[row] @ asked[of]) for row, of in zip(position, query, strict=True)]
+    means = {}
+    for number in NEIGHBOURS:
+        count = there[:, :, :number].sum(axis=2)
+        mean = np.where(there, similar, 0)[:, :, :number].sum(axis=2) / np.maximum(count, 1)
+        usual = np.where(count > 0, mean, 0).sum(axis=1) / np.maximum((count > 0).sum(axis=1), 1)
+        means[number] = np.where(count > 0, mean, usual[:, None])  # without neighbours: as the others
+    return means
+
+
+def measure(spec: WorldSpec, names: Sequence[str], queries: int, workers: int) -> Iterator[Row]:
+    """All rows of a world."""
+    yield from where_rows(spec)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, _one_thread) as pool:
+        for name in names:
+            own, other = OF[name]
+            gallery = look(pool, spec, own, gallery_rows(spec, own))
+            every = np.arange(len(_tables(spec).rows(name)))
+            asked = every[:: max(1, len(every) // queries)][:queries]
+            yield from source_rows(name, look(pool, spec, name, asked), gallery, around(pool, spec, other))
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pinpoint_datasets.mini_earth.difficulty")
+    parser.add_argument("world", choices=list(WORLDS))
+    parser.add_argument("--sets", nargs="+", choices=list(OF), default=list(OF))
+    parser.add_argument("--queries", type=int, default=2000, help="of each set, spread over it")
+    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    given = parser.parse_args(arguments)
+    spec = spec_of(given.world)
+    table = csv.writer(sys.stdout, lineterminator="\n")
+    table.writerow(["world", "of", "figure", *(f"{radius} km" for radius in RADII_KM)])
+    for of, figure, cells in measure(spec, given.sets, given.queries, given.workers):
+        table.writerow([given.world, of, figure, *_written(cells)])
+        if (of, figure) in KNOWN:
+            table.writerow(["real data", of, figure, *_written(KNOWN[of, figure])])
+        sys.stdout.flush()
+
+
+def _written(cells: Sequence[float | None]) -> list[str]:
+    return ["" if cell is None else f"{cell:.3f}" if cell < 1 else f"{cell:.1f}" for cell in cells]
+
+
+if __name__ == "__main__":
+    main()
