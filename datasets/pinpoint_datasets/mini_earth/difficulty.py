@@ -182,10 +182,10 @@ def source_rows(name: str, queries: Seen, own: Seen, other: Around) -> Iterator[
     alone = np.einsum("qd,qkd->qk", asked, theirs[best])
     row = np.arange(len(km))
     before = km[row, alone.argmax(axis=1)]
-    yield name, "centred, no neighbours", _within(before)
+    yield name, "centred without neighbours", _within(before)
     for number, similar in _neighbour_similarity(asked, own.points[best], other).items():
         after = km[row, (alone + similar).argmax(axis=1)]
-        yield name, f"centred, {number} neighbours", _within(after)
+        yield name, f"centred with {number} neighbours", _within(after)
         won = [100 * float(((after < r) & (before >= r)).mean()) for r in RADII_KM]
         lost = [100 * float(((after >= r) & (before < r)).mean()) for r in RADII_KM]
         yield name, f"won by {number} neighbours", won

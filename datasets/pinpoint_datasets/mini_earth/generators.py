@@ -1,4 +1,4 @@
-"""The versions of the generator: what a world's recipe names, none of which ever changes."""
+"""The versions of the generator, which a world's recipe names: 1 never changes, 2 is not frozen yet."""
 
 from __future__ import annotations
 

@@ -31,8 +31,10 @@ SPACING_KM = 3.0
 LARGEST = 0.25
 """Share of a country's places that are its largest; the others are drawn, large ones more often."""
 
-COLUMNS = ("geonameid", "name", "country", "latitude_e7", "longitude_e7", "population")
-COLUMNS += ("metre_e9_longitude", "roads")
+COLUMNS = (
+    *("geonameid", "name", "country", "latitude_e7", "longitude_e7", "population"),
+    *("metre_e9_longitude", "roads"),
+)
 
 NEIGHBOURS = 3
 LONGEST_ROAD_KM = 100.0

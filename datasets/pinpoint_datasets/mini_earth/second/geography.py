@@ -1,4 +1,4 @@
-"""8,000 real places of every size, the roads between them, and land; the files are read, nothing is computed.
+"""5,998 real places of every size, the roads between them, and land; the files are read, nothing is computed.
 
 Places: GeoNames, CC-BY-4.0. Land: NOAA GLOBE, public domain. `build_places.py` made both files.
 """

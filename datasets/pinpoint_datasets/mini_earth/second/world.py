@@ -1,7 +1,7 @@
 """Generator version 2: who stands where on an Earth with towns, villages and roads at all distances.
 
 As in version 1 everything is integer arithmetic on `draws`. Photographers, queries and leaks are those
-of version 1; where they go is not: places are 8,000 real ones of every size, and between them run
+of version 1; where they go is not: places are 5,998 real ones of every size, and between them run
 roads, along which street view is spread evenly.
 """
 
@@ -15,8 +15,6 @@ from ..geography import METRE_E9_LATITUDE
 from ..splits import creator_names, split_streetview, streetview_names
 from ..world import EARTH_SEED, MOST_SIGHTS, QUERY_DISTANCE_M, Pictures, World, WorldSpec
 from .geography import PHOTOS, Settlements, load_settlements
-
-VERSION = 2
 
 SPACING_M = 5000
 """Between two pictures of street view along a road, before they are thinned."""
@@ -149,7 +147,8 @@ class SettledWorld(World):
         look = draw(self.seed, f"{stream} look", road, along_m)
         return Pictures(creator, city, east, north, sight, creator, look)
 
-    def _passable(self, pictures: Pictures, road: Integers) -> NDArray[np.bool_]:  # type: ignore[override]
+    def _drivable(self, pictures: Pictures) -> NDArray[np.bool_]:
+        """Whether cameras drive there: on land, in covered countries."""
         dry: NDArray[np.bool_] = self.land.is_land(pictures.city, pictures.east_m, pictures.north_m)
         return dry & self.covered[self.land.country_number[pictures.city]]
 
@@ -164,7 +163,7 @@ class SettledWorld(World):
         alone = below(draw(self.seed, "creator", start), 2) == 0
         creator = 2_000_000 + np.where(alone, len(self.land) + road, start)
         pictures = self._seen("drive", road, along, creator)
-        kept = np.flatnonzero(self._passable(pictures, road))
+        kept = np.flatnonzero(self._drivable(pictures))
         order = np.argsort(draw(self.seed, "drive thin", road, step)[kept], kind="stable")
         return pictures.take(np.sort(kept[order[: self.spec.streetview]]))
 
@@ -182,7 +181,7 @@ class SettledWorld(World):
         along = below(draw(self.seed, "street along", tries), self.roads.length_m[road])
         creator = 4_000_000 + 2 * self.roads.start[road] + below(draw(self.seed, "street creator", tries), 2)
         pictures = self._seen("street", road, along, creator)
-        free = self._passable(pictures, road) & _far_from(self.land, pictures, gallery)
+        free = self._drivable(pictures) & _far_from(self.land, pictures, gallery)
         return pictures.take(np.flatnonzero(free)[: self.spec.queries])
 
 
@@ -235,8 +234,8 @@ class Roads:
         # A parabola between the ends, at most a fifth of the length off the straight line's middle.
         off = self.bend[road] * along_m // length * (length - along_m) // length
         city = self.start[road]
-        at_east = east * along_m // length - north * off // 250
-        at_north = north * along_m // length + east * off // 250
+        at_east = np.asarray(east * along_m // length - north * off // 250, np.int64)
+        at_north = np.asarray(north * along_m // length + east * off // 250, np.int64)
         return self._of_nearer_end(road, along_m, (city, at_east, at_north))
 
     def _of_nearer_end(
