@@ -2,6 +2,8 @@
 
     python -m pinpoint_datasets.mini_earth.difficulty mini-earth-v2-1 > difficulty.csv
 
+`--seed` measures a world that no dataset has, so that a generator's constants can be chosen on it.
+
 Draws the galleries and some queries in memory, as they are before JPEG, and looks with the raw features
 of `mini` alone: nothing is trained, nothing is kept. Facts of real datasets stand beside the world's
 figures to be aimed at, never to be compared with a method's.
@@ -16,7 +18,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,6 +39,8 @@ RADII_KM = (1, 25, 200, 750, 2500)
 CANDIDATES = 12
 CHUNK = 1000
 NEIGHBOURS = (1, 4, 16)
+LIGHT = 0.25
+"""What neighbours weigh beside the candidate itself, whose weight is 1, where they weigh lightly."""
 SUPPORT_KM = 25.0
 PAIR_SAMPLE = 4536
 """Photos, one of a photographer, among which pairs are counted: as many as YFCC4k has."""
@@ -182,14 +186,16 @@ def source_rows(name: str, queries: Seen, own: Seen, other: Around) -> Iterator[
     alone = np.einsum("qd,qkd->qk", asked, theirs[best])
     row = np.arange(len(km))
     before = km[row, alone.argmax(axis=1)]
-    yield name, "centred without neighbours", _within(before)
+    yield name, "reranked alone", _within(before)
     for number, similar in _neighbour_similarity(asked, own.points[best], other).items():
         after = km[row, (alone + similar).argmax(axis=1)]
-        yield name, f"centred with {number} neighbours", _within(after)
+        yield name, f"reranked with {number} neighbours", _within(after)
         won = [100 * float(((after < r) & (before >= r)).mean()) for r in RADII_KM]
         lost = [100 * float(((after >= r) & (before < r)).mean()) for r in RADII_KM]
         yield name, f"won by {number} neighbours", won
         yield name, f"lost by {number} neighbours", lost
+        light = km[row, (alone + LIGHT * similar).argmax(axis=1)]
+        yield name, f"reranked with {number} neighbours, lightly", _within(light)
 
 
 def _neighbour_similarity(
@@ -237,12 +243,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", nargs="+", choices=list(OF), default=list(OF))
     parser.add_argument("--queries", type=int, default=2000, help="of each set, spread over it")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--seed", type=int, help="of another world of that generator, which no dataset has")
     given = parser.parse_args(arguments)
-    spec = spec_of(given.world)
+    spec, name = spec_of(given.world), given.world
+    if given.seed is not None:
+        if (spec.version, given.seed) in WORLDS.values():
+            parser.error(f"seed {given.seed} is that of a world with a name")
+        spec, name = replace(spec, seed=given.seed), f"generator {spec.version}, seed {given.seed}"
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["world", "of", "figure", *(f"{radius} km" for radius in RADII_KM)])
     for of, figure, cells in measure(spec, given.sets, given.queries, given.workers):
-        table.writerow([given.world, of, figure, *_written(cells)])
+        table.writerow([name, of, figure, *_written(cells)])
         if (of, figure) in KNOWN:
             table.writerow(["real data", of, figure, *_written(KNOWN[of, figure])])
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Generator version 2: how places look at 1, 10, 100 and 1000 km, and what one picture tells of them.
+"""Generator version 2: how places look over 1 to 2500 km, and what one picture tells of them.
 
 A place has its looks; a picture shows them with chance of its own, and some of it is as anywhere in the
 world. So two pictures of a place differ, and many together say what one cannot. Views are those of
@@ -17,30 +17,34 @@ from ..world import EARTH_SEED, Pictures
 from .world import SettledWorld
 
 OCTAVES = {
-    "climate": {1000: 1.0, 100: 0.3},
-    "region": {1000: 0.9, 100: 0.6, 10: 0.2},
-    "town": {1000: 0.4, 100: 0.6, 10: 0.7, 1: 0.4},
-    "street": {10: 0.5, 1: 1.0},
+    "climate": {2500: 1.0, 1000: 0.5, 100: 0.15},
+    "region": {2500: 0.4, 1000: 0.7, 100: 0.7, 10: 0.3},
+    "town": {1000: 0.4, 100: 0.6, 10: 0.8, 1: 0.4},
+    "street": {1000: 0.5, 100: 0.6, 10: 0.7, 1: 0.5},
 }
 """How much each group of attributes varies over each distance in km, relative to one another."""
 
-CHANCE = {"climate": 0.05, "region": 0.1, "town": 0.15, "street": 0.15}
+CHANCE = {"climate": 0.03, "region": 0.04, "town": 0.06, "street": 0.06}
 """How far a picture's attributes stray from its place's, at most, either way."""
 
-ANYWHERE = {"region": 0.03, "town": 0.12, "street": 0.12}
+ANYWHERE = {"region": 0.02, "town": 0.05, "street": 0.05}
 """Share of pictures whose attributes of a group have nothing to do with the place."""
 
 STEADY = {
-    **dict.fromkeys(("exposure", "warm_light", "saturation", "contrast"), (0.5, 0.4)),
-    **dict.fromkeys(("horizon", "vanishing", "crop_x", "crop_y"), (0.5, 0.5)),
-    **dict.fromkeys(("vignette", "blur", "noise", "zoom"), (0.0, 0.5)),
-    "daytime": (1.0, 0.5),
+    **dict.fromkeys(("exposure", "warm_light", "saturation", "contrast"), (0.5, 0.25)),
+    **dict.fromkeys(("horizon", "vanishing", "crop_x", "crop_y"), (0.5, 0.35)),
+    **dict.fromkeys(("vignette", "blur", "noise", "zoom"), (0.0, 0.35)),
+    "daytime": (1.0, 0.35),
+    "season": (0.5, 0.5),
 }
 """What photographers do to a picture, less of it than in version 1: middle and share that is left."""
 
-INDOORS = 0.05
-LANDMARK_SHOWN = 0.8
+INDOORS = 0.04
+LANDMARK_SHOWN = 0.95
 """Share of the photos at a sight that show it."""
+
+BUILT_UP = 0.6
+"""Share of plots with a house on them in the middle of a hamlet; of a town that reaches 4 km all have one."""
 
 PHOTO_CAST = {"saturation": 0.06, "warm_light": 0.05, "contrast": 0.04}
 STREET_CAST = {"saturation": -0.1, "warm_light": -0.08, "contrast": -0.06, "noise": 0.05}
@@ -69,11 +73,11 @@ def place_attributes(world: SettledWorld, pictures: Pictures) -> Floats:
 
 
 def _octaves(seed: int, name: str, points: np.ndarray, group: str) -> Floats:
-    """The looks of places: at 1000 km the Earth's, below that the world's."""
+    """The looks of places: from 1000 km up the Earth's, below that the world's."""
     weights = OCTAVES[group]
     total = np.zeros(len(points))
     for scale, weight in weights.items():
-        whose = EARTH_SEED if scale == 1000 else seed
+        whose = EARTH_SEED if scale >= 1000 else seed
         total += weight * (smooth_field(whose, f"{name} {scale}", points, float(scale)) - 0.5)
     norm = np.sqrt(sum(weight**2 for weight in weights.values()))
     spread: Floats = np.clip(0.5 + total / norm, 0, 1).astype(np.float32)
@@ -111,7 +115,7 @@ def street_views(world: SettledWorld, pictures: Pictures) -> Floats:
 def _cast(world: SettledWorld, pictures: Pictures, view: Floats, cast: dict[str, float]) -> Floats:
     extent = world.land.extent_m[pictures.city].astype(np.float32)
     away = np.hypot(pictures.east_m, pictures.north_m).astype(np.float32) / extent
-    most = 0.45 + 0.55 * np.minimum(1, extent / 4000)
+    most = BUILT_UP + (1 - BUILT_UP) * np.minimum(1, extent / 4000)
     chance = unit(draw(world.seed, "urban", pictures.look.view(np.int64)))
     view[:, VIEW.index("urban")] = np.clip(most * (1.1 - away / 2.5) - 0.15 * chance, 0.08, 1)
     for name, amount in cast.items():

@@ -21,7 +21,7 @@ SPACING_M = 5000
 STREETS = 6
 """Most streets that leave a place for its own outskirts."""
 
-AT_SIGHT, IN_TOWN, AROUND = 52, 80, 93
+AT_SIGHT, IN_TOWN, AROUND = 56, 84, 95
 """Of 100 photos, running total: taken at a sight, in town, in its surroundings; the rest on a road."""
 
 _TRIES = 12
