@@ -241,6 +241,17 @@ def test_scores_written_while_the_new_takes_its_place_do_not_stop_it(
     assert damaged_files(old.folder) == {}
 
 
+def test_what_a_kill_left_of_a_score_is_removed_when_nobody_is_at_work(tmp_path: Path) -> None:
+    left = finished(tmp_path).folder / "scores" / "wgs84-lt.json.host-1-00.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"{")
+    with Artifact.begin(tmp_path, "run", RECIPE, fresh=True).work():
+        Artifact.begin(tmp_path, "run", RECIPE)
+        assert left.exists()
+    Artifact.begin(tmp_path, "run", RECIPE)
+    assert not left.exists()
+
+
 def test_what_was_made_beside_a_killed_swap_is_finished_by_the_swap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -261,16 +261,23 @@ class Artifact:
         shutil.rmtree(fresh, ignore_errors=True)
 
     def _tidy_up(self) -> None:
-        """Drop what a kill between the manifest and the end has left, unless others are at work here."""
+        """Drop what a kill between the manifest and the end has left, unless others are at work here.
+
+        Also what one has left of a score: whoever writes it at this moment tries again.
+        """
         leftovers = (self.folder / "shards").exists() or (self.folder / STARTED).exists()
-        if leftovers or any(self.folder.glob("*.tmp")):
+        if leftovers or any(self._half_written()):
             with contextlib.suppress(OSError), self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB):
                 self._drop_leftovers()
 
     def _drop_leftovers(self) -> None:
         shutil.rmtree(self.folder / "shards", ignore_errors=True)
-        for leftover in [self.folder / STARTED, *self.folder.glob("*.tmp")]:
+        for leftover in [self.folder / STARTED, *self._half_written()]:
             leftover.unlink(missing_ok=True)
+
+    def _half_written(self) -> Iterator[Path]:
+        yield from self.folder.glob("*.tmp")
+        yield from self.folder.glob("scores/*.tmp")
 
     @contextlib.contextmanager
     def _lock(self, kind: int) -> Iterator[None]:
