@@ -255,7 +255,7 @@ def test_stored_runs_are_compared_by_id(tmp_path: Path) -> None:
 def test_other_photos_are_refused_unless_the_common_ones_are_asked_for(tmp_path: Path) -> None:
     one = evaluate("constant", "capitals", parameters=LONDON, home=tmp_path, limit=50)
     other = evaluate("random-prior", "capitals", home=tmp_path, limit=60)
-    with pytest.raises(DataError, match=r"60 photos, of which 50 are common[\s\S]*--common"):
+    with pytest.raises(DataError, match=r"50 photos, others up to 60; 50 are common[\s\S]*--common"):
         compare([one, other])
     assert compare([one, other], common=True, flips=500, resamples=100).rows == 50
 

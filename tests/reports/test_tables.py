@@ -142,8 +142,7 @@ def test_markdown_is_the_table_written_by_hand() -> None:
 - † uses a multimodal language model; ? does not state its protocol.
 - Remark.
 - knn: total 200: scored 198, missing 2
-- knn: mean km over 198 of 200 images
-- geo\_clip: mean km over 198 of 200 images
+- knn, geo\_clip: mean km over 198 of 200 images
 - 95 % intervals: cluster bootstrap, 198 clusters by AUTHOR, 54.1 effective
 """
     )
@@ -183,8 +182,7 @@ Bold: best; underlined: second, among the complete measured rows of one protocol
 \textdagger{} uses a multimodal language model; ? does not state its protocol.\par
 Remark.\par
 knn: total 200: scored 198, missing 2\par
-knn: mean km over 198 of 200 images\par
-geo\_clip: mean km over 198 of 200 images\par
+knn, geo\_clip: mean km over 198 of 200 images\par
 95 \% intervals: cluster bootstrap, 198 clusters by AUTHOR, 54.1 effective\par
 }
 \end{table*}
