@@ -58,6 +58,15 @@ def test_a_block_gives_the_answers_of_its_tiles() -> None:
     assert np.isnan(blocks[2][1]).all()
 
 
+def test_more_answers_than_tiles_are_an_error_of_the_method() -> None:
+    class Generous(Searching):
+        def predict_tiles(self, tiles: Sequence[Queries]) -> Iterator[Predictions]:
+            yield from super().predict_tiles([*tiles, tiles[0]])
+
+    with pytest.raises(PluginError, match="more answers than it was given tiles"):
+        answered(predict_blocks, Generous())
+
+
 def test_too_few_answers_are_an_error_of_the_method() -> None:
     with pytest.raises(PluginError, match="failed on a tile of 16 queries"):
         answered(predict_blocks, Searching(short=1))

@@ -25,6 +25,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from pinpoint_harness.types import RADII_KM
+
 from .archive import Tables, spec_of
 from .backbone import MiniBackbone, features, load_mini
 from .drawing.appearance import EARTH_KM, unit_sphere
@@ -35,7 +37,6 @@ from .world import PLAIN, Pictures, WorldSpec
 
 Floats = NDArray[np.floating]
 
-RADII_KM = (1, 25, 200, 750, 2500)
 CANDIDATES = 12
 CHUNK = 1000
 NEIGHBOURS = (1, 4, 16)
@@ -251,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             parser.error(f"seed {given.seed} is that of a world with a name")
         spec, name = replace(spec, seed=given.seed), f"generator {spec.version}, seed {given.seed}"
     table = csv.writer(sys.stdout, lineterminator="\n")
-    table.writerow(["world", "of", "figure", *(f"{radius} km" for radius in RADII_KM)])
+    table.writerow(["world", "of", "figure", *(f"{radius:g} km" for radius in RADII_KM)])
     for of, figure, cells in measure(spec, given.sets, given.queries, given.workers):
         table.writerow([name, of, figure, *_written(cells)])
         if (of, figure) in KNOWN:

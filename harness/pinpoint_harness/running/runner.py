@@ -209,11 +209,15 @@ def predict_blocks(
             for tile, given in block
             if given.answerable
         ]
-        with plugin_code(f"the method failed on {len(asked)} tiles of {size} queries", _MEND):
+        failed = f"the method failed on {len(asked)} tiles of {size} queries"
+        with plugin_code(failed, _MEND):
             searching: Any = method
             answers_of = iter(searching.predict_tiles(asked) if asked else ())
         for tile, given in block:
             yield tile, given, _next_answer(answers_of, given, size)
+        with plugin_code(failed, _MEND):
+            if next(answers_of, None) is not None:
+                raise ValueError("predict_tiles gave more answers than it was given tiles")
 
 
 def _next_answer(answers_of: Iterator[Predictions], given: TileInput, size: int) -> Predictions:

@@ -179,14 +179,15 @@ def _by_block_maxima(
     """One pass over the channel for all batches: a stretch of it is read once and serves each in turn."""
     scans = [Scan(kernels.choose(channel, vectors), task, _GIVE_UP_AT + task.k) for vectors, task in asked]
     matrix, tile = channel.matrix, scans[0].tile
+    stretch = max(1, _STRETCH_BYTES // (2 * channel.width * tile)) * tile
     if isinstance(matrix, HostRows):
         matrix.read_by(tile)
         stretch = matrix.stretch
-    else:
-        stretch = max(1, _STRETCH_BYTES // (2 * channel.width * tile)) * tile
-    for start in range(0, len(matrix), stretch if len(scans) > 1 else len(matrix)):
+    if len(scans) == 1:
+        stretch = max(1, len(matrix))  # nobody else reads it
+    for start in range(0, len(matrix), stretch):
         for scan in scans:
-            scan.advance(min(start + stretch, len(matrix)) if len(scans) > 1 else len(matrix))
+            scan.advance(min(start + stretch, len(matrix)))
     return [(type(scan.kernel).__name__, scan.outcome()) for scan in scans]
 
 

@@ -81,15 +81,16 @@ def join_batches(parts: Sequence[CandidateBatch]) -> CandidateBatch:
 
 def chord_km(a: Tensor, b: Tensor) -> Tensor:
     """Great-circle distance of unit vectors `(..., 3)` from their difference: exact where they are close."""
-    return _arc_km((a - b).norm(dim=-1))
+    return arc_km((a - b).norm(dim=-1))
 
 
 def between_km(lists: CandidateBatch) -> Tensor:
     """Distances between the candidates of each list, `(n, c, c)`, as `chord_km` measures them."""
-    return _arc_km(torch.cdist(lists.xyz, lists.xyz, compute_mode="donot_use_mm_for_euclid_dist"))
+    return arc_km(torch.cdist(lists.xyz, lists.xyz, compute_mode="donot_use_mm_for_euclid_dist"))
 
 
-def _arc_km(chord: Tensor) -> Tensor:
+def arc_km(chord: Tensor) -> Tensor:
+    """Great-circle distance of unit vectors so far apart in a straight line."""
     return 2 * EARTH_KM * torch.asin(chord.clamp(max=2.0) / 2)
 
 

@@ -66,16 +66,14 @@ Take = Callable[["slice | NDArray[np.int64]"], "Tensor"]
 
 def make_raw(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -> dict[str, Content]:
     """The rows of every source's gallery as their stores have them: unit vectors, and who took them where."""
-    labels = read_labels(stage_context.inputs["splits"], stores)
     files: dict[str, Content] = {}
-    rows_of: dict[str, int] = {}
-    for source, store in stores.items():
-        rows = np.flatnonzero(labels[source] == A)
-        rows_of[source] = len(rows)
+    rows_of = _rows_of_a(stage_context, stores)
+    for source, rows in rows_of.items():
+        store = stores[source]
         files |= _matrix(f"{source}.raw", len(rows), store.width, partial(_raw, store, rows))
         files[f"{source}.rows.parquet"] = partial(_write_table, store, rows)
         files[f"{source}.tokens.npy"] = partial(_write_tokens, store, rows)
-    return {**files, "config.json": describe({"sources": list(stores)}, rows=rows_of)}
+    return {**files, "config.json": _description(rows_of)}
 
 
 def make_gallery(
@@ -84,18 +82,29 @@ def make_gallery(
     """The embeddings of every source's gallery, in fixed tiles by the towers of `embedders`."""
     device = stage_context.context.device
     towers = load_embedders([stage_context.inputs[name] for name in embedders], device)
-    labels = read_labels(stage_context.inputs["splits"], stores)
     files: dict[str, Content] = {}
-    rows_of: dict[str, int] = {}
-    for source, store in stores.items():
-        rows = np.flatnonzero(labels[source] == A)
-        rows_of[source] = len(rows)
+    rows_of = _rows_of_a(stage_context, stores)
+    for source, rows in rows_of.items():
+        store = stores[source]
         image = partial(_image, partial(towers.image, source=source), store, rows, device)
         tower = partial(towers.location, source=source)
         location = partial(_location, tower, xyz_of(store.coordinates()[rows]), device)
         files |= _matrix(f"{source}.image", len(rows), towers.width, image)
         files |= _matrix(f"{source}.location", len(rows), towers.width, location)
-    return {**files, "config.json": describe({"sources": list(stores)}, rows=rows_of)}
+    return {**files, "config.json": _description(rows_of)}
+
+
+def _rows_of_a(
+    stage_context: StageContext, stores: Mapping[str, FeatureStore]
+) -> dict[str, NDArray[np.int64]]:
+    """The rows of every source's store that are its gallery."""
+    labels = read_labels(stage_context.inputs["splits"], stores)
+    return {source: np.flatnonzero(labels[source] == A) for source in stores}
+
+
+def _description(rows_of: Mapping[str, NDArray[np.int64]]) -> Content:
+    counts = {source: len(rows) for source, rows in rows_of.items()}
+    return describe({"sources": list(rows_of)}, rows=counts)
 
 
 def _raw(store: FeatureStore, rows: NDArray[np.int64], some: slice | NDArray[np.int64]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from ..common.candidates import CHANNELS, CandidateBatch, join_batches
 from .config import PinpointConfig
 from .gallery import SourceGallery
 from .row_facts import read_rows
-from .selection import Pool, Quotas, RowsByChannel, Selection, taken
+from .selection import Pool, Quotas, RowsByChannel, Selection, slices, taken
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ class SourceRetriever:
     ) -> CandidateBatch:
         """The lists of some queries; `hidden[i]` is what the queries may not see of `support[i]`."""
         parts = [
-            self._lists(found, image, raw, hidden, queries) for queries in _slices(len(image), _CHUNK_QUERIES)
+            self._lists(found, image, raw, hidden, queries) for queries in slices(len(image), _CHUNK_QUERIES)
         ]
         return join_batches(parts)
 
@@ -136,7 +136,7 @@ class SourceRetriever:
         if not valid.shape[2]:
             return torch.zeros(*valid.shape[:2], 3, device=self.device)
         step = max(1, _PIECE_ELEMENTS[valid.device.type] // (valid[0].numel() * lists.query.shape[1]))
-        pieces = [lists.take(queries) for queries in _slices(len(lists), step)]
+        pieces = [lists.take(queries) for queries in slices(len(lists), step)]
         similar = torch.cat(
             [torch.einsum("ne,ncme->ncm", piece.query, self.support_of(piece)) for piece in pieces]
         )
@@ -157,10 +157,6 @@ class SourceRetriever:
     def embeddings(self, channel: str, lists: CandidateBatch) -> Tensor:
         """The candidates' rows in a channel, `(n, c, width)`; a GPU gathers them where the galleries lie."""
         return self._gather(channel, lists.row)
-
-
-def _slices(count: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 
 def galleries_of(folder: Path, raw: Path, sources: Iterable[str], device: str) -> dict[str, SourceGallery]:

@@ -26,7 +26,7 @@ from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, Gallery, Rows, search, unit_rows
 from pinpoint_harness.training import StageContext, describe
 
-from ..common.candidates import CHANNELS, EARTH_KM
+from ..common.candidates import CHANNELS, arc_km
 from .config import PinpointConfig, part
 from .embedder import load_embedders
 from .gallery import SourceGallery, read_labels
@@ -56,7 +56,7 @@ def make_hubness(
         vectors = {"image": image, "raw": unit_rows(features), "location": image}
         queries = Gallery.of(
             {channel: matrix.to(device) for channel, matrix in vectors.items()},
-            Rows(key=hash_ids(store.table["id"].take(asking).to_pylist())),
+            Rows(key=hash_ids(store.table["id"].take(asking))),
         )
         for name, gallery in galleries.items():
             files[f"{source}.{name}.npy"] = partial(
@@ -93,8 +93,8 @@ def make_density(
     for source, store in stores.items():
         xyz = unit_xyz(store.coordinates()[labels[source] == A])
         chord = KDTree(xyz).query(xyz, k=[min(config.density + 1, len(xyz))])[0][:, 0]
-        km = 2 * EARTH_KM * np.arcsin(np.minimum(chord / 2, 1))
-        files[f"{source}.npy"] = partial(np.save, arr=np.log1p(km).astype(np.float32))
+        log_km = torch.log1p(arc_km(torch.from_numpy(chord))).float()
+        files[f"{source}.npy"] = partial(np.save, arr=log_km.numpy())
     return {**files, "config.json": describe(part(config, "density"))}
 
 

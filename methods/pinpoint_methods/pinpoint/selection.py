@@ -161,7 +161,7 @@ class Pool(Selection):
         count, wide = len(pools[0]), sum(pool.shape[1] for pool in pools)
         width = max(vectors.shape[1] for vectors in queries.values())
         step = max(1, _PIECE_ELEMENTS[pools[0].device.type] // (wide * width))
-        scores = torch.cat([self._scores(pools, queries, piece) for piece in _slices(count, step)])
+        scores = torch.cat([self._scores(pools, queries, piece) for piece in slices(count, step)])
         each = torch.split(scores, [pool.shape[1] for pool in pools], dim=1)
         chosen = [self._best(pool, told) for pool, told in zip(pools, each, strict=True)]
         row, told = (torch.cat(parts, dim=1) for parts in zip(*chosen, strict=True))
@@ -257,5 +257,6 @@ def _joined(parts: Sequence[Tensor], device: str) -> Tensor:
     return torch.cat([part.to(device) for part in parts], dim=1).float()
 
 
-def _slices(count: int, size: int) -> Iterator[slice]:
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Consecutive pieces of so many queries, `size` each but the last."""
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
