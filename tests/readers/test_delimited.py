@@ -115,6 +115,32 @@ def test_only_the_named_columns_are_read_in_the_order_asked(write: Write) -> Non
     assert list(cells(read_table(write(PLAIN), ["LON", "IMG_ID"]))) == ["LON", "IMG_ID"]
 
 
+def test_plain_numbers_and_repeated_cells_take_less_where_asked(write: Write) -> None:
+    path = write('id,lat,who\n1,"48.85",ann\n2, -33.87 ,ben\n3,1e1,ann\n')
+    table = read_table(path, numbers=["lat"], repeated=["who"])
+    assert table.column("lat").to_pylist() == [48.85, -33.87, 10.0]
+    assert table.column("lat").type == pa.float64()
+    assert pa.types.is_dictionary(table.column("who").type)
+    assert table.column("who").to_pylist() == ["ann", "ben", "ann"]
+    assert table.column("id").to_pylist() == ["1", "2", "3"]
+    assert [cell.strip() for cell in table.text("lat").to_pylist()] == ["48.85", "-33.87", "1e1"]
+
+
+@pytest.mark.parametrize("odd", ["", "48,85", "N 48.85", "12.5 km", "0x10", "\u221248"])
+def test_a_single_cell_that_is_no_plain_number_leaves_the_column_text(odd: str, write: Write) -> None:
+    path = write(f'id,lat,who\n1,48.85,ann\n2,"{odd}",ben\n')
+    table = read_table(path, numbers=["lat"], repeated=["who"])
+    assert cells(table) == {"id": ["1", "2"], "lat": ["48.85", odd], "who": ["ann", "ben"]}
+    assert {column.type for column in table.cells.columns} == {pa.large_string()}
+
+
+def test_odd_bytes_are_read_as_ever_beside_numbers(write: Write) -> None:
+    path = write(b"id,lat,who\n1,48.85,Andr\xe9\n")
+    table = read_table(path, numbers=["lat"], repeated=["who"])
+    assert cells(table) == {"id": ["1"], "lat": ["48.85"], "who": ["André"]}
+    assert "Windows-1252" in table.notes[0]
+
+
 def test_a_column_that_is_not_there_is_named_with_those_that_are(write: Write) -> None:
     with pytest.raises(DataError, match=r"no column 'lat'\n.*IMG_ID, LAT, LON"):
         read_table(write(PLAIN), ["lat"])

@@ -130,6 +130,24 @@ def test_a_file_without_header_asks_for_the_numbers(tmp_path: Path) -> None:
     assert error.fix == f"choose the columns: {options}, counted from 0"
 
 
+def test_a_message_shows_coordinates_as_the_file_spells_them(tmp_path: Path) -> None:
+    error = refused("id,lat,lon\n1,10.50,20\n2,95.500,1e1\n3,3,4\n", tmp_path)
+    assert "line 3: '2' (95.500, 1e1)" in str(error)
+
+
+def test_numbers_as_ids_are_checked_like_other_ids(tmp_path: Path) -> None:
+    assert "id" in read("id,lat,lon\n007,1,2\n7,3,4\n8,5,6\n", tmp_path).frame
+    for broken, words in [("7,1,2\n7,3,4", "more than once"), (" 7,1,2\n7 ,3,4", "more than once")]:
+        assert words in str(refused(f"id,lat,lon\n{broken}\n", tmp_path))
+    assert "no id" in str(refused("id,lat,lon\n1,1,2\n,3,4\n", tmp_path))
+
+
+def test_an_author_is_one_however_the_cell_is_spelled(tmp_path: Path) -> None:
+    rows = "".join(f"{row},1,{row},{who}\n" for row, who in enumerate(["7.0", "7", " 7 ", "", "NaN", "8.5"]))
+    author = read(f"id,lat,lon,author\n{rows}", tmp_path).frame["author"]
+    assert author.fillna("").tolist() == ["7", "7", "7", "", "", "8.5"]
+
+
 def test_a_lacking_column_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     error = refused("id,lat,y\na,1,2\n", tmp_path)
     assert error.problem.endswith("has no column for: longitude")

@@ -104,8 +104,10 @@ def read_angles(text: pa.ChunkedArray, axis: Axis) -> Angles:
     """Every cell of a latitude or longitude column, in whatever notation it is clear in.
 
     Beside plain numbers: minus signs of print, decimal commas, degree signs, hemisphere letters, and
-    degrees with minutes and seconds.
+    degrees with minutes and seconds. A column that was read as numbers is taken as it is.
     """
+    if pa.types.is_floating(text.type):
+        return Angles(np.asarray(text.to_numpy(), dtype=np.float64), ())
     text = pc.utf8_trim_whitespace(text)
     try:
         return Angles(np.asarray(text.cast(pa.float64()).to_numpy(), dtype=np.float64), ())

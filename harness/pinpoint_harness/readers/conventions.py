@@ -52,9 +52,10 @@ def look_like_radians(values: Floats) -> bool:
     In degrees that is a patch of sea, where (0, 0) itself, which often stands for "unknown", says nothing.
     Of fewer than 20 places it must be all, with more than three decimals, as a computation leaves them.
     """
-    known = values[np.isfinite(values).all(axis=1)]
-    telling = known[(known != 0).any(axis=1)]
-    fits = (np.abs(telling) <= (np.pi / 2, np.pi)).all(axis=1)
+    # Axis by axis, which for millions of rows is ten times as fast as along the rows.
+    known = values[np.isfinite(values[:, 0]) & np.isfinite(values[:, 1])]
+    telling = known[(known[:, 0] != 0) | (known[:, 1] != 0)]
+    fits = (np.abs(telling[:, 0]) <= np.pi / 2) & (np.abs(telling[:, 1]) <= np.pi)
     if len(known) >= FEWEST and len(telling) >= FEWEST / 2:
         return bool(fits.mean() >= NEARLY_ALL)
     computed = (np.abs(telling * 1000 - np.rint(telling * 1000)) > 1e-6).any(axis=1)
@@ -63,7 +64,7 @@ def look_like_radians(values: Floats) -> bool:
 
 def null_island(values: Floats) -> Rows:
     """The rows at exactly (0, 0)."""
-    return np.flatnonzero((values == 0).all(axis=1))
+    return np.flatnonzero((values[:, 0] == 0) & (values[:, 1] == 0))
 
 
 def trouble_of(values: Floats, odd_cells: dict[int, str]) -> Trouble | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 _FLOAT = re.compile(r"([0-9]+)(?:\.([0-9]*))?(?:[eE]\+?([0-9]+))?")
 _QUOTED = re.compile(r"""="(.*)"|b?"(.*)"|b?'(.*)'|'([0-9]+)""", re.DOTALL)
@@ -17,10 +19,14 @@ _EXACT_BELOW = 2**53
 
 
 def plain_ids(ids: pd.Series[str]) -> tuple[pd.Series[str], list[str]]:
-    """Ids without quotes, and floats that are whole numbers as these, with a note on how many changed.
+    """Ids without blanks around them and without quotes, and floats that are whole numbers as these.
 
-    Digits that were lost stay a float: `lost_digits` finds them.
+    A note says how many changed otherwise than by their blanks. Digits that were lost stay a float:
+    `lost_digits` finds them.
     """
+    if whole_numbers(ids) is not None:
+        return ids, []
+    ids = ids.str.strip()
     suspect = pc.match_substring_regex(pa.array(ids, pa.large_string()), _SUSPECT)
     doubtful = ids[suspect.to_numpy(zero_copy_only=False)]
     plain = doubtful.map(_plain)
@@ -31,6 +37,18 @@ def plain_ids(ids: pd.Series[str]) -> tuple[pd.Series[str], list[str]]:
     ids[changed.index] = changed
     first = f"'{doubtful[changed.index[0]]}' as '{changed.iloc[0]}'"
     return ids, [f"{len(changed):,} of {len(ids):,} ids are read without quotes or as whole numbers: {first}"]
+
+
+def whole_numbers(ids: pd.Series[str]) -> NDArray[np.int64] | None:
+    """Ids all of which are written as whole numbers, `(n,)`; else None.
+
+    Then nothing else stands in any of them, which for millions costs a tenth of looking for it.
+    """
+    try:
+        numbers = pc.cast(pa.array(ids, from_pandas=True), pa.int64())
+    except pa.ArrowInvalid:
+        return None
+    return None if numbers.null_count else np.asarray(numbers.to_numpy(zero_copy_only=False), np.int64)
 
 
 def lost_digits(ids: pd.Series[str]) -> pd.Series[bool]:

@@ -302,7 +302,7 @@ def _selected(
 
 
 def _ids(column: pd.Series[str], source: str) -> tuple[pd.Series[str], list[str]]:
-    ids, notes = plain_ids(column.str.strip().reset_index(drop=True))
+    ids, notes = plain_ids(column.reset_index(drop=True))
     if ids.empty:
         raise DataError(f"{source} holds no answers")
     lost = ids[lost_digits(ids)]

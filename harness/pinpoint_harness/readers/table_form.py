@@ -76,7 +76,8 @@ def as_text(name: str, column: Any) -> tuple[pa.ChunkedArray, list[str]]:
     if pa.types.is_floating(column.type):
         return _float_text(column), []
     try:
-        return pc.fill_null(column.cast(pa.large_string()), ""), []
+        text = column.cast(pa.large_string())
+        return pc.fill_null(text, "") if text.null_count else text, []
     except pa.ArrowInvalid:
         return _decode_cells(name, column)
 

@@ -23,7 +23,7 @@ from ..errors import DataError, did_you_mean, name_list
 from ..images import ImageStore, dataset_roots, holds_pictures
 from ..reading import reading
 from ..types import DataLocation, DatasetInfo
-from .delimited import ALIASES, Table, pick_column, read_table
+from .delimited import ALIASES, Table, pick_column
 from .forms import open_form
 from .frames import plain_columns, table_of_frame
 from .ids import plain_ids
@@ -31,7 +31,7 @@ from .parquet_tables import content_sha256, parquet_files
 from .place_columns import only_position
 from .rival_pairs import refuse_rivals
 from .table_form import TableForm
-from .truth_columns import TEXT, authors_of, canonical_ids, coordinates_of, text_of
+from .truth_columns import authors_of, canonical_ids, coordinates_of, read_roles, same_text, text_of
 
 log = logging.getLogger(__name__)
 
@@ -213,7 +213,7 @@ def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
         raise DataError(problem, found=f"the columns {name_list(list(map(str, frame.columns)))}", fix=fix)
     names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
     table = table_of_frame(frame[list(dict.fromkeys([*names, *plain_columns(frame)]))], "the truth table")
-    spelled, spellings = plain_ids(text_of(table, "id").str.strip())
+    spelled, spellings = plain_ids(text_of(table, "id"))
     ids = canonical_ids(table, spelled, flickr=False)
     coordinates, notes = coordinates_of(table, "latitude", "longitude", spelled, exchange="")
     refuse_rivals(table.form, ("latitude", "longitude"), coordinates, option=False)
@@ -306,7 +306,8 @@ def _read_columns(
     by_header = (layout for layout in spec.layouts if layout.header and layout.header <= names)
     layout = next(by_header, by_name)
     columns = _choose_columns(spec, form, layout, chosen)
-    return read_table(form, _columns_to_read(spec, form, columns, layout)), columns, layout
+    read = _columns_to_read(spec, form, columns, layout)
+    return read_roles(form, read, columns, (layout.image or ())[:1]), columns, layout
 
 
 def _columns_to_read(
@@ -316,8 +317,7 @@ def _columns_to_read(
     declared = spec.info.cluster_column
     cluster = [declared] if _declares_clusters(spec) and declared in named else []
     extras = named if spec.extras is None else [name for name in spec.extras if name in named]
-    image = [layout.image[0]] if layout.image else []
-    return list(dict.fromkeys([*columns.values(), *image, *extras, *cluster]))
+    return list(dict.fromkeys([*columns.values(), *(layout.image or ())[:1], *extras, *cluster]))
 
 
 def _declares_clusters(spec: TruthSpec) -> bool:
@@ -381,7 +381,7 @@ def _named_column(form: TableForm, role: str, name: str) -> str:
 def _build_frame(
     spec: TruthSpec, table: Table, columns: Mapping[str, str], layout: Layout
 ) -> tuple[pd.DataFrame, list[str]]:
-    spelled, spellings = plain_ids(text_of(table, columns["id"]).str.strip())
+    spelled, spellings = plain_ids(text_of(table, columns["id"]))
     flickr = spec.ids == "flickr"
     ids = canonical_ids(table, spelled, flickr=flickr)
     coordinates, remarks = coordinates_of(table, columns["latitude"], columns["longitude"], spelled)
@@ -394,14 +394,14 @@ def _build_frame(
         "author": author,
         "source": _sources(spec, table, columns),
     }
-    used = {*columns.values(), *([layout.image[0]] if layout.image else [])}
+    used = {*columns.values(), *(layout.image or ())[:1]}
     for name in table.cells.column_names:
         if name not in used:
             # A table may call a column of its own `id` or `source` while another one is used.
             key = f"{name} (file)" if name in series else name
             cells = text_of(table, name)
             series[key] = cells.mask(cells.isin(["", spec.hole]))
-    return pd.DataFrame(series), [*spellings, *remarks, *notes]
+    return pd.DataFrame(series, copy=False), [*spellings, *remarks, *notes]
 
 
 def _images(
@@ -418,7 +418,7 @@ def _images(
 def _sources(spec: TruthSpec, table: Table, columns: Mapping[str, str]) -> pd.Series[str]:
     if "source" in columns:
         return text_of(table, columns["source"]).replace("", spec.source)
-    return pd.Series(spec.source, index=range(len(table)), dtype=TEXT)
+    return same_text(spec.source, len(table))
 
 
 # How many rows

@@ -6,8 +6,10 @@ editor shows and the id the file spells.
 
 from __future__ import annotations
 
+import functools
 import shlex
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,18 +22,31 @@ from ..geo import on_globe
 from ..photo_ids import flickr_id, flickr_owner
 from .cells import is_longitude_first, is_null, read_angles, read_place
 from .conventions import listed, look_like_radians, null_island, trouble_of
-from .delimited import Table
-from .ids import lost_digits
+from .delimited import Table, read_table
+from .ids import lost_digits, whole_numbers
 from .sign_columns import lost_sign
+from .table_form import TableForm
 
 TEXT = pd.Series([""]).dtype
 """What this pandas gives to text: `str`, or `object` before version 3."""
 
+_PIECE_ROWS = 1 << 16
 _SHOWN = 5
 """How many offending rows a message names."""
 _MOST_BY_ONE = 0.25
 _FEWEST_TO_JUDGE = 20
 """From as many rows on, a photographer with more than this share of them is worth a note."""
+
+
+def read_roles(
+    form: TableForm, read: Sequence[str], columns: Mapping[str, str], used: Sequence[str]
+) -> Table:
+    """The columns to `read`, each in the form its role in `columns` asks for, unless otherwise `used`."""
+    uses = Counter([*columns.values(), *used])
+    alone = {role: name for role, name in columns.items() if uses[name] == 1}
+    numbers = [alone[role] for role in ("latitude", "longitude") if role in alone]
+    repeated = [alone["author"]] if "author" in alone else []
+    return read_table(form, read, numbers=numbers, repeated=repeated)
 
 
 def text_of(table: Table, name: str) -> pd.Series[str]:
@@ -40,8 +55,18 @@ def text_of(table: Table, name: str) -> pd.Series[str]:
     return text
 
 
+def same_text(text: str, rows: int) -> pd.Series[str]:
+    """One text in every row; where pandas keeps text in pieces, all are the same few rows in memory."""
+    piece = pa.repeat(pa.scalar(text, pa.large_string()), _PIECE_ROWS)
+    pieces = [piece] * (rows // _PIECE_ROWS) + [piece.slice(0, rows % _PIECE_ROWS)]
+    whole: pd.Series[str] = pa.chunked_array(pieces).to_pandas().astype(TEXT)
+    return whole
+
+
 def canonical_ids(table: Table, spelled: pd.Series[str], *, flickr: bool) -> pd.Series[str]:
     """One unique id per row: the Flickr digits, or the name as spelled."""
+    if not flickr and _are_distinct(whole_numbers(spelled)):
+        return spelled
     _refuse_where(table, spelled == "", spelled, "rows have no id", "every photo needs one")
     _refuse_where(
         table,
@@ -54,20 +79,19 @@ def canonical_ids(table: Table, spelled: pd.Series[str], *, flickr: bool) -> pd.
     _refuse_where(
         table, ids.isna(), spelled, "ids hold no Flickr photo number", "give a table of Flickr photos"
     )
-    if not _are_distinct_numbers(ids):
+    if not _are_distinct(whole_numbers(ids)):
         # Sorted, so that the rows of one photo stand side by side in the message.
         repeated = ids[ids.duplicated(keep=False)].sort_values(kind="stable").index.to_numpy()
         _refuse(table, repeated, spelled, "ids occur more than once", "keep one row for each photo")
     return ids
 
 
-def _are_distinct_numbers(ids: pd.Series[str]) -> bool:
+def _are_distinct(numbers: NDArray[np.int64] | None) -> bool:
     """Enough to know that no id is repeated, and for millions a tenth of the time and memory."""
-    try:
-        numbers = np.sort(pc.cast(pa.array(ids, from_pandas=True), pa.int64()).to_numpy(zero_copy_only=False))
-    except pa.ArrowInvalid:
+    if numbers is None:
         return False
-    return bool(np.all(numbers[1:] != numbers[:-1]))
+    ascending = np.sort(numbers)
+    return bool(np.all(ascending[1:] != ascending[:-1]))
 
 
 def authors_of(
@@ -79,26 +103,41 @@ def authors_of(
     holds `secret_server_owner` in 177 rows, which makes every photo its own photographer.
     """
     author = pd.Series(None, index=spelled.index, dtype=TEXT)
+    counts = pd.Series(dtype=np.int64)
     if column is not None:
-        author = text_of(table, column).str.strip()
-        author = author.str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)  # an id that was a float once
-        author = author.mask(is_null(table.column(column)))
+        author, counts = _authors_in(table.column(column))
     if not flickr:
-        return author, _implausible_share(author)
+        return author, _implausible_share(counts, len(author))
     owner = flickr_owner(spelled)
     corrected = int((owner.notna() & author.notna() & (owner != author)).sum())
     note = f"{corrected} authors are taken from the image names, which contradict column '{column}'"
     author = author.where(owner.isna(), owner)
-    return author, [*([note] if corrected else []), *_implausible_share(author)]
+    notes = _implausible_share(author.value_counts(), len(author))
+    return author, [*([note] if corrected else []), *notes]
 
 
-def _implausible_share(author: pd.Series[str]) -> list[str]:
+def _authors_in(cells: pa.ChunkedArray) -> tuple[pd.Series[str], pd.Series[int]]:
+    """The photographer of each row, and how many rows each has; every name is looked at once."""
+    is_encoded = pa.types.is_dictionary(cells.type)
+    encoded = (cells if is_encoded else cells.dictionary_encode()).unify_dictionaries().combine_chunks()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    spelled = pa.chunked_array([encoded.dictionary])
+    names = spelled.to_pandas().astype(TEXT).str.strip()
+    names = names.str.replace(r"^([0-9]+)\.0$", r"\1", regex=True)  # an id that was a float once
+    names = names.mask(is_null(spelled))
+    rows = np.bincount(encoded.indices.to_numpy(), minlength=len(names))
+    taken = pa.array(names, pa.large_string(), from_pandas=True).take(encoded.indices)
+    author: pd.Series[str] = taken.to_pandas().astype(TEXT)
+    return author, pd.Series(rows, index=names.index).groupby(names, sort=False).sum()
+
+
+def _implausible_share(counts: pd.Series[int], rows: int) -> list[str]:
     """A note if one author holds so much of the set that the name may stand for "unknown"."""
-    counts = author.value_counts()
-    if len(author) < _FEWEST_TO_JUDGE or not len(counts) or counts.iloc[0] <= _MOST_BY_ONE * len(author):
+    most = int(counts.max()) if len(counts) else 0
+    if rows < _FEWEST_TO_JUDGE or most <= _MOST_BY_ONE * rows:
         return []
     return [
-        f"one author, '{counts.index[0]}', holds {counts.iloc[0]:,} of {len(author):,} rows: if that stands "
+        f"one author, '{counts.idxmax()}', holds {most:,} of {rows:,} rows: if that stands "
         "for unknown, leave those cells empty, or intervals and author filters are wrong"
     ]
 
@@ -116,20 +155,25 @@ def coordinates_of(
     empty where there is none. DataError for coordinates
     that are missing, no numbers, out of range, seem to be radians, or lack a sign that stands beside them.
     """
-    text = [pc.utf8_trim_whitespace(table.column(name)) for name in (latitude_column, longitude_column)]
+
+    @functools.cache
+    def text() -> list[pa.ChunkedArray]:
+        return [pc.utf8_trim_whitespace(table.text(name)) for name in (latitude_column, longitude_column)]
+
     if latitude_column == longitude_column:
         exchange = ""
-        values, notations = _read_pairs(text[0], latitude_column)
+        values, notations = _read_pairs(text()[0], latitude_column)
     else:
-        latitude, longitude = read_angles(text[0], "latitude"), read_angles(text[1], "longitude")
-        values = np.stack([latitude.degrees, longitude.degrees], axis=1)  # (n, 2)
+        latitude = read_angles(table.column(latitude_column), "latitude")
+        longitude = read_angles(table.column(longitude_column), "longitude")
+        values = np.stack([latitude.degrees, longitude.degrees]).T  # (n, 2), each axis in one piece
         notations = list(dict.fromkeys((*latitude.notations, *longitude.notations)))
 
     def cells(row: int) -> str:
-        return f" ({text[0][row]}, {text[1][row]})"
+        return f" ({text()[0][row]}, {text()[1][row]})"
 
     unusable = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    odd = {row: str(text[int(np.isfinite(values[row, 0]))][row]) for row in unusable.tolist()}
+    odd = {row: str(text()[int(np.isfinite(values[row, 0]))][row]) for row in unusable.tolist()}
     trouble = trouble_of(np.empty((0, 2)), odd)
     what, fix = (
         "rows have no usable coordinate",
