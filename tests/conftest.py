@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from pinpoint_harness.devices import sleep_while_waiting
 from pinpoint_harness.home import HOME_VARIABLE, OLD_VARIABLES
+
+sleep_while_waiting()  # several workers share the cores
 
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("search", deadline=None)

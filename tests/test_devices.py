@@ -89,3 +89,21 @@ if {way == "old"}:
     assert torch.get_float32_matmul_precision() == "medium"
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_a_command_lets_threads_sleep_that_wait_unless_the_user_says_otherwise(
+    given: str | None, kept: str
+) -> None:
+    """In a process of its own: what it leaves its environment as, before torch was loaded and read it."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {} if given is None else {"OMP_WAIT_POLICY": given}
+    program = """
+import atexit, os, sys
+from pinpoint_harness.cli.main import main
+atexit.register(lambda: sys.stderr.write(f"{os.environ['OMP_WAIT_POLICY']} {'torch' in sys.modules}"))
+sys.argv[1:] = ["--version"]
+main()
+"""
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+    assert told.stderr.decode().endswith(f"{kept} False")

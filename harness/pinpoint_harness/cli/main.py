@@ -17,6 +17,7 @@ from typing import IO, Any, NamedTuple
 import click
 
 from ..console import keep_stdout, screens
+from ..devices import sleep_while_waiting
 from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
 from ..version import __version__
 from .everywhere import accept, options, set_up
@@ -235,6 +236,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     keep_stdout()
     look_for_room()
+    sleep_while_waiting()
     try:
         cli(prog_name="pinpoint")
     finally:  # what plugins print while the process ends is no part of the result
