@@ -162,13 +162,14 @@ def test_the_bootstrap_equals_one_written_out_row_by_row(miss_share: float) -> N
         assert estimate.standard_error == (expected_error and pytest.approx(expected_error, rel=1e-9))
 
 
+@pytest.mark.parametrize("rows", [3_000, 400])
 @pytest.mark.parametrize("clusters", [3, 40])
-def test_resamples_at_once_equal_each_alone_and_medians_those_of_the_rows(clusters: int) -> None:
+def test_resamples_at_once_equal_each_alone_and_medians_those_of_the_rows(clusters: int, rows: int) -> None:
     generator = np.random.default_rng(5)
-    errors = np.round(generator.lognormal(4, 2, 3_000), 1)  # with ties
+    errors = np.round(generator.lognormal(4, 2, rows), 1)  # with ties
     errors[::9] = MISS
     authors = cluster(
-        [str(number) for number in generator.integers(clusters, size=3_000) ** 2], "AUTHOR", 3_000
+        [str(number) for number in generator.integers(clusters, size=rows) ** 2], "AUTHOR", rows
     )
     sample = SortedSample(errors, authors, RADII_KM, True, False)
     assert len(sample.cuts) > 2
