@@ -17,9 +17,9 @@ OLDEST_TORCH_ON_CUDA = "2.8"
 def sleep_while_waiting() -> None:
     """Let threads that compute together sleep until the last is ready, unless the user says otherwise.
 
-    They spin by default, and where another program needs a core the one that is late cannot be: measured on two
-    cores beside one busy program, products of a small network take 5 times as long, and 3 times the processor time.
-    On idle cores sleeping costs 10 % of such products. The library reads this when torch loads it.
+    They spin by default, and take the core that the one they wait for needs, where another program has the
+    other: products of a small network took 5 times as long on two cores beside one busy program, and 3 times
+    the processor time. On idle cores sleeping costs 10 % of them. The library reads this when torch loads it.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
