@@ -8,7 +8,14 @@ const outcomeOf = (row) => bandA[row] > silent || bandB[row] > silent ? 4 : 2 * 
 const classOf = {a: (row) => bandA[row], b: (row) => bandB[row], both: outcomeOf}[colour.value];
 const look = colour.value === "both" ? outcomes : bands;
 const [west, east, south, north] = [x_range.start, x_range.end, y_range.start, y_range.end].map((x) => x * degree);
-const inView = passing.data.row.filter((row) => lon[row] >= west && lon[row] <= east && lat[row] >= south && lat[row] <= north);
+const number = new Intl.NumberFormat("en"); // once: toLocaleString makes one for each of thousands of cells
+const chosen = passing.data.row, kept = new Int32Array(chosen.length);
+let seen = 0;
+for (let i = 0; i < chosen.length; i++) {
+  const row = chosen[i];
+  if (lon[row] >= west && lon[row] <= east && lat[row] >= south && lat[row] <= north) kept[seen++] = row;
+}
+const inView = kept.subarray(0, seen);
 const found = {x: [], y: [], size: [], colour: [], marker: [], row: [], label: []};
 const add = (x, y, size, kind, row, label) => {
   found.x.push(x / degree); found.y.push(y / degree); found.size.push(size); found.row.push(row);
@@ -19,8 +26,8 @@ if (inView.length <= MOST) {
 } else {
   const cell = 2 ** Math.ceil(Math.log2((east - west) / CELLS)), wide = Math.ceil((east - west) / cell) + 1;
   const kinds = look.names.length, cells = new Int32Array(wide * (Math.ceil((north - south) / cell) + 1) * kinds);
-  for (const row of inView) {
-    const key = Math.floor((lat[row] - south) / cell) * wide + Math.floor((lon[row] - west) / cell);
+  for (let i = 0; i < seen; i++) {
+    const row = inView[i], key = Math.floor((lat[row] - south) / cell) * wide + Math.floor((lon[row] - west) / cell);
     cells[key * kinds + classOf(row)]++;
   }
   for (let key = 0; key < cells.length / kinds; key++) {
@@ -28,9 +35,9 @@ if (inView.length <= MOST) {
     if (!count) continue;
     const kind = counts.indexOf(Math.max(...counts));
     const [x, y] = [west + (key % wide + 0.5) * cell, south + (Math.floor(key / wide) + 0.5) * cell];
-    add(x, y, 4 + 4 * Math.log10(count), kind, -1, `${count.toLocaleString("en")} photos, most: ${look.names[kind]}`);
+    add(x, y, 4 + 4 * Math.log10(count), kind, -1, `${number.format(count)} photos, most: ${look.names[kind]}`);
   }
 }
 marks.data = found;
 const text = inView.length <= MOST ? "each mark is a photo" : "each mark is a cell, larger for more photos, in the colour of its commonest class; a click zooms in";
-document.getElementById(note).textContent = `${inView.length.toLocaleString("en")} photos in view: ${text}.`;
+document.getElementById(note).textContent = `${number.format(seen)} photos in view: ${text}.`;

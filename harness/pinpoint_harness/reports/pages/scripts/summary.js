@@ -4,9 +4,9 @@ const classes = radius.options.length + 2; // within each radius, beyond, no ans
 const name = (choice) => choice.options.find(([value]) => value === choice.value)[1];
 const percent = (count, of) => of ? `${(100 * count / of).toFixed(1)} %` : "–";
 const counts = [a, b].map((choice) => {
-  const found = new Array(classes + 1).fill(0), band = data[`band${choice.value}`];
-  passing.data.row.forEach((row) => found[band[row]]++);
-  return found;
+  const found = new Uint32Array(classes + 1), band = data[`band${choice.value}`], chosen = passing.data.row;
+  for (let i = 0; i < chosen.length; i++) found[band[chosen[i]]]++;
+  return Array.from(found);
 });
 const asked = counts.map((one) => one.slice(0, classes).reduce((sum, count) => sum + count, 0));
 const right = counts.map((one) => one.slice(0, at + 1).reduce((sum, count) => sum + count, 0));
