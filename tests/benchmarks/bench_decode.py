@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from ratios import state
 from tests.support.processors import CLIPImageProcessorPil
 
 from pinpoint_harness.images import Failure, decoder_name, resize
@@ -87,6 +88,7 @@ def race(title: str, files: Sequence[bytes]) -> float:
         rounds.append((times[ours], times[theirs]))
     ratios = sorted(slow / fast for fast, slow in rounds)
     fast, slow = (statistics.median(side) for side in zip(*rounds, strict=True))
+    state(f"decode {title}", statistics.median(ratios))
     print(
         f"{title:12} {fast:7.2f} ms against {slow:7.2f} ms an image: {statistics.median(ratios):5.2f} x "
         f"({ratios[0]:.2f} to {ratios[-1]:.2f}); largest difference {difference:.3f}"

@@ -18,6 +18,7 @@ from collections.abc import Callable
 import geopy.distance
 import numpy as np
 from numpy.typing import NDArray
+from ratios import state
 
 from pinpoint_harness.geo import geodesic_km, great_circle_km, haversine_km
 
@@ -97,6 +98,7 @@ def race(name: str, ours: Distance, theirs: Distance, theirs_rows: int, a: Float
     tracemalloc.stop()
     ratios = sorted(slow / fast for fast, slow in rounds)
     fast, slow = (statistics.median(side) for side in zip(*rounds, strict=True))
+    state(f"distance {name}", statistics.median(ratios))
     print(
         f"{name:34} {fast * 1e9:7.0f} ns against {slow * 1e6:6.1f} us a pair: "
         f"{statistics.median(ratios):6.0f} x ({ratios[0]:.0f} to {ratios[-1]:.0f}); "

@@ -43,6 +43,7 @@ import torch
 from geopy.distance import geodesic
 from numpy.typing import NDArray
 from PIL import Image
+from ratios import state
 from sklearn.neighbors import BallTree  # type: ignore[import-untyped] # no types published
 from tests.support.pinpoint_world import write_surveys
 
@@ -457,6 +458,8 @@ def bench_cached(options: argparse.Namespace) -> bool:
         f"by the clock {wall:.1f} s\n  " + shares(phases.seconds)
     )
     middles = {way: statistics.median(found) for way, found in ratios.items()}
+    for way, middle in middles.items():
+        state(f"e2e/cached {count:,} x {options.rows:,} against {way}", middle)
     aims = {
         "selector": f"gate {GATE_CACHED:g}x, aim {AIM_CACHED:g}x",
         "over-fetch": f"gate {GATE_OVER_FETCH:g}x",

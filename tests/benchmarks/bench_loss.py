@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ratios import state
 from torch import Tensor
 from torch.nn import functional
 
@@ -141,6 +142,7 @@ def bench(batch: int, pairs: int, device: str) -> None:
     memory = {name: peak_mib(name, batch, device) for name in ("open_clip", "softplus", "fused")}
     for peer, aim in (("open_clip", "4x faster, 7x less"), ("softplus", "-")):
         ratios = [theirs / ours for theirs, ours in zip(times[peer], times["fused"], strict=True)]
+        state(f"loss batch {batch:,} against {peer}", statistics.median(ratios))
         print(
             f"batch {batch:6,} against {peer:9}  {statistics.median(ratios):5.2f}x "
             f"({min(ratios):.2f} to {max(ratios):.2f})  memory {memory[peer] / memory['fused']:4.1f}x "
@@ -149,6 +151,7 @@ def bench(batch: int, pairs: int, device: str) -> None:
         )
     floor = [ours / least for least, ours in zip(times["products"], times["fused"], strict=True)]
     milliseconds = statistics.median(times["fused"]) * 1e3
+    state(f"loss batch {batch:,} its products against its own time", 1 / statistics.median(floor))
     print(
         f"batch {batch:6,} against its products  {statistics.median(floor):.2f}x their time "
         f"({min(floor):.2f} to {max(floor):.2f}), {milliseconds:.1f} ms  aim 1.35x",

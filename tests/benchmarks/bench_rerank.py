@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from bench_end_to_end import MINI, random_reranker, world
+from ratios import state
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -186,6 +187,7 @@ def bench(queries: int, pairs: int) -> bool:
 def compare(title: str, theirs: list[float], ours: list[float], aim: str) -> float:
     ratios = [peer / mine for peer, mine in zip(theirs, ours, strict=True)]
     middle = statistics.median(ratios)
+    state(f"rerank/batch {title}", 1 / middle if "its own time" in title else middle)
     print(f"  {title:38} {middle:5.2f}x ({min(ratios):.2f} to {max(ratios):.2f})  {aim}", flush=True)
     return middle
 

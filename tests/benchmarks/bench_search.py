@@ -26,6 +26,7 @@ import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from ratios import state
 
 from pinpoint_harness.search import Exclusion, Gallery, Rows, search, xyz_of
 
@@ -96,6 +97,7 @@ def race(title: str, ours: Callable[[], object], theirs: Callable[[], object], p
     ratios = [b / a for a, b in times]
     mine, peer = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
     ratio = statistics.median(ratios)
+    state(title, ratio)
     print(
         f"{title:44} {ratio:6.2f}x ({min(ratios):.2f} to {max(ratios):.2f})  "
         f"{mine:8.1f} against {peer:8.1f} ms  aim {aim}",
@@ -205,6 +207,7 @@ def exclude(
     selected = selector_search(index, queries[:SELECTOR_QUERIES], hidden)
     mine = statistics.median(seconds(excluding) for _ in range(pairs))
     peer = statistics.median(seconds(selected) for _ in range(2)) * batch / SELECTOR_QUERIES
+    state(f"{title} vs a selector per query", peer / mine)
     print(
         f"{title} vs a selector per query  {peer / mine:6.1f}x  "
         f"{mine * 1e3:.1f} against {peer * 1e3:.0f} ms (extrapolated)  aim 25x",

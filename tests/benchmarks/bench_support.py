@@ -17,6 +17,7 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from ratios import state
 from scipy.spatial import cKDTree
 from sklearn.neighbors import BallTree  # type: ignore[import-untyped] # no types published
 
@@ -59,6 +60,7 @@ def race(
     times = [(seconds(ours), seconds(theirs) / share) for _ in range(pairs)]
     ratios = [peer / mine for mine, peer in times]
     mine, peer = (statistics.median(column) * 1e3 for column in zip(*times, strict=True))
+    state(title, statistics.median(ratios))
     print(
         f"{title:40} {statistics.median(ratios):7.1f}x ({min(ratios):.1f} to {max(ratios):.1f})  "
         f"{mine:9.2f} against {peer:9.1f} ms  aim {aim}",
