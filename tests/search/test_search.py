@@ -128,6 +128,25 @@ def test_search_equals_brute_force_in_float64(
     assert found.statistics["a"].kernel == each_kernel
 
 
+@pytest.mark.parametrize("make", DATA)
+@pytest.mark.parametrize("width", [32, 257])
+def test_a_query_alone_equals_brute_force_in_float64(
+    make: Callable[[int, int, int], Matrix], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "_TILE_ROWS", {"cpu": (64, 320)})
+    gallery, rank = make(1, 1500, width), np.random.default_rng(2).permutation(1500)
+    author = np.random.default_rng(3).integers(1, 4, 1500).astype(np.uint64)
+    store = Gallery.of({"a": gallery}, Rows(rank=rank, author_token=author))
+    for query in gallery[np.random.default_rng(4).integers(0, 1500, 6)]:
+        asked = query[None]
+        for asking in (0, 2):
+            hidden = (author == asking)[None]
+            exclusion = Exclusion(author_token=np.array([asking], np.uint64)) if asking else None
+            found = search(store, {"a": asked}, {"a": 9}, exclusion)
+            assert_equal(found["a"], *brute_force(gallery, asked, 9, rank, hidden))
+            assert found.statistics["a"].kernel.startswith("Half")
+
+
 @given(
     rows=st.integers(1, 40),
     width=st.integers(1, 9),

@@ -140,6 +140,36 @@ def test_kernels_are_never_more_wrong_than_they_say(name: str, width: int) -> No
             assert wrong.max() > kernel.error.min().item() / 3
 
 
+@pytest.mark.parametrize("width", [3, 256, 1536])
+def test_a_query_alone_is_never_more_wrong_than_the_kernel_says(width: int) -> None:
+    rng = np.random.default_rng(2)
+    for matrix in (
+        gaussian(3, 60, width),
+        (rng.standard_normal((60, width)) * 2.0 ** rng.integers(-24, 4, (60, width))).astype(np.float16),
+        (rng.standard_normal((60, width)) * 2.0**-12).astype(np.float16),  # products below what fp16 holds
+    ):
+        channel = Gallery.of({"a": matrix}).channels["a"]
+        for query in matrix[:20]:
+            kernel = kernels.choose(channel, torch.from_numpy(query[None].astype(np.float32)))
+            assert isinstance(kernel, kernels.Half)
+            out = torch.empty((60, 1), dtype=kernel.dtype)
+            kernel.fill(0, 60, out)
+            found = out[:, 0].double().numpy()
+            wrong = np.abs(found - matrix.astype(np.float64) @ query.astype(np.float64))
+            assert (wrong <= kernel.error.numpy() + kernel.relative * np.abs(found)).all()
+
+
+def test_fp16_products_are_taken_only_where_they_are_summed_in_float32_and_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    long = Gallery.of({"a": np.full((3, 4), 200, np.float16)}).channels["a"]
+    assert type(kernels.choose(long, torch.full((1, 4), 200.0))) is kernels.Single  # 160,000: beyond fp16
+    channel = Gallery.of({"a": gaussian(4, 10, 8)}).channels["a"]
+    assert type(kernels.choose(channel, torch.ones((2, 8)))) is kernels.Single
+    monkeypatch.setattr(kernels, "_adds_halves_in_float32", lambda: False)
+    assert type(kernels.choose(channel, torch.ones((1, 8)))) is kernels.Single
+
+
 def test_processes_that_allow_coarser_float32_products_get_a_wider_bound() -> None:
     matrix = gaussian(30, 512, 256)
     before = torch.get_float32_matmul_precision()
