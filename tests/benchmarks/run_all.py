@@ -31,6 +31,7 @@ QUICK = {
     "loss": "--batch 2048 --pairs 5",
     "score": "",
     "distance": "",
+    "lknn": "",
     "decode": "",
     "end_to_end": "cached --rows 12000 --queries 1000 --slice 100 --pairs 5",
 }

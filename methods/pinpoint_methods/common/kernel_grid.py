@@ -33,8 +33,8 @@ def lknn_peak(places: Floats, weight: Floats, sigma_deg: float) -> Floats:
 
 def _peak(cells: NDArray[Any], weight: Floats, rows: Floats, columns: Floats) -> NDArray[np.int64]:
     """The cell with the most blurred weight; of equals the first down the columns, as MATLAB finds it."""
-    density = (rows[:, cells[:, 0]] * weight) @ columns[:, cells[:, 1]].T
-    column, row = divmod(int(np.argmax(density.T)), len(rows))
+    density = columns[:, cells[:, 1]] @ (rows[:, cells[:, 0]] * weight).T  # (columns, rows)
+    column, row = divmod(int(np.argmax(density)), len(rows))
     return np.array([row, column])
 
 
