@@ -20,6 +20,7 @@ from tests.campaign.jobs import contents, jobs, outcome, prepared, whole
 from tests.campaign.trials import WORKS_S, HangError, Kind
 
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.cli.room import look_for_room
 
 STARTED_TOGETHER = ("run", "run on pictures", "embed", "import")
 _NEW_PIDS = 0x20000000
@@ -126,6 +127,7 @@ def _work(arguments: Sequence[str], said: Path, memory: int | None) -> int:
     with said.open("a") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         if memory is not None:
             _limit_memory(memory)
+            look_for_room()
         try:
             cli.main(list(arguments), prog_name="pinpoint")
         except SystemExit as end:
