@@ -40,7 +40,7 @@ def look_for_room() -> None:
     """Where addresses are limited, refuse what would not end."""
     if resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY:
         sys.meta_path.insert(0, Room())
-        threading.Thread.start = _with_room(threading.Thread.start)  # type: ignore[method-assign]
+        threading.Thread.start = _with_room(threading.Thread.start)  # type: ignore[assignment, method-assign]
 
 
 def _with_room(start: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
