@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -230,7 +231,7 @@ def test_a_world_of_version_2_is_drawn_and_read(tmp_path: object) -> None:
 def toy(angles: list[float], features: list[list[float]]) -> difficulty.Seen:
     radians = np.radians(angles)
     points = np.stack([np.cos(radians), np.sin(radians), 0 * radians], axis=1)
-    return difficulty.Seen(difficulty.of_length_one(np.array(features)), points)
+    return difficulty.Seen(difficulty.of_length_one(np.array(features)), points, np.arange(len(points)))
 
 
 def test_neighbours_win_a_query_whose_most_similar_picture_lies_elsewhere(
@@ -246,6 +247,45 @@ def test_neighbours_win_a_query_whose_most_similar_picture_lies_elsewhere(
     assert rows["oracle of 2"][1] == 100
     assert rows["won by 1 neighbours"][1] == 100
     assert rows["lost by 16 neighbours"] == [0, 0, 0, 0, 0]
+
+
+def test_an_interval_counts_photographers_not_photos() -> None:
+    before, after = np.array([9.0, 9, 9, 9]), np.array([0.5, 0.5, 9, 9])
+    widths = [
+        {figure: cells for _, figure, cells in difficulty._gain_rows("toy", "", author, before, after)}
+        for author in (np.array([0, 0, 1, 1]), np.arange(4))
+    ]
+    one, many = (figures["half width of won less lost "][0] for figures in widths)
+    assert many == pytest.approx(196 * np.sqrt(4 * 0.25) / 4)
+    assert one == pytest.approx(196 * np.sqrt(2) / 4)
+
+
+def test_whitening_makes_pictures_of_a_place_differ_alike_in_all_directions() -> None:
+    generator = np.random.default_rng(0)
+    places = np.repeat(np.arange(300), 2)
+    within = generator.standard_normal((600, 3)) * [1, 0.2, 0.02]
+    points = toy(places.tolist(), [[1, 0, 0]] * 600).points
+    seen = difficulty.Seen(np.eye(3)[places % 3] * 9 + within, points, np.arange(600))
+    mapped = within @ difficulty.whitening(seen)
+    spread = np.sqrt(np.linalg.eigvalsh(np.cov(mapped.T)))
+    assert spread[2] == pytest.approx(1, abs=0.1)
+    assert spread[1] > 0.5  # a fifth of the first direction's before, less for the shrinkage
+
+
+def test_each_picture_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def raw(job: tuple[WorldSpec, str, np.ndarray]) -> np.ndarray:
+        asked.extend(job[2].tolist())
+        return np.ones((len(job[2]), 512), np.float32) * job[2][:, None]
+
+    monkeypatch.setattr(difficulty, "_raw_features", raw)
+    with ThreadPoolExecutor(1) as pool:
+        drawn = difficulty.Drawn(pool, SMALL, "photos")
+        drawn.features(np.array([3, 1, 3]))
+        again = drawn.features(np.array([2, 3]))
+    assert asked == [1, 3, 2]
+    assert np.linalg.norm(again, axis=1) == pytest.approx([1, 1])
 
 
 def test_pairs_are_counted_once_for_each_photographer(tables: Tables) -> None:

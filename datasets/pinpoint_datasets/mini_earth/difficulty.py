@@ -5,8 +5,11 @@
 `--seed` measures a world that no dataset has, so that a generator's constants can be chosen on it.
 
 Draws the galleries and some queries in memory, as they are before JPEG, and looks with the raw features
-of `mini` alone: nothing is trained, nothing is kept. Facts of real datasets stand beside the world's
-figures to be aimed at, never to be compared with a method's.
+of `mini` alone: no method is trained, nothing is kept. Twelve raw candidates of each query are ranked by
+their own pictures and by those of the other source near them, compared twice: as the features are, and
+whitened by how pictures of one place differ, which is fitted on the gallery and hints at what can be
+learned. Facts of real datasets stand beside the world's figures to be aimed at, never to be compared
+with a method's.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from .archive import Tables, spec_of
 from .backbone import MiniBackbone, features, load_mini
 from .drawing.appearance import EARTH_KM, unit_sphere
 from .drawing.scene import render
-from .infos import WORLDS
+from .infos import MINI, WORLDS
 from .splits import creator_names, photographer_names, split_photos, split_streetview
 from .world import PLAIN, Pictures, WorldSpec
 
@@ -43,6 +46,8 @@ NEIGHBOURS = (1, 4, 16)
 LIGHT = 0.25
 """What neighbours weigh beside the candidate itself, whose weight is 1, where they weigh lightly."""
 SUPPORT_KM = 25.0
+SHRINKAGE = 0.1
+"""Of the covariance within places towards that of noise alike in all directions."""
 PAIR_SAMPLE = 4536
 """Photos, one of a photographer, among which pairs are counted: as many as YFCC4k has."""
 
@@ -67,14 +72,15 @@ Row = tuple[str, str, Sequence[float | None]]
 
 @dataclass(frozen=True)
 class Seen:
-    """Pictures by their raw features, of length 1, and points on the unit sphere."""
+    """Pictures by their raw features, of length 1, points on the unit sphere, and who took them."""
 
     features: Floats
     points: NDArray[np.float64]
+    author: NDArray[np.int64]
 
-    def centred(self, middle: Floats) -> Floats:
-        """Features about a source's mean: what its cameras do to every picture goes away."""
-        return of_length_one(self.features - middle)
+    def about(self, middle: Floats, map_by: Floats) -> Floats:
+        """Features about a source's mean, of length 1: what its cameras do to every picture goes away."""
+        return of_length_one((self.features - middle) @ map_by)
 
 
 @dataclass(frozen=True)
@@ -85,27 +91,37 @@ class Around:
     features: Callable[[NDArray[np.int64]], Floats]
 
 
+class Drawn:
+    """The pictures of one table; each is drawn once, by the pool's processes, when it is first asked for."""
+
+    def __init__(self, pool: Executor, spec: WorldSpec, table: str) -> None:
+        self._pool, self._spec, self._table = pool, spec, table
+        self._pictures = _tables(spec).rows(table)
+        self._known = np.zeros(len(self._pictures), bool)
+        self._features = np.zeros((len(self._pictures), MINI.width), np.float32)
+
+    def features(self, rows: NDArray[np.int64]) -> Floats:
+        missing = np.unique(rows[~self._known[rows]])
+        chunks = [missing[start : start + CHUNK] for start in range(0, len(missing), CHUNK)]
+        jobs = [(self._spec, self._table, chunk) for chunk in chunks]
+        for chunk, found in zip(chunks, self._pool.map(_raw_features, jobs), strict=True):
+            self._features[chunk] = of_length_one(found)
+        self._known[missing] = True
+        return self._features[rows]
+
+    def points(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        return points_of(self._spec, self._pictures.take(rows))
+
+    def seen(self, rows: NDArray[np.int64]) -> Seen:
+        return Seen(self.features(rows), self.points(rows), self._pictures.author[rows])
+
+    def around(self, rows: NDArray[np.int64]) -> Around:
+        return Around(self.points(rows), lambda wanted: self.features(rows[wanted]))
+
+
 def of_length_one(rows: Floats) -> Floats:
     lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.maximum(lengths, 1e-9)
-
-
-def look(pool: Executor, spec: WorldSpec, table: str, rows: NDArray[np.int64]) -> Seen:
-    """Some pictures of a table, drawn by the pool's processes."""
-    pictures = _tables(spec).rows(table).take(rows)
-    return Seen(draw_features(pool, spec, table, rows), points_of(spec, pictures))
-
-
-def draw_features(pool: Executor, spec: WorldSpec, table: str, rows: NDArray[np.int64]) -> Floats:
-    jobs = [(spec, table, rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
-    return of_length_one(np.concatenate(list(pool.map(_raw_features, jobs))))
-
-
-def around(pool: Executor, spec: WorldSpec, table: str) -> Around:
-    """The gallery of a table as the other source, of which only neighbours of candidates are drawn."""
-    rows = gallery_rows(spec, table)
-    points = points_of(spec, _tables(spec).rows(table).take(rows))
-    return Around(points, lambda wanted: draw_features(pool, spec, table, rows[wanted]))
 
 
 def _raw_features(job: tuple[WorldSpec, str, NDArray[np.int64]]) -> Floats:
@@ -182,43 +198,100 @@ def source_rows(name: str, queries: Seen, own: Seen, other: Around) -> Iterator[
     yield name, "a gallery item", _within(_km(KDTree(own.points).query(queries.points)[0]))
     yield name, "nearest neighbour", _within(km[:, 0])
     yield name, f"oracle of {CANDIDATES}", _within(km.min(axis=1))
-    middle = own.features.mean(axis=0)
-    asked, theirs = queries.centred(middle), own.centred(middle)
-    alone = np.einsum("qd,qkd->qk", asked, theirs[best])
-    row = np.arange(len(km))
-    before = km[row, alone.argmax(axis=1)]
-    yield name, "reranked alone", _within(before)
-    for number, similar in _neighbour_similarity(asked, own.points[best], other).items():
-        after = km[row, (alone + similar).argmax(axis=1)]
-        yield name, f"reranked with {number} neighbours", _within(after)
-        won = [100 * float(((after < r) & (before >= r)).mean()) for r in RADII_KM]
-        lost = [100 * float(((after >= r) & (before < r)).mean()) for r in RADII_KM]
-        yield name, f"won by {number} neighbours", won
-        yield name, f"lost by {number} neighbours", lost
-        light = km[row, (alone + LIGHT * similar).argmax(axis=1)]
-        yield name, f"reranked with {number} neighbours, lightly", _within(light)
+    near = Neighbours.of(own.points[best], other)
+    for how, map_by in (("", np.eye(own.features.shape[1])), (", whitened", whitening(own))):
+        middle = own.features.mean(axis=0)
+        asked = queries.about(middle, map_by)
+        alone = np.einsum("qd,qkd->qk", asked, own.about(middle, map_by)[best])
+        before = _chosen(km, alone)
+        yield name, f"reranked alone{how}", _within(before)
+        for number in NEIGHBOURS:
+            similar = near.similarity(asked, map_by, number)
+            for weight, lightly in ((1.0, ""), (LIGHT, ", lightly")):
+                after = _chosen(km, alone + weight * similar)
+                figure = f"by {number} neighbours{lightly}{how}"
+                yield name, f"reranked {figure}", _within(after)
+                yield from _gain_rows(name, figure, queries.author, before, after)
 
 
-def _neighbour_similarity(
-    asked: Floats, places: NDArray[np.float64], other: Around
-) -> dict[int, NDArray[np.float64]]:
-    """Mean similarity of each query to the other source's pictures nearest each candidate: `(n, k)` each."""
+def _chosen(km: NDArray[np.float64], score: Floats) -> NDArray[np.float64]:
+    chosen: NDArray[np.float64] = km[np.arange(len(km)), score.argmax(axis=1)]
+    return chosen
+
+
+def _gain_rows(
+    name: str,
+    figure: str,
+    author: NDArray[np.int64],
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+) -> Iterator[Row]:
+    """Queries won and lost, and the half width of the difference's 95 % interval over photographers."""
+    won, lost = ([(a < r) & (b >= r) for r in RADII_KM] for a, b in ((after, before), (before, after)))
+    yield name, f"won {figure}", [100 * float(each.mean()) for each in won]
+    yield name, f"lost {figure}", [100 * float(each.mean()) for each in lost]
+    _, person = np.unique(author, return_inverse=True)
+    widths = []
+    for up, down in zip(won, lost, strict=True):
+        change = up.astype(float) - down
+        of_person = np.bincount(person, change - change.mean())
+        widths.append(196 * float(np.sqrt((of_person**2).sum())) / len(author))
+    yield name, f"half width of won less lost {figure}", widths
+
+
+def whitening(own: Seen) -> Floats:
+    """A map of features after which pictures of one place differ alike in all directions: `(d, d)`.
+
+    Fitted on a gallery's pictures and the nearest of each by somebody else within `SUPPORT_KM`.
+    """
     reach = 2 * np.sin(SUPPORT_KM / EARTH_KM / 2)
-    nearest = KDTree(other.points).query(places, k=max(NEIGHBOURS), distance_upper_bound=reach)[1]
-    there = nearest < len(other.points)
-    needed, position = np.unique(nearest[there], return_inverse=True)
-    drawn = other.features(needed)
-    theirs = of_length_one(drawn - drawn.mean(axis=0))
-    similar = np.zeros(nearest.shape)
-    query = np.broadcast_to(np.arange(len(asked))[:, None, None], nearest.shape)[there]
-    similar[there] = [float(theirs[row] @ asked[of]) for row, of in zip(position, query, strict=True)]
-    means = {}
-    for number in NEIGHBOURS:
-        count = there[:, :, :number].sum(axis=2)
-        mean = np.where(there, similar, 0)[:, :, :number].sum(axis=2) / np.maximum(count, 1)
-        usual = np.where(count > 0, mean, 0).sum(axis=1) / np.maximum((count > 0).sum(axis=1), 1)
-        means[number] = np.where(count > 0, mean, usual[:, None])  # without neighbours: as the others
-    return means
+    near = KDTree(own.points).query(own.points, k=min(9, len(own.points)), distance_upper_bound=reach)[1]
+    there = near < len(own.points)
+    near = np.where(there, near, 0)
+    strange = there & (own.author[near] != own.author[:, None])
+    has = strange.any(axis=1)
+    first = near[np.arange(len(near)), strange.argmax(axis=1)]
+    apart = own.features[has] - own.features[first[has]]
+    width = own.features.shape[1]
+    within = apart.T @ apart / max(1, len(apart)) / 2
+    within += np.eye(width) * (SHRINKAGE * np.trace(within) / width + 1e-9)
+    values, vectors = np.linalg.eigh(within)
+    map_by: Floats = vectors / np.sqrt(values)
+    return map_by
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The other source's pictures nearest each candidate of each query."""
+
+    features: Floats
+    """`(m, d)` of those drawn, about their mean."""
+    nearest: NDArray[np.int64]
+    """Rows of `features`, nearest first, -1 for none within `SUPPORT_KM`: `(n, k, max(NEIGHBOURS))`."""
+
+    @classmethod
+    def of(cls, places: NDArray[np.float64], other: Around) -> Neighbours:
+        reach = 2 * np.sin(SUPPORT_KM / EARTH_KM / 2)
+        nearest = KDTree(other.points).query(places, k=max(NEIGHBOURS), distance_upper_bound=reach)[1]
+        there = nearest < len(other.points)
+        needed, position = np.unique(nearest[there], return_inverse=True)
+        drawn = other.features(needed)
+        rows = np.full(nearest.shape, -1)
+        rows[there] = position
+        return cls(drawn - drawn.mean(axis=0), rows)
+
+    def similarity(self, asked: Floats, map_by: Floats, number: int) -> NDArray[np.float64]:
+        """Mean similarity of each query to the first `number` neighbours of each candidate: `(n, k)`."""
+        theirs = of_length_one(self.features @ map_by)
+        rows = self.nearest[:, :, :number]
+        count = (rows >= 0).sum(axis=2)
+        mean = np.zeros(count.shape)
+        for query, of_candidates in enumerate(rows):
+            similar = np.where(of_candidates >= 0, theirs[of_candidates] @ asked[query], 0)
+            mean[query] = similar.sum(axis=1) / np.maximum(count[query], 1)
+        usual = mean.sum(axis=1) / np.maximum((count > 0).sum(axis=1), 1)
+        known: NDArray[np.float64] = np.where(count > 0, mean, usual[:, None])
+        return known  # a candidate without neighbours has as much as the others
 
 
 def measure(spec: WorldSpec, names: Sequence[str], queries: int, workers: int) -> Iterator[Row]:
@@ -226,12 +299,13 @@ def measure(spec: WorldSpec, names: Sequence[str], queries: int, workers: int) -
     yield from where_rows(spec)
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, _one_thread) as pool:
+        drawn = {table: Drawn(pool, spec, table) for table in {*names, *sum((OF[n] for n in names), ())}}
         for name in names:
             own, other = OF[name]
-            gallery = look(pool, spec, own, gallery_rows(spec, own))
             every = np.arange(len(_tables(spec).rows(name)))
-            asked = every[:: max(1, len(every) // queries)][:queries]
-            yield from source_rows(name, look(pool, spec, name, asked), gallery, around(pool, spec, other))
+            asked = drawn[name].seen(every[:: max(1, len(every) // queries)][:queries])
+            gallery = drawn[own].seen(gallery_rows(spec, own))
+            yield from source_rows(name, asked, gallery, drawn[other].around(gallery_rows(spec, other)))
 
 
 def _one_thread() -> None:
