@@ -21,7 +21,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -235,7 +235,8 @@ def _draw(artifact: Artifact, tables: Tables, numbers: list[int], workers: int) 
             yield number
         return
     running = [
-        _start_worker(artifact, numbers[first::workers]) for first in range(min(workers, len(numbers)))
+        _start_worker(artifact, tables.world.spec, numbers[first::workers])
+        for first in range(min(workers, len(numbers)))
     ]
     try:
         left = set(numbers)
@@ -257,7 +258,7 @@ def _draw(artifact: Artifact, tables: Tables, numbers: list[int], workers: int) 
             process.wait()
 
 
-def _start_worker(artifact: Artifact, numbers: list[int]) -> subprocess.Popen[bytes]:
+def _start_worker(artifact: Artifact, spec: WorldSpec, numbers: list[int]) -> subprocess.Popen[bytes]:
     """A plain process rather than a pool: it imports nothing of the caller's main module."""
     listed = ",".join(map(str, numbers))
     command = [
@@ -267,7 +268,7 @@ def _start_worker(artifact: Artifact, numbers: list[int]) -> subprocess.Popen[by
         str(artifact.folder.parent),
         listed,
     ]
-    command += [f"{name}={value}" for name, value in artifact.spec.items()]
+    command += [f"{name}={value}" for name, value in asdict(spec).items()]
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     environment = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)

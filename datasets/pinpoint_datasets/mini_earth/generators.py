@@ -1,4 +1,4 @@
-"""The versions of the generator, which a world's recipe names: 1 never changes, 2 is not frozen yet."""
+"""The versions of the generator, which a world's recipe names: both are frozen, a change makes another."""
 
 from __future__ import annotations
 

@@ -129,7 +129,7 @@ def _in_world(info: DatasetInfo, world: str) -> DatasetInfo:
     if world == DEFAULT:
         return info
     version, seed = WORLDS[world]
-    generator = f"generator {version} (not frozen), " if version > 1 else ""
+    generator = f"generator {version}, " if version > 1 else ""
     role = "held out" if world in HELD_OUT else "for development"
     title = info.title.replace("Mini-Earth", f"Mini-Earth, {generator}world {seed} ({role})", 1)
     return replace(info, title=title, version=f"{version}.{seed}")

@@ -52,7 +52,11 @@ class WorldSpec:
     version: int = VERSION
 
     def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+        """What the folder of a drawn world is named by.
+
+        Worlds of version 2 drawn before it was frozen had other looks and no mark: they are not these.
+        """
+        return {**asdict(self), **({"frozen": 1} if self.version == 2 else {})}
 
 
 @dataclass(frozen=True)

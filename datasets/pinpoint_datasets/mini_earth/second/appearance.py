@@ -1,8 +1,9 @@
 """Generator version 2: how places look over 1 to 2500 km, and what one picture tells of them.
 
-A place has its looks; a picture shows them with chance of its own, and some of it is as anywhere in the
-world. So two pictures of a place differ, and many together say what one cannot. Views are those of
-version 1 but for what follows from a place's size, and for the cast of each source.
+A place has its looks, which hardly vary within 25 km; a picture shows them from where it happens to
+stand, by its own light, and past what stands before it. So two pictures of a place differ, and many
+together say what one cannot. Views are those of version 1 but for what follows from a place's size, for
+what stands before it, and for the cast of each source.
 """
 
 from __future__ import annotations
@@ -18,26 +19,37 @@ from .world import SettledWorld
 
 OCTAVES = {
     "climate": {2500: 1.0, 1000: 0.5, 100: 0.15},
-    "region": {2500: 0.4, 1000: 0.7, 100: 0.7, 10: 0.3},
-    "town": {1000: 0.4, 100: 0.6, 10: 0.8, 1: 0.4},
-    "street": {1000: 0.5, 100: 0.6, 10: 0.7, 1: 0.5},
+    "region": {2500: 0.8, 1000: 0.8, 100: 0.8},
+    "town": {2500: 0.3, 1000: 0.6, 100: 1.0, 10: 0.15},
+    "street": {2500: 0.3, 1000: 0.6, 100: 1.0, 10: 0.15, 1: 0.15},
 }
-"""How much each group of attributes varies over each distance in km, relative to one another."""
+"""How much each group of attributes varies over each distance in km, relative to one another.
+
+Little varies within 25 km: pictures near a photo show what it might have shown.
+"""
+
+BOLD = 2.2
+"""How far places differ from one another, 1 being as far as in version 1; many attributes end at 0 or 1."""
 
 CHANCE = {"climate": 0.03, "region": 0.04, "town": 0.06, "street": 0.06}
-"""How far a picture's attributes stray from its place's, at most, either way."""
+"""How far a picture's attributes stray from its place's, at most, either way.
 
-ANYWHERE = {"region": 0.02, "town": 0.05, "street": 0.05}
+Little: a query that looks like another place looks like all pictures there, and no neighbour tells.
+What makes one picture ambiguous is its view, which looks like no place.
+"""
+
+ANYWHERE = {"region": 0.02, "town": 0.03, "street": 0.03}
 """Share of pictures whose attributes of a group have nothing to do with the place."""
 
-STEADY = {
-    **dict.fromkeys(("exposure", "warm_light", "saturation", "contrast"), (0.5, 0.25)),
-    **dict.fromkeys(("horizon", "vanishing", "crop_x", "crop_y"), (0.5, 0.35)),
-    **dict.fromkeys(("vignette", "blur", "noise", "zoom"), (0.0, 0.35)),
-    "daytime": (1.0, 0.35),
-    "season": (0.5, 0.5),
+FRAMING = {
+    **dict.fromkeys(("warm_light", "saturation", "season"), (0.5, 0.5)),
+    **dict.fromkeys(("horizon", "vanishing"), (0.5, 0.95)),
+    "zoom": (0.3, 1.8),
 }
-"""What photographers do to a picture, less of it than in version 1: middle and share that is left."""
+"""How far photographers go about a middle, 1 being as far as in version 1: middle and share."""
+
+OCCLUDED = {"person_shown": 0.5, "foliage_shown": 0.4, "car_shown": 0.5}
+"""Share of photos in which something stands before the place; of hard ones half as many again."""
 
 INDOORS = 0.04
 LANDMARK_SHOWN = 0.95
@@ -80,7 +92,7 @@ def _octaves(seed: int, name: str, points: np.ndarray, group: str) -> Floats:
         whose = EARTH_SEED if scale >= 1000 else seed
         total += weight * (smooth_field(whose, f"{name} {scale}", points, float(scale)) - 0.5)
     norm = np.sqrt(sum(weight**2 for weight in weights.values()))
-    spread: Floats = np.clip(0.5 + total / norm, 0, 1).astype(np.float32)
+    spread: Floats = np.clip(0.5 + BOLD * total / norm, 0, 1).astype(np.float32)
     return spread
 
 
@@ -97,11 +109,14 @@ def _as_pictured(seed: int, pictures: Pictures, columns: dict[str, Floats]) -> N
 def photo_views(world: SettledWorld, pictures: Pictures, *, first: int = 0, hard: bool) -> Floats:
     """How photographers saw it: `(n, VIEW)`."""
     view = version1.photo_views(world, pictures, first=first, hard=hard)
-    for name, (middle, share) in STEADY.items():
+    for name, (middle, share) in FRAMING.items():
         column = VIEW.index(name)
-        view[:, column] = middle + share * (view[:, column] - middle)
+        view[:, column] = np.clip(middle + share * (view[:, column] - middle), 0, 1)
     look = pictures.look.view(np.int64)
     view[:, VIEW.index("indoors")] = unit(draw(world.seed, "indoors", look)) < INDOORS * (2 if hard else 1)
+    for name, share in OCCLUDED.items():
+        chance = unit(draw(world.seed, f"occluded {name}", look))
+        view[:, VIEW.index(name)] = chance < share * (1.5 if hard else 1)
     shown = unit(draw(world.seed, "landmark shown", look)) < LANDMARK_SHOWN
     view[:, VIEW.index("landmark_shown")] = (pictures.sight >= 0) & shown
     return _cast(world, pictures, view, PHOTO_CAST)
