@@ -128,7 +128,7 @@ def _train(
 ) -> Mapping[str, Content]:
     device, photos = stage_context.context.device, Photos(stores, params.held_out_one_in)
     xyz = torch.from_numpy(xyz_of(photos.coordinates[photos.training])).to(device)
-    loss, held_out = LOSSES[params.loss], HeldOut(photos, device)
+    loss, held_out = LOSSES[params.loss], HeldOut.of(photos, device)
     head = Head(photos.width, params.depth, params.hidden, 3).initialise(params.seed)
     features = photos.features(photos.training, device)
 

@@ -30,12 +30,12 @@ from pinpoint_harness.training import TrainRequest, train
 from pinpoint_harness.training.stages import StageOutput
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.cells import prototypes as prototypes_module
-from pinpoint_methods.cells.labels import Hierarchy, hard_loss, smooth_labels, smooth_loss
 from pinpoint_methods.cells.method import Cells
 from pinpoint_methods.cells.prototypes import Near, Prototypes, choose_temperature
-from pinpoint_methods.cells.quadtree import DEPTH, codes_of, mean_places, members, quadtree
-from pinpoint_methods.cells.table import CellTable
 from pinpoint_methods.common.head import Photos
+from pinpoint_methods.common.place_cells.labels import Hierarchy, hard_loss, smooth_labels, smooth_loss
+from pinpoint_methods.common.place_cells.quadtree import DEPTH, codes_of, mean_places, members, quadtree
+from pinpoint_methods.common.place_cells.table import CellTable
 from pinpoint_methods.common.sphere import degrees_of
 
 Places = np.ndarray[Any, np.dtype[np.float64]]

@@ -14,10 +14,10 @@ from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.head import CHECK_WITH, load_head, made_by
-from .labels import likeliest
+from ..common.place_cells.labels import likeliest
+from ..common.place_cells.table import CellTable
 from .prototypes import Near, Prototypes
 from .stages import CellsParams, cells_stages, nearest
-from .table import CellTable
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats

@@ -25,7 +25,7 @@ from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import RADII_KM
 
 from ..common.head import Photos
-from .quadtree import Codes, Partition, mean_places, members, quadtree
+from ..common.place_cells.quadtree import Codes, Partition, mean_places, members, quadtree
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats

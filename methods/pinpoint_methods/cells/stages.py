@@ -33,10 +33,10 @@ from ..common.head import (
     load_head,
     training_stores,
 )
-from .labels import Hierarchy, hard_loss, likeliest, smooth_loss
+from ..common.place_cells.labels import Hierarchy, hard_loss, likeliest, smooth_loss
+from ..common.place_cells.quadtree import codes_of
+from ..common.place_cells.table import CellTable
 from .prototypes import Near, Prototypes, choose_temperature, prototype_files
-from .quadtree import codes_of
-from .table import CellTable
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
@@ -129,7 +129,7 @@ def train_head(
 
     head = Head(photos.width, params.depth, params.hidden, sum(cells.sizes)).initialise(params.seed)
     loss = _loss(params, cells, photos.coordinates[photos.training], device)
-    features, held_out = photos.features(photos.training, device), HeldOut(photos, device)
+    features, held_out = photos.features(photos.training, device), HeldOut.of(photos, device)
     trainer = HeadTrainer(
         params, head, features, loss, stage_context.context, figures=lambda: held_out.look(answer)
     )

@@ -134,15 +134,21 @@ class Photos:
 
 
 class HeldOut:
-    """Accuracy at the five radii on the photos that train nothing, by dataset."""
+    """Accuracy at the five radii on photos that train nothing: sets of features and places by name."""
 
-    def __init__(self, photos: Photos, device: str) -> None:
-        self._sets = {
-            name: (photos.features(rows, device), photos.coordinates[rows]) for name, rows in photos.watched()
-        }
+    def __init__(self, sets: Mapping[str, tuple[Tensor, Floats]]) -> None:
+        self._sets = sets
+
+    @classmethod
+    def of(cls, photos: Photos, device: str) -> HeldOut:
+        """Those of some stores, by dataset."""
+        watched = photos.watched()
+        return cls(
+            {name: (photos.features(rows, device), photos.coordinates[rows]) for name, rows in watched}
+        )
 
     def look(self, answer: Callable[[Tensor], Floats]) -> dict[str, float]:
-        """`answer` places features `(b, width)` in degrees `(b, 2)`; shares by `<dataset>_<radius>km`."""
+        """`answer` places features `(b, width)` in degrees `(b, 2)`; shares by `<set>_<radius>km`."""
         shares: dict[str, float] = {}
         for name, (features, truth) in self._sets.items():
             places = np.concatenate([answer(piece) for piece in torch.split(features, LOOK_TILE)])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pinpoint_harness.geo import unit_xyz
 
-from ..common.sphere import degrees_of
+from ..sphere import degrees_of
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
