@@ -58,8 +58,9 @@ from pinpoint_harness.types import RADII_KM, Context, Predictions, Queries
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, feature_count
 from pinpoint_methods.common.decoding import TemperatureScaling
 from pinpoint_methods.pinpoint import method as method_module
-from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig, PinpointParams
+from pinpoint_methods.pinpoint.config import CONFIGS, SOURCES, PinpointConfig
 from pinpoint_methods.pinpoint.method import Pinpoint
+from pinpoint_methods.pinpoint.parameters import PinpointParams
 from pinpoint_methods.pinpoint.reranker import build_reranker
 from pinpoint_methods.pinpoint.retriever import galleries_of, open_retriever
 from pinpoint_methods.pinpoint.selection import quotas

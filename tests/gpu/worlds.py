@@ -24,8 +24,9 @@ from pinpoint_harness.search import Gallery, Rows, unit_rows, xyz_of
 from pinpoint_harness.types import RADII_KM, Context, Queries
 from pinpoint_methods.common.candidates import CHANNELS, feature_count
 from pinpoint_methods.common.decoding import TemperatureScaling
-from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig, PinpointParams
+from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.method import Pinpoint
+from pinpoint_methods.pinpoint.parameters import PinpointParams
 from pinpoint_methods.pinpoint.reranker import build_reranker
 from pinpoint_methods.pinpoint.retriever import SourceRetriever
 from pinpoint_methods.pinpoint.towers import Towers

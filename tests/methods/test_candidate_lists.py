@@ -18,8 +18,8 @@ from tests.support.pinpoint_world import retriever_of, small, unit, write_galler
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.search import Exclusion, xyz_of
+from pinpoint_methods.common import candidates
 from pinpoint_methods.common.candidates import CHANNELS, CandidateBatch, found_by, hand_features
-from pinpoint_methods.pinpoint import retriever as module
 from pinpoint_methods.pinpoint.config import CONFIGS, PinpointConfig
 from pinpoint_methods.pinpoint.retriever import SourceRetriever
 from pinpoint_methods.pinpoint.selection import quotas, slots_of
@@ -161,7 +161,7 @@ def test_lists_made_in_chunks_are_the_lists_made_at_once(
     retriever = retriever_of(folder, small(galleries="both"))
     hidden = Exclusion(author_token=hash_ids([f"streetview-author-{n % 5}" for n in range(QUERIES)]))
     whole = lists_of(retriever, hidden)
-    monkeypatch.setattr(module, "_CHUNK_QUERIES", 2)
+    monkeypatch.setattr(candidates, "_PAIRS", 3 * len(retriever.slots) ** 2)  # two queries at once
     pieces = lists_of(retriever, hidden)
     assert whole.short == pieces.short
     for name in ("row", "valid", "support", "xyz"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.search import xyz_of
 from pinpoint_harness.types import RADII_KM
+from pinpoint_methods.common import candidates
 from pinpoint_methods.common.candidates import CandidateBatch, share_of_radii
 from pinpoint_methods.common.decoding import TemperatureScaling, decide, fit, merge, overall, probabilities
 from pinpoint_methods.common.reranking import LabelledCandidates
@@ -113,6 +115,16 @@ def test_expected_decoding_names_what_trying_every_candidate_names(seed: int, on
         np.testing.assert_allclose(
             answer.probability[query, :count], [hand.probability[slot] for slot in slots], atol=1e-6
         )
+
+
+def test_long_lists_are_decoded_some_queries_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = drawn(3, n=9, c=7)
+    whole = decide(case.lists, case.scores, FLAT, "expected")
+    monkeypatch.setattr(candidates, "_PAIRS", 2 * 7 * 7)
+    assert candidates.queries_at_once(7) == 2
+    pieces = decide(case.lists, case.scores, FLAT, "expected")
+    for item in fields(whole):
+        assert torch.equal(getattr(whole, item.name), getattr(pieces, item.name))
 
 
 @settings(max_examples=15, deadline=None)

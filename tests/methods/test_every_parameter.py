@@ -100,6 +100,7 @@ RETRIEVAL: dict[str, Change] = {
     "location_hidden": change(16),
     "location_depth": change(2),
     "temperature": change(5.0),
+    "temperatures": change("10,20", embedders=2),
     "highest_temperature": change(8.0),
     "bias": change(-5.0),
     "mask_km": change(20.0),
@@ -137,6 +138,7 @@ RERANKED: dict[str, Change] = {
     "candidate_pool": change(16),
     "csls": change(3, candidate_pool=16),
     "density": change(3, list_features=True),
+    "cells": change(6, list_features=True),
     "reranker": change("none"),
     "reranker_queries": change("A"),
     "photos_lists": change("seen"),
@@ -160,6 +162,7 @@ RERANKED: dict[str, Change] = {
     "reranker_weight_decay": change(1.0),
     "retrieval_location": change(0.2),
     "retrieval_raw": change(0.5),
+    "retrieval_weights": change("fitted", reranker="none", decoding="expected"),
     "decoding": change("expected"),
 }
 

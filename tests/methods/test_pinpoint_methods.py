@@ -70,6 +70,19 @@ def test_several_embedders_are_those_of_single_seeds_and_count_alike(world: Worl
     assert run.predictions()["predicted_latitude"].notna().all()
 
 
+def test_embedders_of_several_temperatures_start_there_and_are_those_of_single_ones(world: World) -> None:
+    short = {"passes": 0.5, "validations": 1}
+    both = world.train(TOP1, embedders=2, temperatures="10, 40", **short)
+    alone = world.train(TOP1, **short)  # 10 is where t starts
+    assert both["embedder"].key == alone["embedder"].key
+    records = [read_json(both[name].folder / "config.json") for name in ("embedder", "embedder-2")]
+    assert [record["config"]["temperature"] for record in records] == [10.0, 40.0]
+    assert records[1]["last"]["temperature_photos"] > 30  # a few steps from 40
+    for wrong in ("10", "10,x", "10,0", "10,inf"):
+        with pytest.raises(UsageError, match="a number above 0 for each embedder"):
+            build_params(world.registry.method(TOP1), {"embedders": 2, "temperatures": wrong})
+
+
 def test_the_retrieval_alone_takes_no_parameter_of_what_follows_it(world: World) -> None:
     for name in ("margin", "reranker_epochs", "decoding", "support_km", "candidates_kept"):
         with pytest.raises(UsageError, match=name):

@@ -6,7 +6,7 @@ gallery first, in each the channels in the order of `CHANNELS`, in each the best
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -23,6 +23,9 @@ EARTH_KM = 6371.0088
 FARTHEST = float(np.log1p(np.pi * EARTH_KM))
 """Log distance to a first candidate that does not exist."""
 
+
+_PAIRS = 1 << 23
+"""Pairs of candidates compared at once: some 250 MB with all that is computed of a pair."""
 
 CHANNELS = ("image", "raw", "location")
 
@@ -77,6 +80,20 @@ def join_batches(parts: Sequence[CandidateBatch]) -> CandidateBatch:
         if f.name != "short"
     }
     return CandidateBatch(**tensors, short=sum(part.short for part in parts))
+
+
+def slices(count: int, size: int) -> Iterator[slice]:
+    """Consecutive pieces of so many queries, `size` each but the last."""
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def queries_at_once(candidates: int) -> int:
+    """Queries whose candidates are compared with one another in one piece: a power of two up to 512.
+
+    Lists as long as a pool are cut finer, so that what they take of memory is bounded.
+    """
+    fit = _PAIRS // max(1, candidates * candidates)
+    return min(512, 1 << max(0, fit.bit_length() - 1))
 
 
 def chord_km(a: Tensor, b: Tensor) -> Tensor:

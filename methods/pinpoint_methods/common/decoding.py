@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pinpoint_harness.types import RADII_KM
 
-from .candidates import CandidateBatch, between_km
+from .candidates import CandidateBatch, between_km, queries_at_once, slices
 
 _LOG_TEMPERATURE = (-5.0, 5.0)
 """Bounds of the logarithm of a temperature over the deviation of the scores: beyond them a softmax is its
@@ -80,6 +80,16 @@ def merge(lists: CandidateBatch, probability: Tensor) -> tuple[Tensor, Tensor]:
 
 def decide(lists: CandidateBatch, scores: Tensor, calibration: TemperatureScaling, decoding: str) -> Answer:
     """Candidates from best to worst: by score (`argmax`), or by the share of the radii to expect."""
+    size = queries_at_once(scores.shape[1])
+    if len(lists) <= size:
+        return _decide(lists, scores, calibration, decoding)
+    parts = [
+        _decide(lists.take(some), scores[some], calibration, decoding) for some in slices(len(lists), size)
+    ]
+    return Answer(*(torch.cat([getattr(part, item.name) for part in parts]) for item in fields(Answer)))
+
+
+def _decide(lists: CandidateBatch, scores: Tensor, calibration: TemperatureScaling, decoding: str) -> Answer:
     first, merged = merge(lists, probabilities(scores, calibration))
     km = between_km(lists)
     near = [(km < radius).double() @ merged[..., number, None] for number, radius in enumerate(RADII_KM)]

@@ -8,9 +8,9 @@ here where they are silent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pinpoint_harness.errors import UsageError
@@ -106,13 +106,17 @@ class RetrievalConfig:
     embedders: int = choice(
         1,
         "D",
-        "pairs of towers that differ in their seed alone; a similarity is the mean of theirs",
+        "pairs of towers that differ in their seeds, and in `temperatures`; a similarity is the mean of "
+        "theirs",
         minimum=1,
         maximum=16,
     )
 
     # Loss.
     temperature: float = choice(10.0, "D", "SigLIP's start; learned, one per source", minimum=0.01)
+    temperatures: str = choice(
+        "", "D", "in its place that of each embedder, separated by commas: seeds alone differ little"
+    )
     highest_temperature: float = choice(
         100.0, "D", "CLIP's bound: beyond it a batch is its hardest pair alone", minimum=0.01
     )
@@ -183,6 +187,21 @@ class RetrievalConfig:
                 "the lowest frequency is not above the highest",
                 found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
             )
+        if self.temperatures and len(self._starts()) != self.embedders:
+            raise UsageError(
+                "temperatures has a number above 0 for each embedder",
+                found=f"temperatures={self.temperatures}, embedders={self.embedders}",
+                fix="--set embedders=3 --set temperatures=5,10,20",
+            )
+
+    def _starts(self) -> list[float]:
+        """The numbers of `temperatures`; none where one is no such number."""
+        words = self.temperatures.split(",")
+        try:
+            starts = [float(word) for word in words]
+        except ValueError:
+            return []
+        return starts if all(0.01 <= start < math.inf for start in starts) else []
 
     def steps(self, rows: int) -> int:
         """Optimizer steps of the whole training: one source alone is seen as often as among both."""
@@ -196,6 +215,12 @@ class RetrievalConfig:
     def embedder_seeds(self, seed: int) -> dict[str, int]:
         """The seed of each by the name of its stage: another seed of the training shares none."""
         return {name: seed * self.embedders + number for number, name in enumerate(self.embedder_stages)}
+
+    def of_embedders(self) -> dict[str, RetrievalConfig]:
+        """The configuration of each by the name of its stage."""
+        starts = self._starts() if self.temperatures else [self.temperature] * self.embedders
+        pairs = zip(self.embedder_stages, starts, strict=True)
+        return {name: replace(self, temperatures="", temperature=start) for name, start in pairs}
 
     def dataset_of(self, source: str) -> str:
         """The dataset that source's gallery and training rows come from."""
@@ -297,6 +322,13 @@ class PinpointConfig(RetrievalConfig):
     density: int = choice(
         0, "D", "a further one: the log distance to a row's n-th nearest of its gallery; 0: none", minimum=0
     )
+    cells: int = choice(
+        0,
+        "D",
+        "further ones: the log probability of a candidate's cell at three sizes, by a classifier trained on "
+        "A; most photos in a cell of the smallest; 0: none",
+        minimum=0,
+    )
     layers: int = choice(3, "D", "of the Transformer over one candidate's tokens", minimum=1)
     width: int = choice(384, "D", "of its tokens", minimum=2)
     heads: int = choice(6, "D", "of its attention", minimum=1)
@@ -326,6 +358,13 @@ class PinpointConfig(RetrievalConfig):
         0.7, "D", "weight of image to GPS beside image to image where the retrieval ranks", minimum=0
     )
     retrieval_raw: float = choice(0.0, "D", "weight of the raw similarity there", minimum=0)
+    retrieval_weights: str = choice(
+        "given",
+        "D",
+        "both weights as given, or fitted: of each source those that make B's lists likeliest at one of the "
+        "radii, or as given, whichever place most of C",
+        choices=("given", "fitted"),
+    )
     decoding: str = choice(
         "argmax",
         "K",
@@ -372,12 +411,13 @@ def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
         )
     if config.csls and not config.candidate_pool:
         raise UsageError("csls corrects the scores of a pool", found=f"csls={config.csls}, candidate_pool=0")
-    if config.density and not (config.list_features or config.reranker == "features"):
-        raise UsageError(
-            "density is a hand-made feature, and no token carries those",
-            found=f"density={config.density}, list_features=False",
-            fix="--set list_features=true",
-        )
+    for name in ("density", "cells"):
+        if getattr(config, name) and not (config.list_features or config.reranker == "features"):
+            raise UsageError(
+                f"{name} is a hand-made feature, and no token carries those",
+                found=f"{name}={getattr(config, name)}, list_features=False",
+                fix="--set list_features=true",
+            )
     if config.reranker == "attention" and not (config.query_embedding or config.list_features):
         raise UsageError(
             "the query token holds nothing",
@@ -402,46 +442,7 @@ SETS: Mapping[str, Mapping[str, Any]] = {
 }
 """The defaults that each choice of `config` changes."""
 
-_OF_RETRIEVAL = {item.name for item in fields(RetrievalConfig)}
-RETRIEVAL_SETS: Mapping[str, Mapping[str, Any]] = {
-    config: {name: value for name, value in changed.items() if name in _OF_RETRIEVAL}
-    for config, changed in SETS.items()
-}
-"""Those of them that change the retrieval."""
-
 CONFIGS = {name: PinpointConfig(**values) for name, values in SETS.items()}
-
-
-@dataclass(frozen=True)
-class _CommonParams:
-    """What every variant takes beside the configuration."""
-
-    config: str = param("mini", "where the other defaults come from", sets=SETS)
-    seed: int = param(0, "of the training", minimum=0)
-    models: Path | None = param(None, "folder of trained stages [default: models in --home]", in_title=False)
-    instance: str = param(
-        "auto", "gallery to search; auto: that of each query's source", choices=("auto", *SOURCES)
-    )
-    author_filter: bool = param(False, "leave out gallery photos by the query's photographer")
-    candidates: int = param(64, "alternatives to report", minimum=1, maximum=1000)
-
-
-@dataclass(frozen=True)
-class PinpointParams(PinpointConfig, _CommonParams):
-    """Parameters of the reranked variants."""
-
-
-@dataclass(frozen=True)
-class Top1Params(RetrievalConfig, _CommonParams):
-    """Parameters of the retrieval alone."""
-
-    config: str = param("mini", "where the other defaults come from", sets=RETRIEVAL_SETS)
-    candidates: int = param(10, "alternatives to report", minimum=1, maximum=1000)
-    channel: str = param(
-        "image",
-        "embedding that is compared: image, raw feature or location",
-        choices=("image", "raw", "location"),
-    )
 
 
 def part(config: RetrievalConfig, *names: str) -> dict[str, Any]:

@@ -26,15 +26,11 @@ from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Q
 
 from ..common.candidates import CandidateBatch
 from ..common.decoding import Answer, TemperatureScaling, decide, overall
-from .config import (
-    PinpointConfig,
-    PinpointParams,
-    RetrievalConfig,
-    Top1Params,
-)
+from .config import PinpointConfig, RetrievalConfig
 from .embedder import load_embedders
+from .parameters import PinpointParams, Top1Params
 from .reranker_training import load_reranker, read_calibration, scores_of
-from .retriever import SourceRetriever, galleries_of, open_retriever
+from .retriever import TOLD, SourceRetriever, galleries_of, open_retriever
 from .selection import depths
 from .small import CHECK_RETRIEVAL_WITH, CHECK_WITH
 from .stages import pinpoint_stages, retrieval_stages
@@ -290,7 +286,7 @@ class Pinpoint(_FromStages):
     def _answer(self, source: str, asked: _Asked, found: Any) -> _Part:
         retriever, model, calibration = self._opened(source)
         lists = retriever.lists(found, asked.image, asked.raw, asked.near)
-        scores = scores_of(model, self.params, retriever, lists)
+        scores = scores_of(model, retriever, lists)
         answer = decide(lists, scores, calibration, self.params.decoding)
         words = retriever.selection.found_by(lists, found, answer.slot[:, : self.params.candidates])
         return self._part(retriever, lists, overall(scores).double(), answer, words[: len(asked.mine)])
@@ -298,9 +294,9 @@ class Pinpoint(_FromStages):
     def _opened(self, source: str) -> tuple[SourceRetriever, Any, TemperatureScaling]:
         """The retriever of a source, its reranker and its calibration, opened when first asked for."""
         if source not in self._open:
-            told = (self._folder(name) if name in self._stages else None for name in ("hubness", "density"))
+            told = {name: self._folder(name) for name in TOLD if name in self._stages}
             support = self._folder("support")
-            retriever = open_retriever(self.params, source, self._galleries, support, *told)
+            retriever = open_retriever(self.params, source, self._galleries, support, **told)
             trained = self._folder("reranker") if self.params.reranker != "none" else None
             model = load_reranker(trained, source, self.params, self._device)
             calibration = read_calibration(self._folder("calibration"), source, self.params.author_filter)

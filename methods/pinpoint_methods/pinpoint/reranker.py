@@ -103,8 +103,16 @@ class Reranker(nn.Module):
         """Let the scores begin as the retrieval's, each head's divided by its temperature."""
         if self.retrieval is not None:
             with torch.no_grad():
-                similar = [1.0, self.config.retrieval_raw, self.config.retrieval_location]
+                similar = [1.0, *self.retrieval_weights()]
                 self.retrieval.weight.copy_(torch.tensor([[s / t for s in similar] for t in temperature]))
+
+    def retrieval_weights(self) -> tuple[float, float]:
+        """Those of raw and location among `similar`; fitted ones are of similarities in their own units."""
+        raw, location = self.config.retrieval_raw, self.config.retrieval_location
+        if self.config.retrieval_weights == "given":
+            return raw, location
+        image, *others = self.standard.deviation[:3].tolist()
+        return raw * others[0] / image, location * others[1] / image
 
     def similar(self, lists: CandidateBatch) -> Tensor:
         """Similarities by channel, `(n, c, 3)`, as the score's first part reads them; 0 in no token's."""

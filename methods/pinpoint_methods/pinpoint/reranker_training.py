@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,14 @@ from ..common.training import Optimization, Shuffle, Trainer, curve_csv
 from .candidate_search import QueryBatch, read_queries, training_sets
 from .config import PinpointConfig, part
 from .gallery import SourceGallery
-from .reranker import FeatureReranker, Reranker, build_reranker, retrieval_scores
-from .retriever import SourceRetriever, galleries_of, open_retriever
+from .reranker import (
+    FeatureReranker,
+    Reranker,
+    build_reranker,
+    retrieval_scores,
+    scores_of_candidate,
+)
+from .retriever import TOLD, SourceRetriever, galleries_of, open_retriever
 from .selection import retrieval_sum
 
 if TYPE_CHECKING:
@@ -113,8 +119,12 @@ class RerankerTrainer(Trainer):
         else:
             self.model.standard.measure(torch.cat([lists.scores, lists.support_facts], dim=2)[lists.valid])
             self.model.feature_standard.measure(lists.features[lists.valid])
-            if config.ranking_loss == "radii" and config.token_scores:
-                self.model.start_from_retrieval(self._temperatures(self.model))
+            if config.token_scores:
+                count = scores_of_candidate(config)
+                by_radius = config.ranking_loss == "radii"
+                self.model.start_from_retrieval(
+                    self._temperatures(self.model) if by_radius else [1.0] * count
+                )
         self._shuffle = Shuffle(len(train), config.reranker_batch, seed, "cpu", keep_rest=True)
         batches = self._shuffle.batches
         steps = batches * config.reranker_epochs
@@ -133,7 +143,9 @@ class RerankerTrainer(Trainer):
         some = self.train.take(slice(None, None, -(-len(self.train) // _LISTS_TO_START_FROM)))
         with torch.no_grad():
             similar = model.similar(some.lists)
-            scores = retrieval_sum(similar, self.config).masked_fill(~some.lists.valid, -torch.inf)
+            raw, location = model.retrieval_weights()
+            weighed = replace(self.config, retrieval_raw=raw, retrieval_location=location)
+            scores = retrieval_sum(similar, weighed).masked_fill(~some.lists.valid, -torch.inf)
         # Colder than this a retrieval is its first candidate, and nothing is left to learn.
         return [max(t, _COLDEST) for t in fit(some.lists, scores, some.km).temperature]
 
@@ -182,7 +194,7 @@ def make_reranker(
         # What is finished of one instance outlives a kill while the next is trained.
         finished = stage_context.artifact.shard_path(number, ".best")
         if number not in stage_context.artifact.finished_shards(".best"):
-            trainer = RerankerTrainer(config, retriever, train, validation, seed, source)
+            trainer = RerankerTrainer(retriever.config, retriever, train, validation, seed, source)
             curve = trainer.run(Checkpoints(stage_context))
             best = save(trainer.best, {"curve": json.dumps(curve)})
             stage_context.artifact.write_shard(number, ".best", best)
@@ -225,7 +237,7 @@ def make_calibration(
         fitted[source], validation[source] = {}, {}
         for name, state in (("held", FILTERED), ("held-open", OPEN)):
             ranking = label_candidates(retriever, _queries(stage_context, source, name, stores, config))
-            scores = scores_of(model, config, retriever, ranking.lists)
+            scores = scores_of(model, retriever, ranking.lists)
             calibration = fit(ranking.lists, scores, ranking.km)
             fitted[source][state] = asdict(calibration)
             validation[source][state] = {
@@ -275,13 +287,12 @@ def load_reranker(
 
 
 def scores_of(
-    model: Reranker | FeatureReranker | None,
-    config: PinpointConfig,
-    retriever: SourceRetriever,
-    lists: CandidateBatch,
+    model: Reranker | FeatureReranker | None, retriever: SourceRetriever, lists: CandidateBatch
 ) -> Tensor:
     """Scores of many lists by the reranker, or by the retrieval where there is none."""
-    return retrieval_scores(lists, config) if model is None else score_lists(model, retriever, lists)
+    if model is None:
+        return retrieval_scores(lists, retriever.config)
+    return score_lists(model, retriever, lists)
 
 
 def _galleries(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -> dict[str, SourceGallery]:
@@ -294,8 +305,8 @@ def _retriever(
     stage_context: StageContext, config: PinpointConfig, source: str, stores: Mapping[str, FeatureStore]
 ) -> SourceRetriever:
     folders = stage_context.inputs
-    told = (folders.get(stage) for stage in ("hubness", "density"))
-    return open_retriever(config, source, _galleries(stage_context, stores), folders["support"], *told)
+    told = {name: folders[name] for name in TOLD if name in folders}
+    return open_retriever(config, source, _galleries(stage_context, stores), folders["support"], **told)
 
 
 def _queries(

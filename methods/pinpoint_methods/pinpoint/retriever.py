@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,21 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pinpoint_harness.artifacts import read_json
 from pinpoint_harness.search import Exclusion, mask_support, search
 
-from ..common.candidates import CHANNELS, CandidateBatch, join_batches
+from ..common.candidates import CHANNELS, CandidateBatch, join_batches, queries_at_once, slices
 from .config import PinpointConfig
 from .gallery import SourceGallery
+from .place_classifier import PlaceClassifier
 from .row_facts import read_rows
-from .selection import Pool, Quotas, RowsByChannel, Selection, slices, taken
+from .selection import Pool, Quotas, RowsByChannel, Selection, taken
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+TOLD = ("hubness", "density", "cells", "weights")
+"""The stages that tell a retriever more; each is made where the configuration asks for it."""
 
-_CHUNK_QUERIES = 512
 _PIECE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 27}
 """Numbers of the support's embeddings at hand at once: on a CPU no more than stay in its cache."""
 
@@ -41,10 +44,11 @@ class SourceRetriever:
         device: str,
         hubness: Sequence[Tensor] = (),
         density: Sequence[Tensor] = (),
+        cells: PlaceClassifier | None = None,
     ) -> None:
         """`tables[i]` names the rows of `support[i]` near each row of `galleries[i]`.
 
-        `hubness` and `density` tell of the rows of each gallery what their stages found, if made.
+        `hubness`, `density` and `cells` tell of the rows of each gallery what their stages found, if made.
         """
         self.galleries, self.support = galleries, support
         # On a CPU the file itself, mapped.
@@ -55,7 +59,7 @@ class SourceRetriever:
             if config.candidate_pool
             else Quotas(galleries, config, device)
         )
-        self.density = [values.to(device) for values in density]
+        self.density, self.cells = [values.to(device) for values in density], cells
         self.slots = self.selection.slots
         self.gallery_of_slot = self.slots.gallery.to(device)
 
@@ -76,10 +80,30 @@ class SourceRetriever:
         self, found: Sequence[RowsByChannel], image: Tensor, raw: Tensor, hidden: Sequence[Exclusion]
     ) -> CandidateBatch:
         """The lists of some queries; `hidden[i]` is what the queries may not see of `support[i]`."""
-        parts = [
-            self._lists(found, image, raw, hidden, queries) for queries in slices(len(image), _CHUNK_QUERIES)
-        ]
+        parts = [self._lists(found, image, raw, hidden, queries) for queries in self._pieces(len(image))]
         return join_batches(parts)
+
+    def similarities(
+        self, found: Sequence[RowsByChannel], image: Tensor, raw: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """What the searches alone tell of candidates: similarity by channel, who is there, and xyz."""
+        parts = []
+        for queries in self._pieces(len(image)):
+            row, valid, scores = self.selection.candidates(*self._asking(found, image, raw, queries))
+            parts.append((scores, valid, self._gather("xyz", row)))
+        scores, valid, xyz = (torch.cat(each) for each in zip(*parts, strict=True))
+        return scores, valid, xyz
+
+    def _pieces(self, count: int) -> Iterator[slice]:
+        return slices(count, queries_at_once(len(self.slots)))
+
+    def _asking(
+        self, found: Sequence[RowsByChannel], image: Tensor, raw: Tensor, queries: slice
+    ) -> tuple[list[RowsByChannel], dict[str, Tensor]]:
+        """Of some of the queries what was found for them, and their vectors by channel."""
+        here: list[RowsByChannel] = [{channel: rows[channel][queries] for channel in rows} for rows in found]
+        query = image[queries].to(self.device).float()
+        return here, {"image": query, "raw": raw[queries].to(self.device).float(), "location": query}
 
     def _lists(
         self,
@@ -89,23 +113,22 @@ class SourceRetriever:
         hidden: Sequence[Exclusion],
         queries: slice,
     ) -> CandidateBatch:
-        here = [{channel: rows[channel][queries] for channel in rows} for rows in found]
-        query = image[queries].to(self.device).float()
-        by_channel = {"image": query, "raw": raw[queries].to(self.device).float(), "location": query}
+        here, by_channel = self._asking(found, image, raw, queries)
         row, valid, scores = self.selection.candidates(here, by_channel)
         xyz = self._gather("xyz", row)
         support, short = self._support(row, hidden, queries)
+        query = by_channel["image"]
         nothing = torch.empty(*row.shape, 0, device=query.device)
         lists = CandidateBatch(query, row, valid, scores, xyz, support, nothing, nothing, short)
         lists = replace(lists, support_facts=self._support_facts(lists))
-        features = self.selection.features(lists, here)
+        features = [self.selection.features(lists, here)]
+        rows = torch.split(row.clamp(min=0), self.slots.per_gallery, dim=1)
         if self.density:
-            parts = zip(
-                self.density, torch.split(row.clamp(min=0), self.slots.per_gallery, dim=1), strict=True
-            )
-            density = torch.cat([values[rows] for values, rows in parts], dim=1)
-            features = torch.cat([features, density[..., None]], dim=2)
-        return replace(lists, features=features)
+            density = [values[some] for values, some in zip(self.density, rows, strict=True)]
+            features.append(torch.cat(density, dim=1)[..., None])
+        if self.cells is not None:
+            features.append(self.cells.features(by_channel["raw"], rows))
+        return replace(lists, features=torch.cat(features, dim=2))
 
     def _gather(self, what: str, row: Tensor) -> Tensor:
         """`(n, c, width)` float32 of each slot's gallery; row 0 stands in for none."""
@@ -168,13 +191,16 @@ def open_retriever(
     config: PinpointConfig,
     source: str,
     galleries: Mapping[str, SourceGallery],
-    support: Path,
+    support: Path | None = None,
     hubness: Path | None = None,
     density: Path | None = None,
+    cells: Path | None = None,
+    weights: Path | None = None,
 ) -> SourceRetriever:
     """The retriever of a source, with the support of its candidates from the folder of that stage.
 
-    `hubness` and `density` are the folders of those stages, where the configuration has them.
+    `hubness` and so on are the folders of the stages `TOLD`, where the configuration has them. With `weights`
+    the retriever's own configuration has those that were fitted.
 
     Support is of the other source than the candidate's; where there is but one, of that one.
     """
@@ -183,6 +209,8 @@ def open_retriever(
     other = {name: next((n for n in names if n != name), name) for name in names}
     near = [galleries[other[name]] for name in listed]
     tables = [_support_table(config, name, support) for name in listed]
+    if weights is not None:
+        config = replace(config, **read_json(weights / "config.json")["fitted"][source])
     return SourceRetriever(
         [galleries[name] for name in listed],
         near,
@@ -191,13 +219,15 @@ def open_retriever(
         near[0].device,
         [read_rows(hubness, source, name) for name in listed] if hubness else (),
         [read_rows(density, name) for name in listed] if density else (),
+        PlaceClassifier.read(cells, listed, near[0].device) if cells else None,
     )
 
 
-def _support_table(config: PinpointConfig, gallery: str, folder: Path) -> NDArray[np.int32] | None:
+def _support_table(config: PinpointConfig, gallery: str, folder: Path | None) -> NDArray[np.int32] | None:
     """Rows near each row of a gallery; shuffled, those near another row, the same one for every seed."""
     if config.support == "none":
         return None
+    assert folder is not None
     table: NDArray[np.int32] = np.load(folder / f"{gallery}.support.npy", mmap_mode="c", allow_pickle=False)
     if config.support == "shuffled":
         return table[np.random.default_rng(0).permutation(len(table))]

@@ -9,7 +9,7 @@ widely weighs no more than the others.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from ..common.candidates import (
     found_by,
     hand_features,
     ranks_in_words,
+    slices,
 )
 from .config import PinpointConfig
 from .gallery import SourceGallery
@@ -255,8 +256,3 @@ def retrieval_sum(similar: Tensor, config: PinpointConfig) -> Tensor:
 
 def _joined(parts: Sequence[Tensor], device: str) -> Tensor:
     return torch.cat([part.to(device) for part in parts], dim=1).float()
-
-
-def slices(count: int, size: int) -> Iterator[slice]:
-    """Consecutive pieces of so many queries, `size` each but the last."""
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))

@@ -4,7 +4,8 @@
     splits -> raw ------------^-------^
     splits -> support -------------------------------^
 
-and, where they are asked for, `hubness` and `density`, on which the reranker depends as well.
+and, where they are asked for, `hubness`, `density`, `cells` and `weights`, on which the reranker depends
+as well.
 
 A choice stands in the recipe of the first stage it changes and in no other, so that ablations share
 whatever they have in common.
@@ -34,7 +35,9 @@ from .config import EMBEDDER, PinpointConfig, RetrievalConfig, part
 from .embedder import TrainingRows, make_embedder
 from .embedder_validation import Photos, Validation
 from .gallery import make_gallery, make_raw, make_support, read_labels
+from .place_classifier import make_cells
 from .reranker_training import OF_RERANKER, make_calibration, make_reranker
+from .retrieval_weights import OF_WEIGHTS, make_weights
 from .row_facts import make_density, make_hubness
 from .splits import (
     A,
@@ -86,7 +89,10 @@ def _to_the_galleries(config: RetrievalConfig, seed: int, context: Context, stor
     made_gallery = partial(make_gallery, stores=stores, embedders=embedders)
     return [
         _stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
-        *(_embedder_stage(name, own, config, stores) for name, own in config.embedder_seeds(seed).items()),
+        *(
+            _embedder_stage(name, own, config.of_embedders()[name], stores)
+            for name, own in config.embedder_seeds(seed).items()
+        ),
         _stage("raw", {}, partial(make_raw, stores=stores), ["splits"]),
         _stage("gallery", {}, made_gallery, ["splits", *embedders, "raw"]),
     ]
@@ -119,22 +125,36 @@ def pinpoint_stages(config: PinpointConfig, seed: int, context: Context) -> list
             searches=True,
         ),
     ]
-    reranked = ["support", "raw", "gallery", "candidates"]
-    if config.csls:
-        needs = ["splits", *config.embedder_stages, "raw", "gallery"]
-        made = partial(make_hubness, **made_from)
-        stages.append(_stage("hubness", {"config": part(config, "csls")}, made, needs, searches=True))
-        reranked.append("hubness")
-    if config.density:
-        made = partial(make_density, **made_from)
-        stages.append(_stage("density", {"config": part(config, "density")}, made, ["splits"]))
-        reranked.append("density")
+    told = _told_stages(config, seed, made_from)
+    stages += told
+    reranked = ["support", "raw", "gallery", "candidates", *(stage.name for stage in told)]
     if config.reranker != "none":
         spec = {"seed": seed, "config": part(config, *OF_RERANKER)}
         stages.append(_stage("reranker", spec, partial(make_reranker, seed=seed, **made_from), reranked))
         reranked = [*reranked, "reranker"]
     spec = {"config": part(config, *OF_RERANKER)}
     return [*stages, _stage("calibration", spec, partial(make_calibration, **made_from), reranked)]
+
+
+def _told_stages(config: PinpointConfig, seed: int, made_from: Mapping[str, Any]) -> list[Stage]:
+    """Those of `retriever.TOLD` that the configuration asks for."""
+    seen, found = ["splits", *config.embedder_stages, "raw", "gallery"], ["raw", "gallery", "candidates"]
+    stages = []
+    if config.csls:
+        made = partial(make_hubness, **made_from)
+        stages.append(_stage("hubness", {"config": part(config, "csls")}, made, seen, searches=True))
+    if config.density:
+        made = partial(make_density, **made_from)
+        stages.append(_stage("density", {"config": part(config, "density")}, made, ["splits"]))
+    if config.cells:
+        spec = {"seed": seed, "config": part(config, "cells")}
+        made = partial(make_cells, seed=seed, **made_from)
+        stages.append(_stage("cells", spec, made, ["splits", "raw"]))
+    if config.retrieval_weights == "fitted":
+        spec = {"config": part(config, *OF_WEIGHTS)}
+        needs = [*found, "hubness"] if config.csls else found
+        stages.append(_stage("weights", spec, partial(make_weights, **made_from), needs))
+    return stages
 
 
 def _stage(
