@@ -29,6 +29,7 @@ from pinpoint_harness.training.stages import stages_of
 from pinpoint_harness.types import Context, Queries
 
 TOP1 = "pinpoint-top1-image"
+BOTH = ("colours", "shades")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,37 @@ def test_embedders_of_several_temperatures_start_there_and_are_those_of_single_o
     for wrong in ("10", "10,x", "10,0", "10,inf"):
         with pytest.raises(UsageError, match="a number above 0 for each embedder"):
             build_params(world.registry.method(TOP1), {"embedders": 2, "temperatures": wrong})
+
+
+def test_embedders_of_several_backbones_learn_from_their_own_and_count_alike(world: World) -> None:
+    short = {"passes": 0.5, "validations": 1}
+    both = world.train(TOP1, embedders=2, backbone="colours, shades", **short)
+    first, second = (world.train(TOP1, backbone=name, seed=seed, **short) for seed, name in enumerate(BOTH))
+    for name in ("splits", "embedder"):
+        assert both[name].key == first[name].key
+    weights = [
+        (one / "model.safetensors").read_bytes()
+        for one in (both["embedder-2"].folder, second["embedder"].folder)
+    ]
+    assert weights[0] == weights[1]
+    for stage, channel in (("raw", "raw"), ("gallery", "image"), ("gallery", "location")):
+        joined, *apart = (
+            np.load(stages[stage].folder / f"photos.{channel}.npy").astype(np.float64)
+            for stages in (both, first, second)
+        )
+        mean = np.mean([vectors @ vectors.T for vectors in apart], axis=0)
+        np.testing.assert_allclose(joined @ joined.T, mean, atol=3e-3)
+
+
+def test_several_backbones_answer_queries_and_need_an_embedder_each(world: World) -> None:
+    changes = {"backbone": "colours,shades", "embedders": 2, "passes": 0.5, "reranker_epochs": 1}
+    changes |= {"candidate_pool": 16, "csls": 2, "list_features": True, "cells": 6, "validations": 1}
+    world.train(**changes)
+    run = world.run("pinpoint", **changes)
+    assert run.predictions()["predicted_latitude"].notna().all()
+    for wrong in ({"embedders": 1}, {"embedders": 3}, {"backbone": "colours,colours", "embedders": 2}):
+        with pytest.raises(UsageError, match="one for each embedder"):
+            build_params(world.registry.method(TOP1), {"backbone": "colours,shades", **wrong})
 
 
 def test_the_retrieval_alone_takes_no_parameter_of_what_follows_it(world: World) -> None:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Exclusion, search, unit_rows, xyz_of
+from pinpoint_harness.search import Exclusion, search, xyz_of
 from pinpoint_harness.training import StageContext, describe
 
 from ..common.candidates import CHANNELS
@@ -31,6 +31,7 @@ from ..common.splits import md5_number
 from .config import PinpointConfig, part
 from .embedder import load_embedders
 from .gallery import SourceGallery, read_labels
+from .side_by_side import unit_features
 from .splits import A, B, C
 from .towers import in_tiles
 
@@ -104,7 +105,7 @@ def _found(
     kept: int,
 ) -> NDArray[Any]:
     """Rows of a gallery by channel, `(n,)` records of `kept` each."""
-    raw = unit_rows(torch.from_numpy(store.matrix[rows]))
+    raw = unit_features(store, rows)
     queries = {"image": image, "raw": raw, "location": image}
     hits = search(gallery.searchable(CHANNELS), queries, dict.fromkeys(CHANNELS, kept), exclusion)
     table = np.empty(len(rows), dtype=[(channel, "<i4", (kept,)) for channel in CHANNELS])
@@ -130,7 +131,7 @@ def read_queries(
     tables = {other: load(other) for other in galleries}
     return QueryBatch(
         torch.from_numpy(load("image")),
-        unit_rows(torch.from_numpy(store.matrix[rows])),
+        unit_features(store, rows),
         store.coordinates()[rows],
         {other: {c: table[c] for c in CHANNELS} for other, table in tables.items()},
         {other: _exclusion(store, rows, source, other, config, SETS[name]) for other in galleries},

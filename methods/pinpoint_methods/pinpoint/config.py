@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from pinpoint_harness.errors import UsageError
 from pinpoint_harness.params import param
 
+from .config_checks import refuse_lists_nobody_can_learn_from, refuse_towers_that_do_not_fit
 from .small import MINI
 
 SOURCES = ("photos", "streetview")
@@ -46,7 +46,11 @@ class RetrievalConfig:
     sources: str = choice(
         "photos,streetview", "K", "image sources that train, are searched and give support", choices=_SOURCES
     )
-    backbone: str = choice("siglip2-giant-opt-patch16-384", "K", "frozen, features not normalised")
+    backbone: str = choice(
+        "siglip2-giant-opt-patch16-384",
+        "K",
+        "frozen, features not normalised; or one for each embedder, separated by commas",
+    )
     photos: str = choice("mp16-pro", "K", "dataset of photos: gallery and training")
     streetview: str = choice("osv5m-train", "K", "dataset of street view: gallery and training")
 
@@ -182,19 +186,9 @@ class RetrievalConfig:
     )
 
     def __post_init__(self) -> None:
-        if self.lowest_frequency > self.highest_frequency:
-            raise UsageError(
-                "the lowest frequency is not above the highest",
-                found=f"{self.lowest_frequency:g} and {self.highest_frequency:g}",
-            )
-        if self.temperatures and len(self._starts()) != self.embedders:
-            raise UsageError(
-                "temperatures has a number above 0 for each embedder",
-                found=f"temperatures={self.temperatures}, embedders={self.embedders}",
-                fix="--set embedders=3 --set temperatures=5,10,20",
-            )
+        refuse_towers_that_do_not_fit(self)
 
-    def _starts(self) -> list[float]:
+    def starts(self) -> list[float]:
         """The numbers of `temperatures`; none where one is no such number."""
         words = self.temperatures.split(",")
         try:
@@ -208,6 +202,11 @@ class RetrievalConfig:
         return max(1, round(self.passes * rows / self.batch))
 
     @property
+    def backbones(self) -> list[str]:
+        """The names in `backbone`."""
+        return [name.strip() for name in self.backbone.split(",")]
+
+    @property
     def embedder_stages(self) -> list[str]:
         """What the stages of the embedders are called."""
         return ["embedder", *(f"embedder-{number}" for number in range(2, self.embedders + 1))]
@@ -218,7 +217,7 @@ class RetrievalConfig:
 
     def of_embedders(self) -> dict[str, RetrievalConfig]:
         """The configuration of each by the name of its stage."""
-        starts = self._starts() if self.temperatures else [self.temperature] * self.embedders
+        starts = self.starts() if self.temperatures else [self.temperature] * self.embedders
         pairs = zip(self.embedder_stages, starts, strict=True)
         return {name: replace(self, temperatures="", temperature=start) for name, start in pairs}
 
@@ -374,56 +373,12 @@ class PinpointConfig(RetrievalConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.galleries == "both" and self.sources in SOURCES:
-            raise UsageError(
-                "galleries=both needs two sources", found=self.sources, fix="--set galleries=own"
-            )
-        if self.width % self.heads:
-            raise UsageError(
-                "the reranker's width is not a multiple of its heads",
-                found=f"{self.width} and {self.heads}",
-            )
-        _refuse_lists_nobody_can_learn_from(self)
+        refuse_lists_nobody_can_learn_from(self)
 
     def quota(self, channel: str) -> int:
         """Candidates of a channel in each gallery; what one gallery would give is shared by two."""
         given: int = getattr(self, f"candidates_{channel}")
         return given // (2 if self.galleries == "both" else 1)
-
-
-def _refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
-    asked = {name: config.quota(name) for name in ("image", "raw", "location")}
-    found = ", ".join(f"candidates_{name}={getattr(config, f'candidates_{name}')}" for name in asked)
-    if not any(asked.values()):
-        raise UsageError("no channel gives a candidate", found=f"{found}, galleries={config.galleries}")
-    together = sum(asked.values())
-    if 0 < config.candidate_pool < together:
-        raise UsageError(
-            "a pool holds fewer rows of a channel than candidates are chosen from it",
-            found=f"candidate_pool={config.candidate_pool} for {together} in each gallery",
-            fix=f"--set candidate_pool={together} or more, 0 for quotas",
-        )
-    if (most := max(config.candidate_pool, *asked.values())) > config.candidates_kept:
-        raise UsageError(
-            "a channel gives more candidates than are kept to train on",
-            found=f"{found}, galleries={config.galleries}, candidates_kept={config.candidates_kept}",
-            fix=f"--set candidates_kept={most}",
-        )
-    if config.csls and not config.candidate_pool:
-        raise UsageError("csls corrects the scores of a pool", found=f"csls={config.csls}, candidate_pool=0")
-    for name in ("density", "cells"):
-        if getattr(config, name) and not (config.list_features or config.reranker == "features"):
-            raise UsageError(
-                f"{name} is a hand-made feature, and no token carries those",
-                found=f"{name}={getattr(config, name)}, list_features=False",
-                fix="--set list_features=true",
-            )
-    if config.reranker == "attention" and not (config.query_embedding or config.list_features):
-        raise UsageError(
-            "the query token holds nothing",
-            found="query_embedding=False, list_features=False",
-            fix="leave one of them on",
-        )
 
 
 EMBEDDER = (

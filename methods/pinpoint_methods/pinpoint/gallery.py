@@ -44,13 +44,13 @@ from pinpoint_harness.search import (
     Surveyor,
     own_rows,
     place,
-    unit_rows,
     xyz_of,
 )
 from pinpoint_harness.training import StageContext, describe
 
 from .config import PinpointConfig
 from .embedder import load_embedders
+from .side_by_side import unit_features
 from .splits import A
 from .towers import TILE, in_tiles
 
@@ -108,8 +108,7 @@ def _description(rows_of: Mapping[str, NDArray[np.int64]]) -> Content:
 
 
 def _raw(store: FeatureStore, rows: NDArray[np.int64], some: slice | NDArray[np.int64]) -> Tensor:
-    found: Tensor = unit_rows(torch.from_numpy(store.matrix[rows[some]]))
-    return found
+    return unit_features(store, rows[some])
 
 
 def _image(

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.features import build_exclusion, take_ids
-from pinpoint_harness.search import Exclusion, search, unit_rows
+from pinpoint_harness.search import Exclusion, search
 from pinpoint_harness.training import Stage, open_stages
 from pinpoint_harness.types import RADII_KM, Candidates, Context, Predictions, Queries
 
@@ -32,6 +32,7 @@ from .parameters import PinpointParams, Top1Params
 from .reranker_training import load_reranker, read_calibration, scores_of
 from .retriever import TOLD, SourceRetriever, galleries_of, open_retriever
 from .selection import depths
+from .side_by_side import parts_of, unit_parts
 from .small import CHECK_RETRIEVAL_WITH, CHECK_WITH
 from .stages import pinpoint_stages, retrieval_stages
 from .towers import in_tiles
@@ -156,7 +157,8 @@ class _FromStages(ABC):
 
     def _image(self, source: str, features: Any) -> Any:
         """Image embeddings of the whole tile: the shape never depends on the mix of sources in it."""
-        return in_tiles(partial(self._towers.image, source=source), features, self._device, len(features))
+        joined = torch.cat(parts_of(features), dim=1)
+        return in_tiles(partial(self._towers.image, source=source), joined, self._device, len(joined))
 
     def _exclusion(self, gallery: str, queries: Queries, mine: NDArray[np.int64]) -> Exclusion:
         """The query's own photo, should it stand in the gallery, and with the filter its author's."""
@@ -214,7 +216,7 @@ class PinpointTop1(_FromStages):
 
     def _ask(self, source: str, tile: int, queries: Queries, mine: NDArray[np.int64]) -> _Asked:
         raw = self.params.channel == "raw"
-        vectors = unit_rows(queries.input) if raw else self._image(source, queries.input)
+        vectors = unit_parts(parts_of(queries.input)) if raw else self._image(source, queries.input)
         vectors = vectors[torch.from_numpy(mine).to(self._device)]
         return _Asked(tile, mine, vectors, vectors, [self._exclusion(source, queries, mine)], [])
 
@@ -267,7 +269,7 @@ class Pinpoint(_FromStages):
         padded = np.concatenate([mine, np.full(len(queries) - len(mine), mine[-1])])
         chosen = torch.from_numpy(padded).to(self._device)
         image = self._image(source, queries.input)[chosen]
-        raw = unit_rows(queries.input)[chosen]
+        raw = unit_parts(parts_of(queries.input))[chosen]
         hidden = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.galleries]
         near = [self._exclusion(gallery.source, queries, padded) for gallery in retriever.support]
         return _Asked(tile, mine, image, raw, hidden, near)

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from pinpoint_harness.artifacts import Content
-from pinpoint_harness.search import unit_rows
 from pinpoint_harness.training import Checkpoints, StageContext
 
 from ..common.head import Head, HeadParams, HeadTrainer, HeldOut, chosen, head_files, load_head
@@ -30,6 +29,7 @@ from ..common.place_cells.quadtree import codes_of
 from ..common.place_cells.table import CellTable
 from .config import PinpointConfig, part
 from .gallery import SourceGallery, read_labels
+from .side_by_side import unit_features
 from .splits import C
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _held_out(stage_context: StageContext, stores: Mapping[str, FeatureStore]) -
     sets: dict[str, tuple[Tensor, Floats]] = {}
     for source, store in stores.items():
         rows = np.flatnonzero(labels[source] == C)
-        features = unit_rows(torch.from_numpy(store.matrix[rows])).to(stage_context.context.device)
+        features = unit_features(store, rows).to(stage_context.context.device)
         sets[source] = features, store.coordinates()[rows]
     return HeldOut(sets)
 

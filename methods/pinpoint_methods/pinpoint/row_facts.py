@@ -23,13 +23,14 @@ from torch import Tensor
 from pinpoint_harness.artifacts import Content
 from pinpoint_harness.geo import unit_xyz
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.search import Exclusion, Gallery, Rows, search, unit_rows
+from pinpoint_harness.search import Exclusion, Gallery, Rows, search
 from pinpoint_harness.training import StageContext, describe
 
 from ..common.candidates import CHANNELS, arc_km
 from .config import PinpointConfig, part
 from .embedder import load_embedders
 from .gallery import SourceGallery, read_labels
+from .side_by_side import unit_features
 from .splits import A, B
 from .towers import in_tiles
 
@@ -53,7 +54,7 @@ def make_hubness(
         asking = np.flatnonzero(labels[source] == B)
         features = torch.from_numpy(store.matrix[asking])
         image = in_tiles(partial(towers.image, source=source), features, device)
-        vectors = {"image": image, "raw": unit_rows(features), "location": image}
+        vectors = {"image": image, "raw": unit_features(store, asking), "location": image}
         queries = Gallery.of(
             {channel: matrix.to(device) for channel, matrix in vectors.items()},
             Rows(key=hash_ids(store.table["id"].take(asking))),

@@ -39,6 +39,7 @@ from .place_classifier import make_cells
 from .reranker_training import OF_RERANKER, make_calibration, make_reranker
 from .retrieval_weights import OF_WEIGHTS, make_weights
 from .row_facts import make_density, make_hubness
+from .side_by_side import SideBySide, stores_of
 from .splits import (
     A,
     C,
@@ -82,25 +83,51 @@ def retrieval_stages(config: RetrievalConfig, seed: int, context: Context) -> li
 
 
 def _to_the_galleries(config: RetrievalConfig, seed: int, context: Context, stores: Stores) -> list[Stage]:
-    tests = [_store(context, name, config) for name in config.benchmarks()]
-    keys = {source: store.key for source, store in stores.items()}
-    of_splits = {"stores": keys, "config": part(config, *_OF_SPLITS), "leave_out": [s.key for s in tests]}
+    tests = [stores_of(_store(context, name, config))[0] for name in config.benchmarks()]
+    first, *others = _by_backbone(stores, config)
+    of_splits = {
+        "stores": _keys(first),
+        "config": part(config, *_OF_SPLITS),
+        "leave_out": [test.key for test in tests],
+    }
     embedders = config.embedder_stages
     made_gallery = partial(make_gallery, stores=stores, embedders=embedders)
+    own = [first, *others] if others else [first] * config.embedders
     return [
-        _stage("splits", of_splits, partial(make_splits, config=config, stores=stores, tests=tests), ()),
+        _stage("splits", of_splits, partial(make_splits, config=config, stores=first, tests=tests), ()),
         *(
-            _embedder_stage(name, own, config.of_embedders()[name], stores)
-            for name, own in config.embedder_seeds(seed).items()
+            _embedder_stage(name, own_seed, config.of_embedders()[name], features, features is first)
+            for (name, own_seed), features in zip(config.embedder_seeds(seed).items(), own, strict=True)
         ),
-        _stage("raw", {}, partial(make_raw, stores=stores), ["splits"]),
+        _stage("raw", _beside([*others]), partial(make_raw, stores=stores), ["splits"]),
         _stage("gallery", {}, made_gallery, ["splits", *embedders, "raw"]),
     ]
 
 
-def _embedder_stage(name: str, seed: int, config: RetrievalConfig, stores: Stores) -> Stage:
-    """One of the embedders: the same stage, whichever place it has among them."""
+def _keys(stores: Stores) -> dict[str, str]:
+    return {source: store.key for source, store in stores.items()}
+
+
+def _by_backbone(stores: Stores, config: RetrievalConfig) -> list[Stores]:
+    """The stores of each backbone by source; the first ones are those that are split."""
+    return [
+        {source: stores_of(store)[number] for source, store in stores.items()}
+        for number in range(len(config.backbones))
+    ]
+
+
+def _beside(others: Sequence[Stores]) -> dict[str, Any]:
+    """What a spec says of stores that are not in the key of the splits; nothing where there are none."""
+    return {"stores": [_keys(stores) for stores in others]} if others else {}
+
+
+def _embedder_stage(name: str, seed: int, config: RetrievalConfig, stores: Stores, split: bool) -> Stage:
+    """One of the embedders: the same stage, whichever place it has among them.
+
+    `split` says whether its stores are those in the key of the splits.
+    """
     spec = {"sources": list(stores), "seed": seed, "config": part(config, *EMBEDDER)}
+    spec |= _beside([] if split else [stores])
     made = partial(train_embedder, config=config, seed=seed, stores=stores)
     return _stage(name, spec, made, ["splits"], kind="embedder", together=True)
 
@@ -175,7 +202,7 @@ def _stores(config: RetrievalConfig, context: Context) -> dict[str, FeatureStore
 def _store(context: Context, dataset: str, config: RetrievalConfig) -> FeatureStore:
     if context.stores is None:
         raise UsageError("Pinpoint can be used in a run only", fix="use `pinpoint run` or `evaluate`")
-    return context.stores.gallery(dataset, config.backbone)
+    return SideBySide.of([context.stores.gallery(dataset, name) for name in config.backbones])
 
 
 def make_splits(

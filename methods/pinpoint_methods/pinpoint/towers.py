@@ -52,6 +52,7 @@ class ImageTower(nn.Module):
 
     def __init__(self, config: RetrievalConfig, width: int, sources: Iterable[str]) -> None:
         super().__init__()
+        self.width = width
         hidden, expansion = config.hidden, config.expansion
         self.adapters = nn.ModuleDict(
             {
@@ -155,8 +156,12 @@ class Embedders:
         return sum(next(iter(member.values())).image.head.out.out_features for member in self._members)
 
     def image(self, features: Tensor, source: str) -> Tensor:
-        """`(b, width)`"""
-        return self._joined([member[source].image(features, source) for member in self._members])
+        """`(b, width)`, from features that all share, or that lie side by side, of a backbone each."""
+        widths = [member[source].image.width for member in self._members]
+        own = torch.split(features, widths, dim=1) if features.shape[1] == sum(widths) else None
+        seen = own or [features] * len(widths)
+        pairs = zip(self._members, seen, strict=True)
+        return self._joined([member[source].image(part, source) for member, part in pairs])
 
     def location(self, xyz: Tensor, source: str) -> Tensor:
         """`(b, width)`, for the gallery of a source."""
