@@ -107,6 +107,8 @@ def test_rerankers_are_told_them_after_all_other_features(pinpoint_world: World,
         torch.testing.assert_close(lists.features[..., number - 3][lists.valid], expected[lists.valid])
 
 
-def test_cells_that_no_token_carries_are_refused() -> None:
+@pytest.mark.parametrize("changes", [{}, {"list_features": True, "reranker": "none"}])
+def test_cells_that_no_reranker_reads_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="cells is a hand-made feature"):
-        replace(CONFIGS["mini"], cells=25)
+        replace(CONFIGS["mini"], cells=25, **changes)
+    assert replace(CONFIGS["mini"], cells=25, list_features=True).cells == 25

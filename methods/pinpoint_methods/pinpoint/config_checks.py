@@ -60,12 +60,14 @@ def refuse_lists_nobody_can_learn_from(config: PinpointConfig) -> None:
         )
     if config.csls and not config.candidate_pool:
         raise UsageError("csls corrects the scores of a pool", found=f"csls={config.csls}, candidate_pool=0")
+    told = config.reranker == "features" or (config.reranker == "attention" and config.list_features)
     for name in ("density", "cells"):
-        if getattr(config, name) and not (config.list_features or config.reranker == "features"):
+        if getattr(config, name) and not told:
             raise UsageError(
                 f"{name} is a hand-made feature, and no token carries those",
-                found=f"{name}={getattr(config, name)}, list_features=False",
-                fix="--set list_features=true",
+                found=f"{name}={getattr(config, name)}, reranker={config.reranker}, "
+                f"list_features={config.list_features}",
+                fix=f"--set {name}=0, or --set list_features=true for a reranker that reads tokens",
             )
     if config.reranker == "attention" and not (config.query_embedding or config.list_features):
         raise UsageError(
