@@ -39,7 +39,7 @@ from pinpoint_methods.pinpoint.reranker_training import FILTERED, OPEN, label_ca
 from pinpoint_methods.pinpoint.retriever import SourceRetriever, galleries_of, open_retriever
 from pinpoint_methods.pinpoint.selection import quotas
 from pinpoint_methods.pinpoint.splits import A, B, C
-from pinpoint_methods.pinpoint.variants import RERANKED, TOP1, Variants
+from pinpoint_methods.pinpoint.variants import PLUS, RERANKED, TOP1, Variants
 
 NAMES = sorted(RERANKED)
 RUN = [
@@ -50,7 +50,7 @@ RUN = [
     "pinpoint-no-reranker-plus",
     "pinpoint-photos-only",
 ]
-TOGETHER = (("width", "heads"), ("query_embedding", "list_features"))
+TOGETHER = (("width", "heads"), ("query_embedding", "list_features", "cells"))
 """Choices that have to fit one another."""
 TO_CANDIDATES = {"splits", "embedder", "raw", "gallery", "support", "candidates"}
 
@@ -169,7 +169,8 @@ def shared(a: Mapping[str, str], b: Mapping[str, str]) -> set[str]:
 def test_a_method_shares_every_stage_that_its_changes_do_not_reach(pinpoint_world: World, name: str) -> None:
     pinpoint, keys = keys_of(pinpoint_world, "pinpoint"), keys_of(pinpoint_world, name)
     everything = {*TO_CANDIDATES, "reranker", "calibration"}
-    assert set(keys) == (everything - {"reranker"} if "no-reranker" in name else everything)
+    told = {"pinpoint-plus": {"cells", "weights"}, "pinpoint-no-reranker-plus": {"weights"}}.get(name, set())
+    assert set(keys) == (everything - {"reranker"} if "no-reranker" in name else everything) | told
     expected = {
         "pinpoint": everything,
         "pinpoint-expected": everything,
@@ -184,7 +185,8 @@ def test_a_reranker_that_the_user_switches_on_or_off_is_a_stage_or_none(pinpoint
     without = keys_of(pinpoint_world, "pinpoint", reranker="none")
     assert "reranker" not in without
     plus = keys_of(pinpoint_world, "pinpoint-plus")
-    assert keys_of(pinpoint_world, "pinpoint-no-reranker-plus", reranker="attention") == plus
+    changes = {"reranker": "attention", "cells": PLUS["cells"]}
+    assert keys_of(pinpoint_world, "pinpoint-no-reranker-plus", **changes) == plus
 
 
 # What the candidates stage holds.

@@ -27,6 +27,8 @@ PLUS: Mapping[str, Any] = {
     "gps_token": False,
     "support_token": False,
     "list_features": True,
+    "cells": 100,
+    "retrieval_weights": "fitted",
     "layers": 1,
     "width": 64,
     "heads": 4,
@@ -41,7 +43,7 @@ PLUS: Mapping[str, Any] = {
 RERANKED: Variants = {
     "pinpoint": ("own gallery, support from the other source, argmax", {}),
     "pinpoint-plus": (
-        "what split C favours: both galleries, hand-made features, a score by radius, expected",
+        "what split C favours: both galleries, hand-made features, cells, a score by radius, expected",
         PLUS,
     ),
     # Controls.
@@ -51,7 +53,7 @@ RERANKED: Variants = {
     ),
     "pinpoint-no-reranker-plus": (
         "candidates and decoding of plus, retrieval scores",
-        {**PLUS, "reranker": "none"},
+        {**{name: value for name, value in PLUS.items() if name != "cells"}, "reranker": "none"},
     ),
     "pinpoint-feature-reranker": ("an MLP over hand-made features", {"reranker": "features"}),
     # Ablations.
