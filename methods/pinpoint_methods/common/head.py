@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -200,6 +200,14 @@ class Dropout:
         return x * (drawn >= self._share) / (1 - self._share)
 
 
+class FeatureRows(Protocol):
+    """Features that a head learns from, of which some rows are taken: a tensor, or what reads like one."""
+
+    def __len__(self) -> int: ...
+
+    def index_select(self, dimension: int, rows: Tensor, /) -> Tensor: ...
+
+
 class HeadTrainer(Trainer):
     """Trains a head on features of training rows, `(n, ...)` on the device; measured after every epoch."""
 
@@ -207,7 +215,7 @@ class HeadTrainer(Trainer):
         self,
         params: HeadParams,
         head: Head,
-        features: Tensor,
+        features: FeatureRows,
         loss: Loss,
         context: Context,
         *,

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from pinpoint_harness.artifacts import Content
+from pinpoint_harness.search import HostRows, place
 from pinpoint_harness.training import Checkpoints, StageContext
 
 from ..common.head import Head, HeadParams, HeadTrainer, HeldOut, chosen, head_files, load_head
@@ -70,6 +71,25 @@ class PlaceClassifier:
         return torch.stack(each, dim=2)
 
 
+class OneAfterAnother:
+    """The rows of several matrices as those of one; each lies where there is room for it, see `place`."""
+
+    def __init__(self, parts: Sequence[Tensor | HostRows]) -> None:
+        self._parts, self.width = parts, int(parts[0].shape[1])
+        self._ends = torch.tensor([len(part) for part in parts]).cumsum(0)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def index_select(self, dimension: int, rows: Tensor, /) -> Tensor:
+        taken = torch.empty(len(rows), self.width, dtype=torch.float16, device=rows.device)
+        which = torch.searchsorted(self._ends.to(rows.device), rows, right=True)
+        for number, matrix in enumerate(self._parts):
+            (at,) = torch.nonzero(which == number, as_tuple=True)
+            taken[at] = matrix.index_select(dimension, rows[at] - int(self._ends[number]) + len(matrix))
+        return taken
+
+
 def make_cells(
     stage_context: StageContext, config: PinpointConfig, seed: int, stores: Mapping[str, FeatureStore]
 ) -> dict[str, Content]:
@@ -85,9 +105,11 @@ def make_cells(
     )
     cells = {source: table.labels(some) for source, some in codes.items()}
     labels = torch.from_numpy(np.concatenate(list(cells.values()))).to(device)
-    features = torch.cat([gallery.mapped("raw").to(device) for gallery in galleries.values()])
+    features = OneAfterAnother(
+        [place(gallery.mapped("raw"), device, f"{source}, raw") for source, gallery in galleries.items()]
+    )
     params = HeadParams(seed=seed, batch=min(HeadParams.batch, len(features)))
-    head = Head(features.shape[1], params.depth, params.hidden, sum(table.sizes)).initialise(seed)
+    head = Head(features.width, params.depth, params.hidden, sum(table.sizes)).initialise(seed)
     trainer = HeadTrainer(
         params,
         head,
