@@ -7,6 +7,7 @@ stdout holds the result, which a program may read.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,8 +15,8 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, TextIO
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn, TextIO
 
 _STYLES = r"\x1b\[(?:0|1|4|1;4)?m"
 """Bold and underlined, by which tables mark figures: all that a terminal is told."""
@@ -120,13 +121,31 @@ def _is_main_thread() -> bool:
 def screens() -> Iterator[None]:
     """stdout and stderr as screens, for as long as a command runs."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Screen(before[0], results=True), Screen(before[1], results=False)
+    # Of a closed one Python has None: what is written there goes nowhere.
+    streams = [open(os.devnull, "w") if one is None else one for one in before]  # noqa: PTH123, SIM115
+    sys.stdout, sys.stderr = Screen(streams[0], results=True), Screen(streams[1], results=False)
     try:
         yield
     finally:
-        for screen in (sys.stdout, sys.stderr):
-            screen.flush()
-        sys.stdout, sys.stderr = before
+        try:
+            for screen in (sys.stdout, sys.stderr):
+                screen.flush()
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever reads has gone
+                raise
+            _give_up(streams[0], error)
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+def _give_up(stream: TextIO, error: OSError) -> NoReturn:
+    """Say that what was printed cannot be written, forget it, and end with 2."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"error: what is printed cannot be written\n  found: {error.strerror}\n")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # where the rest of it goes when the process ends
+        os.close(nowhere)
+    raise SystemExit(2)
 
 
 def keep_stdout() -> None:

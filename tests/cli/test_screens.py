@@ -114,3 +114,29 @@ def test_a_terminal_that_knows_few_signs_gets_their_numbers(home: Path) -> None:
     shown = CliRunner(charset="ascii").invoke(cli, ["runs", "worst", "constant@table"])
     assert shown.exit_code == 0, shown.exception
     assert "Z\\xfcrich" in shown.stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a device that is always full is Linux's")
+@pytest.mark.parametrize("arguments", ["runs list", "--version"])
+def test_a_stdout_that_is_full_ends_the_command_in_words(home: Path, arguments: str) -> None:
+    ended = _with_stdout(arguments, home, ">/dev/full")
+    assert ended.returncode == 2
+    assert "No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
+
+
+def test_a_stdout_that_is_closed_is_written_nowhere(home: Path) -> None:
+    ended = _with_stdout("runs list", home, ">&-")
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def _with_stdout(arguments: str, home: Path, redirection: str) -> subprocess.CompletedProcess[str]:
+    program = "from pinpoint_harness.cli.main import main; main()"
+    return subprocess.run(
+        ["sh", "-c", f'exec "$0" -P -c "{program}" {arguments} {redirection}', sys.executable],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PINPOINT_HOME": str(home)},
+    )

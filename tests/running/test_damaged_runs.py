@@ -51,6 +51,8 @@ def test_a_run_that_cannot_say_what_it_is_is_named_where_it_may_be_meant_and_the
     assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
     beside = invoked(tmp_path, "score", "constant@capitals")
     assert (beside.exit_code, "run left out, it is damaged" in beside.stderr) == (0, True)
+    newest = invoked(tmp_path, "score", "constant@capitals@latest")
+    assert (newest.exit_code, "run 'constant@capitals@latest' is damaged" in newest.stderr) == (2, True)
     assert "is damaged" in invoked(tmp_path, "table", "capitals").stderr
 
 

@@ -466,3 +466,9 @@ def test_masked_arrays_are_refused_since_what_they_hide_would_be_stored(name: st
     arrays[name] = np.ma.masked_less(arrays[name], 1)
     with pytest.raises(PluginError, match=rf"{name} must be[\s\S]*a masked array[\s\S]*NaN"):
         check_predictions(Predictions(**arrays), 2)
+
+
+def test_matrices_are_refused_whose_rows_are_no_rows() -> None:
+    coordinates = np.zeros((2, 2)).view(np.matrix)
+    with pytest.raises(PluginError, match=r"coordinates must be a numpy array[\s\S]*matrix"):
+        check_predictions(Predictions(coordinates), 2)

@@ -259,6 +259,16 @@ def test_where_the_order_of_two_runs_is_not_known_none_is_the_newest(tmp_path: P
     assert str(one.folder) in (caught.value.found or "")
     third = run(request(tmp_path, params=EchoParams(shift=3.5)))
     assert find_run("echo@places@latest", tmp_path).key == third.key
+    # One that has lost its log may be the newest, whatever is in its place.
+    log = third.folder / "sessions.jsonl"
+    log.unlink()
+    for damage in (lambda: log.write_text(""), lambda: (log.unlink(), log.mkdir())):
+        with pytest.raises(UsageError, match="was finished last is not known") as caught:
+            find_run("echo@places@latest", tmp_path)
+        assert str(third.folder) in (caught.value.found or "")
+        damage()
+    with pytest.raises(UsageError, match="was finished last is not known"):
+        find_run("echo@places@latest", tmp_path)
 
 
 def test_of_runs_that_finish_at_once_each_has_its_number(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ class Session:
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """The entries of a folder's log, oldest first; what a kill tore is left out."""
     path, entries = folder / "sessions.jsonl", []
-    if not path.exists():
+    if not path.is_file():
         return []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with contextlib.suppress(ValueError, RecursionError):  # it is for people, not for results

@@ -55,7 +55,7 @@ def _check_array(name: str, array: object, shape: tuple[int, ...], dtype: type[n
     expected = f"{name} must be a numpy array of {dtype.__name__} and shape {shape}"
     if isinstance(array, np.ma.MaskedArray):  # what is hidden would be stored
         raise PluginError(expected, found="a masked array", fix="fill it: NaN stands for none")
-    if not isinstance(array, np.ndarray):
+    if not isinstance(array, np.ndarray) or isinstance(array, np.matrix):  # whose rows are matrices
         raise PluginError(expected, found=f"{type(array).__module__}.{type(array).__name__}")
     if array.shape != shape or not np.issubdtype(array.dtype, dtype):
         raise PluginError(expected, found=f"{array.dtype} of shape {array.shape}")

@@ -245,7 +245,8 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
 
     Of several runs of a name those of the folders `preferred` are meant, if there are any. UsageError
     where no run or several have the name; runs of another release count only where there are no others.
-    A damaged run that may have been meant is said where another has the name, ArtifactError where none has.
+    A damaged run that may have been meant is said where another has the name, ArtifactError where none has or
+    the newest is asked for.
     """
     path = Path(text)
     if (path / "manifest.json").exists():
@@ -257,10 +258,11 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
     runs, damaged = _stored_runs(root)
     named = _named(text, runs)
     meant = [one for one in damaged if _may_be(text, one.folder, root)]
-    if meant and not named:
+    is_newest_asked = _name_asked(text) not in ("", text)  # `@latest` is behind it
+    if meant and (is_newest_asked or not named):
         raise _all_damaged(text, meant, root)
     _warn_of(meant)
-    if named and _name_asked(text) not in ("", text):  # `@latest` is behind it
+    if named and is_newest_asked:
         return _newest(text, named)
     named = [run for run in named if run.folder.absolute() in preferred] or named
     if len(named) == 1:
@@ -286,13 +288,14 @@ def _named(text: str, runs: Sequence[Run]) -> list[Run]:
 def _newest(text: str, runs: list[Run]) -> Run:
     """The run that was finished last, whatever the clock said; UsageError where that is not known."""
     orders = [finishing_order(run.folder) for run in runs]
-    last = [run for run, order in zip(runs, orders, strict=True) if order == max(orders)]
+    # One whose log is lost may be the last.
+    last = [run for run, order in zip(runs, orders, strict=True) if order in (0, max(orders))]
     if len(last) == 1:
         return last[0]
     raise UsageError(
         f"'{text}': which of {len(last)} runs was finished last is not known",
         found="\n".join(str(run.folder) for run in last),
-        fix="give the path of one; the next that is finished will be the newest",
+        fix="give the path of one",
     )
 
 
