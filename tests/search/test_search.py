@@ -266,7 +266,9 @@ def test_queries_with_too_many_close_rows_are_settled_in_float32_and_counted(
 ) -> None:
     monkeypatch.setattr(kernels, "choose", kernels.BFloat)
     monkeypatch.setattr(engine_module, "_GIVE_UP_AT", 50)
-    gallery = unit(1 + 1e-3 * np.random.default_rng(10).standard_normal((900, 64)))
+    rng = np.random.default_rng(10)
+    # Two crowds about the origin: what all rows have in common is taken off before they are rounded.
+    gallery = unit((1 + 1e-3 * rng.standard_normal((900, 64))) * np.resize([1, -1], (900, 1)))
     queries = np.concatenate([gallery[:4], gaussian(11, 20, 64)])
     rank = np.random.default_rng(12).permutation(900)
     own = np.arange(24)
@@ -276,6 +278,21 @@ def test_queries_with_too_many_close_rows_are_settled_in_float32_and_counted(
     assert 4 <= found.statistics["a"].uncertified <= 24
     hidden = np.arange(900) == own[:, None]
     assert_equal(found["a"], *brute_force(gallery, queries, 5, rank, hidden))
+
+
+def test_what_all_rows_have_in_common_costs_no_exact_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "choose", kernels.BFloat)
+    alone = np.random.default_rng(10).standard_normal((3000, 64))
+    alone /= np.linalg.norm(alone, axis=1, keepdims=True)
+    rescored = []
+    for common in (0.0, 2.0):
+        gallery = (alone + common * np.resize([1, -1], 64)).astype(np.float16)
+        queries = gallery[np.arange(24) * 7]
+        found = search(Gallery.of({"a": gallery}), {"a": queries}, {"a": 5})
+        hidden = nothing_hidden(queries, gallery)
+        assert_equal(found["a"], *brute_force(gallery, queries, 5, np.arange(3000), hidden))
+        rescored.append(found.statistics["a"].rescored)
+    assert rescored[1] < 8 * rescored[0] < 24 * 3000
 
 
 def test_pending_candidates_are_scored_whenever_they_become_many(monkeypatch: pytest.MonkeyPatch) -> None:

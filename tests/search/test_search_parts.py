@@ -29,6 +29,7 @@ from pinpoint_harness.search import (
     xyz_of,
 )
 from pinpoint_harness.search.rows import LabelIndex
+from pinpoint_harness.search.survey import Survey, survey
 
 Matrix = NDArray[np.float16]
 
@@ -114,8 +115,8 @@ def test_order_keys_sort_by_score_then_by_rank_and_give_the_score_back() -> None
 
 
 def worst_for_bf16(rows: int, width: int) -> Matrix:
-    """Every value lies just above the middle of two bf16 neighbours and is rounded up."""
-    return np.full((rows, width), 1 + 2.0**-8 + 2.0**-10, dtype=np.float16)
+    """Every value lies just above the middle of two bf16 neighbours and is rounded up; their centre is 0."""
+    return np.resize(np.float16([[1], [-1]]), (rows, 1)) * np.full((1, width), 1 + 2.0**-8 + 2.0**-10, "f2")
 
 
 @pytest.mark.parametrize("name", ["Single", "BFloat"])
@@ -126,6 +127,7 @@ def test_kernels_are_never_more_wrong_than_they_say(name: str, width: int) -> No
         gaussian(3, 60, width),
         worst_for_bf16(60, width),
         (rng.standard_normal((60, width)) * 2.0 ** rng.integers(-24, 8, (60, width))).astype(np.float16),
+        (4 + rng.standard_normal((60, width))).astype(np.float16),  # with a centre far from 0
     ]
     for matrix in matrices:
         channel = Gallery.of({"a": matrix}).channels["a"]
@@ -133,7 +135,7 @@ def test_kernels_are_never_more_wrong_than_they_say(name: str, width: int) -> No
         out = torch.empty((60, 20), dtype=kernel.dtype)
         kernel.fill(0, 60, out)
         true = matrix.astype(np.float64) @ matrix[:20].astype(np.float64).T
-        wrong = np.abs(out.double().numpy() - true)
+        wrong = np.abs(out.double().numpy() + kernel.offset.numpy() - true)
         assert (wrong <= kernel.error.numpy() + kernel.relative * np.abs(out.double().numpy())).all()
         if name == "BFloat" and matrix is matrices[1]:
             # The bound is not idle: it is no more than three times what really happens.
@@ -358,3 +360,15 @@ def test_importing_the_harness_and_naming_the_search_loads_no_torch() -> None:
     code = "import sys, pinpoint_harness, pinpoint_harness.search; sys.exit('torch' in sys.modules)"
     path = str(Path(engine.__file__).parents[2])
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, check=False).returncode == 0
+
+
+def test_a_survey_of_before_is_read_as_one_that_takes_nothing_off(tmp_path: Path) -> None:
+    known = survey("a", torch.from_numpy(gaussian(3, 60, 8)))
+    (tmp_path / "new.npz").write_bytes(known.to_bytes())
+    read = Survey.read(tmp_path / "new.npz")
+    assert (read.largest_spread, read.largest_residual) == (known.largest_spread, known.largest_residual)
+    assert read.centre is not None
+    assert known.centre is not None
+    assert torch.equal(read.centre, known.centre)
+    np.savez(tmp_path / "old.npz", bounds=np.array([1.5, 0.25]), ordinal=np.empty(0, np.int32))
+    assert Survey.read(tmp_path / "old.npz") == Survey(1.5, 1.5, 0.25, None, None)

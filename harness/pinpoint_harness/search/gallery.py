@@ -26,14 +26,16 @@ if TYPE_CHECKING:
 class Channel:
     """One matrix and what the survey of its rows found.
 
-    `largest_norm` and `largest_residual` bound, over all rows, the length of a row and of what
-    rounding it to bf16 takes away. `ordinal` numbers byte-identical rows by rank (0, 1, 2, ...),
-    and is None if no two rows are equal.
+    `largest_norm` bounds the length of a row, `largest_spread` that of a row less `centre`, and
+    `largest_residual` that of what rounding such a difference to bf16 takes away. `ordinal` numbers
+    byte-identical rows by rank (0, 1, 2, ...), and is None if no two rows are equal.
     """
 
     matrix: Tensor | HostRows  # (rows, width), fp16
     largest_norm: float
+    largest_spread: float
     largest_residual: float
+    centre: Tensor | None  # (width,), float32; None where nothing is taken off
     ordinal: Tensor | None  # (rows,), int32
 
     @classmethod
@@ -44,8 +46,9 @@ class Channel:
             raise DataError(
                 "a survey is of the matrix it stands beside", found=f"{len(ordinal)} and {len(matrix)} rows"
             )
-        there = None if ordinal is None else ordinal.to(matrix.device)
-        return cls(matrix, known.largest_norm, known.largest_residual, there)
+        centre, there = (None if told is None else told.to(matrix.device) for told in (known.centre, ordinal))
+        spread, residual = known.largest_spread, known.largest_residual
+        return cls(matrix, known.largest_norm, spread, residual, centre, there)
 
     @property
     def width(self) -> int:

@@ -166,13 +166,13 @@ class Scan:
         merged = torch.cat([self.best_maxima, maxima])
         self.best_maxima = merged.topk(self.task.k, dim=0).values
         kth = self.best_maxima[-1].double()
-        below = kth - self.kernel.relative * kth.abs() - self.kernel.error
+        below = self.kernel.offset + kth - self.kernel.relative * kth.abs() - self.kernel.error
         # Fewer than k blocks so far: nothing is known, and 0 * infinity would be NaN.
         self.floor = torch.where(kth.isfinite(), torch.maximum(self.floor, below), self.floor)
 
     def _threshold(self) -> Tensor:
         """The lowest approximate score that may still belong to a row at or above the floor."""
-        least = self.floor - self.kernel.error
+        least = self.floor - self.kernel.offset - self.kernel.error
         relative = torch.where(least >= 0, 1 + self.kernel.relative, 1 - self.kernel.relative)
         lowest = torch.finfo(torch.float32).min  # so that a blocked cell never passes
         threshold = torch.nextafter((least / relative).float(), torch.full_like(least, lowest).float())
@@ -230,13 +230,15 @@ class Scan:
 def _block_maxima(tile: Tensor, block: int) -> Tensor:
     """Maximum of every `block` rows, float32.
 
-    Two-byte floats compare like integers unless both are negative, and integers are six times
-    faster on a CPU; a block whose integer maximum is negative sends the tile the slow way.
+    Two-byte floats compare like integers, and negative ones the other way round; integers are six
+    times faster on a CPU. Of a block that is negative throughout the least integer is the maximum.
     """
     blocks = tile.view(-1, block, tile.shape[1])
     if tile.dtype == torch.float32:
         return blocks.amax(dim=1)
-    fast = blocks.view(torch.int16).amax(dim=1)
-    if bool((fast < 0).any()):
-        return blocks.amax(dim=1).float()
-    return fast.view(tile.dtype).float()
+    whole = blocks.view(torch.int16)
+    largest = whole.amax(dim=1)
+    negative = largest < 0
+    if bool(negative.any()):
+        largest = torch.where(negative, whole.amin(dim=1), largest)
+    return largest.view(tile.dtype).float()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from .placement import HostRows
 
 _CHUNK_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 26}
+_CENTRE_ROWS = 256
+"""The mean of the first so many is taken off all: any vector would do, one near them does best."""
+
 _MARGIN = 1.001
 """Norms are summed in float32; this covers its rounding for up to 8,000 dimensions."""
 
@@ -29,22 +32,29 @@ class Survey:
     """Bounds of a matrix and its equal rows, as `Channel` has them."""
 
     largest_norm: float
+    largest_spread: float
     largest_residual: float
+    centre: Tensor | None  # (width,), float32
     ordinal: Tensor | None  # (rows,), int32
 
     def to_bytes(self) -> bytes:
         """As a file that `read` reads."""
         stream = io.BytesIO()
         ordinal = np.empty(0, np.int32) if self.ordinal is None else self.ordinal.cpu().numpy()
-        np.savez(stream, bounds=np.array([self.largest_norm, self.largest_residual]), ordinal=ordinal)
+        centre = np.empty(0, np.float32) if self.centre is None else self.centre.cpu().numpy()
+        bounds = np.array([self.largest_norm, self.largest_residual, self.largest_spread])
+        np.savez(stream, bounds=bounds, ordinal=ordinal, centre=centre)
         return stream.getvalue()
 
     @classmethod
     def read(cls, path: Path) -> Survey:
         with reading(path, ArtifactError), np.load(path, allow_pickle=False) as found:
-            norm, residual = found["bounds"].tolist()
+            norm, residual, *spread = found["bounds"].tolist()
             ordinal = found["ordinal"]
-        return cls(norm, residual, torch.from_numpy(ordinal) if len(ordinal) else None)
+            # Surveys of before took nothing off their rows.
+            centre = found["centre"] if spread else np.empty(0, np.float32)
+        known = [torch.from_numpy(array) if len(array) else None for array in (centre, ordinal)]
+        return cls(norm, spread[0] if spread else norm, residual, *known)
 
 
 class Surveyor:
@@ -52,7 +62,8 @@ class Surveyor:
 
     def __init__(self, name: str, rows: int, width: int, device: torch.device | str = "cpu") -> None:
         self._name, self._next = name, 0
-        self._norm = self._residual = 0.0
+        self._norm = self._spread = self._residual = 0.0
+        self._centre: Tensor | None = None
         self._fingerprints = torch.empty(rows, dtype=torch.int64, device=device)
         self._words = _odd_words((width + 3) // 4, self._fingerprints.device)
         self.step = max(1, _CHUNK_ELEMENTS[self._fingerprints.device.type] // width)
@@ -73,6 +84,10 @@ class Surveyor:
                 fix="leave rows out whose features failed; nothing can be compared with them",
             )
         self._norm = max(self._norm, float(squares.max()))
+        if self._centre is None:
+            self._centre = exact[:_CENTRE_ROWS].mean(dim=0)
+        exact -= self._centre
+        self._spread = max(self._spread, float(torch.linalg.vector_norm(exact, dim=1).max()))
         lost = exact - exact.bfloat16().float()
         self._residual = max(self._residual, float(torch.linalg.vector_norm(lost, dim=1).max()))
         self._fingerprints[self._next : self._next + len(part)] = _fingerprint(part, self._words)
@@ -81,7 +96,8 @@ class Surveyor:
     def survey(self, fetch: Callable[[Tensor], Tensor], rank: Tensor | None = None) -> Survey:
         """What was found; `fetch` gives rows by their numbers, to tell equal ones from others."""
         ordinal = _ordinals(fetch, self._fingerprints, rank, self.step)
-        return Survey(self._norm * _MARGIN, self._residual * _MARGIN, ordinal)
+        norm, spread, residual = (bound * _MARGIN for bound in (self._norm, self._spread, self._residual))
+        return Survey(norm, spread, residual, self._centre, ordinal)
 
 
 def survey(name: str, matrix: Tensor | HostRows, rank: Tensor | None = None) -> Survey:
