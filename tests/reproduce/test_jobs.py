@@ -172,3 +172,34 @@ def test_the_snakefile_of_the_documents_is_one_for_snakemake(tmp_path: Path) -> 
     said = done.stdout + done.stderr
     assert all(f"done/{job.name}" in said for job in jobs_of(load_recipe(str(recipe_file(tmp_path)))))
     assert "torchrun --standalone --nproc-per-node 4" in said
+
+
+def test_lanes_of_another_name_wait_for_those_before_them(tmp_path: Path) -> None:
+    text = """
+title = "Made up"
+status = "unverified"
+lanes = ["pictures", "queries"]
+steps = [
+  ["embed", "{pictures}", "--backbone", "mini"],
+  ["run", "constant", "{queries}"],
+  ["run", "mean", "{queries}"],
+  ["train", "pinpoint"],
+  ["run", "pinpoint", "{queries}"],
+]
+each = { pictures = ["photos", "streetview"], queries = ["clean", "noisy"] }
+"""
+    jobs = jobs_of(load_recipe(str(recipe_file(tmp_path, text))))
+    pictures, asked = (
+        ("001-pictures-photos", "002-pictures-streetview"),
+        ("003-queries-clean", "004-queries-noisy"),
+    )
+    assert [(job.name, job.needs) for job in jobs] == [
+        *((name, ()) for name in pictures),
+        *((name, pictures) for name in asked),
+        ("005-train", asked),
+        *((name, ("005-train",)) for name in ("006-queries-clean", "007-queries-noisy")),
+    ]
+    with pytest.raises(DataError, match="'images' in lanes is not a name of"):
+        load_recipe(
+            str(recipe_file(tmp_path, text.replace('["pictures", "queries"]', '["pictures", "images"]')))
+        )

@@ -133,7 +133,7 @@ def test_a_step_is_in_the_lane_whose_name_it_holds() -> None:
     assert parse_recipe(f"{HEAD}steps = {steps}\n{EACH}", "own").lanes == ()
 
 
-@pytest.mark.parametrize("lanes", ['"planet"', '""', '["world"]', "3"])
+@pytest.mark.parametrize("lanes", ['"planet"', '""', '["world", "planet"]', "[3]", "3"])
 def test_lanes_that_are_no_name_of_each_are_refused(lanes: str) -> None:
     with pytest.raises(DataError, match="lanes"):
         parse_recipe(f'{HEAD}lanes = {lanes}\nsteps = [["table", "{{world}}"]]\n{EACH}', "own")

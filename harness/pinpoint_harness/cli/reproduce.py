@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..devices import usable_cores
 from ..errors import UsageError, unknown_name
 from ..home import command
 from ..reproduce.parallel import Task, run_lanes, work
@@ -21,6 +22,9 @@ from .options import home_options, json_option, print_json, print_listing, regis
 
 _MODULE = f"{__package__}.reproduce"
 """What the process of a lane runs: this module, which then works through the tasks it reads."""
+
+_MOST_LANES = 3
+"""Of the demo at once: as many as it has query sets, of two gigabytes each."""
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -42,9 +46,9 @@ old_out_option = click.option("--out", hidden=True, expose_value=False, callback
 def demo(ctx: click.Context, home: Home) -> None:
     """Draw mini-Earth, embed its pictures, train Pinpoint, run it and baselines, and print the tables.
 
-    Needs nothing but what is installed; takes a few minutes. Pictures and features are kept, so a
-    second time takes seconds. Mini-Earth is procedural: it shows that the software works, not that
-    an idea does.
+    Needs nothing but what is installed; takes some minutes, on up to three cores. Pictures and features
+    are kept, so a second time takes seconds. Mini-Earth is procedural: it shows that the software works,
+    not that an idea does.
 
     \b
     Example:
@@ -54,7 +58,7 @@ def demo(ctx: click.Context, home: Home) -> None:
 
     recipe = load_recipe("demo")
     with _knowing_its_runs(home) as home:
-        run_steps(ctx, recipe, home)
+        run_steps(ctx, recipe, home, min(usable_cores(), _MOST_LANES))
     _say_next(recipe, home)
 
 
@@ -197,8 +201,8 @@ def _plugins(ctx: click.Context) -> list[str]:
 def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> None:
     """Every step of a recipe through the command line itself; finished runs are not run again.
 
-    With several `jobs` consecutive steps that have lanes are run lane beside lane. A step without one
-    waits for all before it.
+    With several `jobs` consecutive steps that have lanes of one name are run lane beside lane. What
+    stands otherwise waits for all before it.
     """
     from .main import cli as pinpoint
 
@@ -209,12 +213,12 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
     for number, step in enumerate(recipe.steps, 1):
         words = [*where, *step.words]
         title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(words)}"
-        tasks.append((step.lane, Task(title, [*plugins, *made, *words])))
-    for in_lanes, stretch in groupby(tasks, lambda item: jobs > 1 and item[0] is not None):
+        tasks.append((step, Task(title, [*plugins, *made, *words])))
+    for in_lanes, stretch in groupby(tasks, lambda item: item[0].lane_name if jobs > 1 else None):
         lanes: dict[str, list[Task]] = {}
-        for lane, task in stretch:
+        for step, task in stretch:
             if in_lanes:
-                lanes.setdefault(str(lane), []).append(task)
+                lanes.setdefault(str(step.lane), []).append(task)
             else:
                 task.run(pinpoint)
         if lanes:

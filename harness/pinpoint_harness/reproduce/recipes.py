@@ -9,7 +9,8 @@ One TOML file per recipe in `pinpoint_results/expected`:
     more = []                           # further steps, run only with --all
     next = [["table", "capitals"]]      # what to do with the results, said at the end, not run
     jobs.train = { gpus = 1, hours = 8 }  # what steps of a command ask a cluster for; jobs.default of others
-    lanes = "world"                     # steps that differ in this name do not need one another
+    lanes = "world"                     # steps that differ in this name do not need one another; or several
+                                        # names: a step belongs to the first of them that stands in it
 
     [each]                              # a step is repeated for all values of the names in its braces
     world = ["3", "4"]
@@ -81,12 +82,16 @@ class Expectation:
 class Step:
     """The words of one command line after `pinpoint`, and its lane as `NAME=VALUE`.
 
-    Steps of different lanes do not need one another. A step without a lane needs all before it, and all
-    after it need that step.
+    Neighbours of different lanes of one name do not need one another. All else needs all before it.
     """
 
     words: tuple[str, ...]
     lane: str | None = None
+
+    @property
+    def lane_name(self) -> str | None:
+        """What steps have in common that may stand in lanes beside one another; None for one without."""
+        return self.lane.partition("=")[0] if self.lane else None
 
 
 @dataclass(frozen=True)
@@ -180,15 +185,17 @@ def parse_recipe(text: str, name: str) -> Recipe:
             fix="write that recipe's steps; one that leads back to itself would never end",
         )
     each = content.pop("each", {})
-    lanes = content.pop("lanes", None)
-    if lanes is not None and lanes not in each:
-        found = ", ".join(each) or "none"
-        raise DataError(f"recipe '{name}': lanes = {lanes!r} is not a name of [each]", found=found)
+    lanes = content.pop("lanes", [])
+    lanes = [lanes] if isinstance(lanes, str) else lanes
+    for lane in lanes:
+        if lane not in each:
+            found = ", ".join(each) or "none"
+            raise DataError(f"recipe '{name}': {lane!r} in lanes is not a name of [each]", found=found)
     recipe = Recipe(
         name=name,
         steps=_steps(content.pop("steps"), each, lanes),
         more=_steps(content.pop("more", []), each, lanes),
-        next=_steps(content.pop("next", []), each, None),
+        next=_steps(content.pop("next", []), each, []),
         needs=tuple(_need(item, name) for item in content.pop("needs", [])),
         expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
         **content,
@@ -199,7 +206,7 @@ def parse_recipe(text: str, name: str) -> Recipe:
 
 
 def _steps(
-    lists: Sequence[Sequence[str]], each: Mapping[str, Sequence[str]], lanes: str | None
+    lists: Sequence[Sequence[str]], each: Mapping[str, Sequence[str]], lanes: Sequence[str]
 ) -> tuple[Step, ...]:
     """Command lines as they are run, those with names in braces once for every combination of values."""
     steps: list[Step] = []
@@ -213,7 +220,7 @@ def _steps(
             )
         for values in itertools.product(*(each[name] for name in names)):
             chosen = dict(zip(names, values, strict=True))
-            lane = f"{lanes}={chosen[lanes]}" if lanes in chosen else None
+            lane = next((f"{name}={chosen[name]}" for name in lanes if name in chosen), None)
             steps.append(Step(tuple(_filled(word, chosen) for word in step), lane))
     return tuple(steps)
 
