@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+from pinpoint_harness import devices
 from pinpoint_harness.devices import (
     OLDEST_TORCH_ON_CUDA,
     check_products,
@@ -107,3 +108,19 @@ main()
 """
     told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
     assert told.stderr.decode().endswith(f"{kept} False")
+
+
+@pytest.mark.parametrize(
+    ("device", "features", "dtype"),
+    [
+        ("cuda:1", (), "bfloat16"),
+        ("cpu", ("avx512_f", "avx512_bf16"), "float32"),
+        ("cpu", ("avx512_bf16", "amx_bf16"), "bfloat16"),
+    ],
+)
+def test_towers_are_trained_in_bf16_where_there_are_matrix_units_for_it(
+    device: str, features: tuple[str, ...], dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "cpu_features", lambda: frozenset(features))
+    assert devices.training_context(device).dtype == dtype
+    assert devices.training_context(device, "float32").dtype == "float32"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from .errors import UsageError
@@ -27,6 +28,21 @@ def sleep_while_waiting() -> None:
 def embedding_context(device: str, dtype: str | None = None) -> Context:
     """Where and in what precision features are computed: bf16 on a GPU, fp32 elsewhere."""
     return Context(device, dtype or ("bfloat16" if device.startswith("cuda") else "float32"))
+
+
+def training_context(device: str, dtype: str | None = None) -> Context:
+    """Where and in what precision towers are trained: bf16 where matrix units take it, fp32 elsewhere."""
+    fast = device.startswith("cuda") or (device == "cpu" and "amx_bf16" in cpu_features())
+    return Context(device, dtype or ("bfloat16" if fast else "float32"))
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """What this processor multiplies fast, as torch names it; empty if torch cannot tell."""
+    import torch
+
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return frozenset(name for name, present in capabilities.items() if present is True)
 
 
 def default_device(device: str = "auto") -> str:

@@ -35,7 +35,7 @@ def processor() -> str:
     """What decides how ratios lie: which instructions products are made of."""
     import torch
 
-    from pinpoint_harness.search.kernels import cpu_features
+    from pinpoint_harness.devices import cpu_features
 
     bf16 = sorted(cpu_features() & {"avx512_bf16", "amx_bf16"})
     return " ".join([platform.machine(), torch.backends.cpu.get_cpu_capability(), *bf16])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..artifacts import Subset
 from ..batching import WorkerShare
-from ..devices import default_device, embedding_context
+from ..devices import default_device, embedding_context, training_context
 from ..errors import UsageError
 from ..features import EmbedRequest, FeatureStore, StoreLookup, complete
 from ..features.backbones import find_backbone
@@ -47,10 +47,11 @@ def train(
 
     `stage` stops after that one, `fresh` makes it (or all of them) again, but for those whose keys are in
     `keep`, which another training has just made. `dtype` is `float32` or
-    `bfloat16` (default: bfloat16 on a GPU). `log` holds `csv`, `tensorboard` or both, and a folder if the
-    figures of the training shall not lie beside the stage. Features that it learns from are computed first
-    where they are missing; `data` and `images` say by dataset where its files and its pictures lie, if not in
-    the usual places. A training that was stopped goes on when it is called again.
+    `bfloat16` (default: bfloat16 on a GPU and on a CPU with AMX). `log` holds `csv`, `tensorboard` or
+    both, and a folder if the figures of the training shall not lie beside the stage. Features that it
+    learns from are computed first where they are missing; `data` and `images` say by dataset where its
+    files and its pictures lie, if not in the usual places. A training that was stopped goes on when it is
+    called again.
 
     UsageError for a method that is not trained, and for a place of a dataset that it does not name.
 
@@ -63,7 +64,7 @@ def train(
     registry, home = registry or load_registry(), find_home(home)
     entry = registry.method(method)
     params = build_params(entry, parameters or {})
-    chosen = embedding_context(default_device(device), dtype)
+    chosen = training_context(default_device(device), dtype)
     locations = _locations(data or {}, images or {}, method, params)
     stores = StoreLookup(registry, home.stores, chosen.device, weights, locations=locations)
 

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 @click.option(
     "--dtype",
     type=click.Choice(["float32", "bfloat16"]),
-    help="Precision of the towers in training [default: bfloat16 on a GPU, float32 elsewhere].",
+    help="Precision of the towers in training [default: bfloat16 on a GPU or a CPU with AMX, float32 "
+    "elsewhere].",
 )
 @weights_option
 @click.option(

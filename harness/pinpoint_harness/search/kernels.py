@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
+from ..devices import cpu_features
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -167,13 +169,6 @@ def _adds_halves_in_float32() -> bool:
     """
     ones = torch.full((3, 1 << 12), 2.0**-6, dtype=torch.float16)
     return torch.mv(ones, ones[0]).tolist() == [1.0] * 3
-
-
-@cache
-def cpu_features() -> frozenset[str]:
-    """What this processor multiplies fast, as torch names it; empty if torch cannot tell."""
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return frozenset(name for name, present in capabilities.items() if present is True)
 
 
 def _float32_rounding() -> float:
