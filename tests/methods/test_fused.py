@@ -153,7 +153,8 @@ def test_photos_are_fused_by_what_they_are_and_not_by_their_rows(
         assert answer.candidates.photo_id[query].tolist() == [f"g{row:04}" for row in order]
         assert set(answer.candidates.source[query]) == {"gallery"}
         weight = np.maximum([total[row] for row in order], 0) ** 4
-        assert answer.coordinates[query] == pytest.approx(decode("cluster", places[order], weight), abs=1e-3)
+        expected = decode("cluster", places[order][None], weight[None])[0]
+        assert answer.coordinates[query] == pytest.approx(expected, abs=1e-3)
         assert answer.confidence[query] == pytest.approx(total[order[0]], abs=1e-4)
 
 

@@ -47,10 +47,9 @@ class Fused:
     def answer(self, params: FusionParams) -> Predictions:
         """The consensus of each query's photos; the best one's score is the confidence."""
         weight = np.maximum(np.nan_to_num(self.score), 0) ** params.power
-        pairs = zip(self.coordinates, np.where(self.key >= 0, weight, 0), strict=True)
         kept = slice(None, params.candidates)
         return Predictions(
-            np.array([decode(params.decoding, *pair) for pair in pairs]).reshape(-1, 2),
+            decode(params.decoding, self.coordinates, np.where(self.key >= 0, weight, 0)),
             confidence=self.score[:, 0],
             candidates=Candidates(
                 self.coordinates[:, kept],

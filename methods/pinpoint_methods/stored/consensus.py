@@ -71,13 +71,12 @@ class Consensus:
         status = self._table["status"].to_pylist()
         candidates = self._candidates(rows)
         weight, note = self._weights(candidates)
-        pairs = zip(candidates.coordinates, weight, strict=True)
-        answers = np.array([decode(self.params.decoding, *pair) for pair in pairs]).reshape(-1, 2)
+        answers = decode(self.params.decoding, candidates.coordinates, weight)
         said = [
             status[row] if row >= 0 and status[row] != "ok" else ("missing" if row < 0 else "ok")
             for row in rows
         ]
-        there = ~np.isnan(answers).any(axis=1)
+        there = ~np.isnan(answers.sum(axis=1))
         fates = [
             word if word != "ok" or known else "no prediction"
             for word, known in zip(said, there, strict=True)
