@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,11 +17,12 @@ from pinpoint_harness.api import evaluate
 from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.geo import haversine_km, unit_xyz
 from pinpoint_harness.plugins import load_registry
-from pinpoint_harness.types import RADII_KM
+from pinpoint_harness.types import RADII_KM, Context, Queries
 from pinpoint_methods.common import consensus
 from pinpoint_methods.common.consensus import CLUSTER_RADII_KM, RULES
 from pinpoint_methods.common.kernel_grid import lknn_peak
 from pinpoint_methods.common.sphere import degrees_of
+from pinpoint_methods.stored.consensus import Consensus, ConsensusParams
 
 PARIS, LYON, TOKYO = (48.8566, 2.3522), (45.764, 4.8357), (35.68, 139.76)
 
@@ -244,6 +248,42 @@ def test_a_runs_candidates_are_decoded_anew(run: Any, tmp_path: Path) -> None:
         "candidates weigh the inverse of their rank"
     ]
     assert decoded(run, tmp_path, decoding="cluster").key != again.key
+
+
+def test_candidates_are_read_as_they_stand_whatever_their_number(tmp_path: Path) -> None:
+    random = np.random.default_rng(9)
+    lists: list[Any] = [
+        [
+            {"latitude": latitude, "longitude": longitude, "probability": latitude / 90, "source": "gallery"}
+            | {"photo_id": f"p{row}-{longitude}"}
+            for latitude, longitude in random.uniform(1, 50, (count, 2)).tolist()
+        ]
+        for row, count in enumerate((3, 0, 7, 1, 2))
+    ]
+    lists[4][1] |= {"probability": None, "photo_id": None}
+    lists[3] = None
+    ids = [f"q{row}" for row in range(len(lists))]
+    table = {"id": ids, "status": ["ok", "no prediction", "ok", "missing", "ok"], "candidates": lists}
+    pq.write_table(pa.table(table), tmp_path / "predictions.parquet")
+    method = Consensus(ConsensusParams(tmp_path, decoding="first", candidates=5), Context())
+    asked = [4, 2, 1, 0, 3, None]
+    frame = pd.DataFrame({"id": ["unknown" if row is None else ids[row] for row in asked]})
+    nobody = np.zeros(len(frame), np.uint64)
+    answer = method.predict(Queries(nobody, nobody, ["photos"] * len(frame), frame))
+    found = answer.candidates
+    assert found is not None
+    assert found.coordinates.shape == (6, 5, 2)
+    assert answer.status == ["ok", "ok", "no prediction", "ok", "missing", "missing"]
+    for query, row in enumerate(asked):
+        kept = [] if row is None else (lists[row] or [])[:5]
+        places = np.full((5, 2), np.nan)
+        places[: len(kept)] = [(one["latitude"], one["longitude"]) for one in kept] or places[:0]
+        share = np.array([*(one["probability"] for one in kept), *[None] * (5 - len(kept))], dtype=float)
+        assert np.array_equal(found.coordinates[query], places, equal_nan=True)
+        assert np.array_equal(found.probability[query], share, equal_nan=True)  # type: ignore[index,arg-type]
+        assert found.photo_id[query].tolist() == [  # type: ignore[index]
+            *(one["photo_id"] or "" for one in kept), *[""] * (5 - len(kept))
+        ]  # fmt: skip
 
 
 def test_a_file_of_the_run_is_the_run(run: Any, tmp_path: Path) -> None:
