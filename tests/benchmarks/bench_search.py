@@ -2,7 +2,7 @@
 
     python tests/benchmarks/bench_search.py [CASE ...] [--rows N] [--threads T] [--pairs P]
 
-Cases: batch, single, channels, exclusion, crowd, growth-rows, growth-queries, memory; all by default.
+Cases: batch, single, channels, exclusion, crowd, growth-queries, memory; all by default.
 Ours and FAISS alternate in one process on the same rows, every second pair in the other order;
 the ratio is the median over the pairs, above 1 where ours is faster. Before a time is taken, ours
 must equal a brute force in float64 to the bit, and FAISS's scores must equal ours to 1e-5.
@@ -43,7 +43,6 @@ class Options:
     widths: list[int]
     batches: list[int]
     pairs: int
-    most_rows: int
     most_queries: int
 
 
@@ -253,18 +252,6 @@ def least_seconds(store: Gallery, queries: Matrix, repeats: int) -> float:
     return min(seconds(work) for _ in range(repeats))
 
 
-def bench_growth_rows(options: Options) -> None:
-    sizes = [size for size in (10_000, 30_000, 100_000, 300_000, 1_000_000) if size <= options.most_rows]
-    matrix, queries = clustered(sizes[-1], 256, 1), clustered(64, 256, 2)
-    times = []
-    for size in sizes:
-        times.append(least_seconds(Gallery.of({"a": matrix[:size]}), queries, options.pairs))
-        print(f"search/growth-rows {size:9,} x 256-d, 64 queries  {times[-1] * 1e3:8.1f} ms", flush=True)
-    steps = np.diff(np.log(times)) / np.diff(np.log(sizes))
-    fitted = float(np.polyfit(np.log(sizes), np.log(times), 1)[0])
-    print(f"search/growth-rows slope {fitted:.3f} (steps {np.array2string(steps, precision=2)})  aim 1.05")
-
-
 def bench_growth_queries(options: Options) -> None:
     matrix = clustered(options.rows, 256, 1)
     store, queries = Gallery.of({"a": matrix}), clustered(options.most_queries, 256, 2)
@@ -321,7 +308,6 @@ CASES: dict[str, Callable[[Options], None]] = {
     "channels": bench_channels,
     "exclusion": bench_exclusion,
     "crowd": bench_crowd,
-    "growth-rows": bench_growth_rows,
     "growth-queries": bench_growth_queries,
     "memory": bench_memory,
 }
@@ -337,7 +323,6 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[64, 1024])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--most-rows", type=int, default=1_000_000)
     parser.add_argument("--most-queries", type=int, default=4096)
     given = parser.parse_args()
     unknown = set(given.cases) - set(CASES)
@@ -348,9 +333,7 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, faiss {faiss.__version__}, {given.threads} threads, {given.rows:,} rows"
     )
-    options = Options(
-        given.rows, given.widths, given.batches, given.pairs, given.most_rows, given.most_queries
-    )
+    options = Options(given.rows, given.widths, given.batches, given.pairs, given.most_queries)
     for name in given.cases or CASES:
         CASES[name](options)
 

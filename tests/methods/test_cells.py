@@ -220,7 +220,7 @@ def test_the_nearest_prototype_of_the_likely_cells_wins_by_temperature() -> None
         vectors, np.array([(0, 0), (0, 1), (50, 50), (9, 9)], float), np.array([0, 2, 3, 4])
     )
     query = torch.tensor([0.0, 0.6, 0.8])
-    near = prototypes.near(query, torch.tensor([0, 1]), torch.log(torch.tensor([0.6, 0.3])))
+    (near,) = prototypes.near(query[None], torch.tensor([[0, 1]]), torch.log(torch.tensor([[0.6, 0.3]])))
     assert near.rows.tolist() == [0, 1, 2]
     assert near.cosine.tolist() == pytest.approx([0, 0.6, 0.8], abs=1e-6)
     # Cold, the features decide, even over a cell of half the probability; warm, the cell does.
@@ -229,6 +229,27 @@ def test_the_nearest_prototype_of_the_likely_cells_wins_by_temperature() -> None
     assert near.probability(0.3).sum().item() == pytest.approx(0.9)
     expected = 0.6 * np.exp(0.6 / 0.3) / (0.6 + 0.6 * np.exp(0.6 / 0.3) + 0.3 * np.exp(0.8 / 0.3))
     assert near.probability(0.3)[1].item() == pytest.approx(0.9 * expected, rel=1e-5)
+
+
+def test_prototypes_of_many_queries_have_the_bits_of_each_alone() -> None:
+    generator, random = torch.Generator().manual_seed(1), np.random.default_rng(1)
+    start = np.concatenate([[0], np.cumsum(random.integers(0, 9, 40))])  # some cells have none
+    vectors = torch.randn(int(start[-1]), 24, generator=generator).half()
+    prototypes = Prototypes(vectors, np.zeros((len(vectors), 2)), start)
+    unit = torch.randn(30, 24, generator=generator).half()
+    log_p = torch.randn(30, 5, generator=generator, dtype=torch.float64)
+    cells = torch.from_numpy(np.array([random.permutation(40)[:5] for _ in range(30)]))
+    for query, near in enumerate(prototypes.near(unit, cells, log_p)):
+        rows = [row for cell in cells[query].tolist() for row in range(start[cell], start[cell + 1])]
+        prior = [
+            log_p[query, at]
+            for at, cell in enumerate(cells[query].tolist())
+            for _ in range(start[cell + 1] - start[cell])
+        ]
+        assert near.rows.tolist() == rows
+        assert torch.equal(near.cosine, (vectors[rows].float() @ unit[query].float()).double())
+        assert torch.equal(near.prior, torch.stack(prior))
+        assert near.share == log_p[query].exp().sum()
 
 
 def test_the_temperature_is_the_one_that_places_most_photos() -> None:

@@ -27,7 +27,7 @@ from pinpoint_harness.testing import assert_contract
 from pinpoint_harness.types import Context, Queries
 from pinpoint_methods.chipoint.method import TOWERS, ChipointRetrieval, gallery_file, head_file
 from pinpoint_methods.common.consensus import decode
-from pinpoint_methods.common.fusion import fuse, standardised
+from pinpoint_methods.common.fusion import Fused, fuse, standardised
 from pinpoint_methods.retrieval.fused import FusedRetrieval
 
 ROWS, WIDTHS = 90, {"a": 12, "b": 20, "c": 16}
@@ -41,6 +41,49 @@ def neighbours(rows: Any, cosine: Any, places: Any) -> Neighbours:
     )
 
 
+def keys_of(fused: Fused, *key: Any) -> Any:
+    """The names `(n, pool)` of the photos, as lists."""
+    seen = np.take_along_axis(np.concatenate(key, axis=1), np.maximum(fused.slot, 0), axis=1)
+    return np.where(fused.slot >= 0, seen, -1).tolist()
+
+
+def fused_alone(found: list[Neighbours], pool: int) -> tuple[Any, Any, Any]:
+    """Keys, scores and places of the first query, photo by photo."""
+    total: dict[int, float] = {}
+    place: dict[int, Any] = {}
+    for one in found:
+        there = one.row[0] >= 0
+        cosine = one.cosine[0][there]
+        score = (cosine - np.nanmean(cosine)) / (np.nanstd(cosine) + 1e-9) if len(cosine) else cosine
+        seen = zip(one.row[0][there].tolist(), score.tolist(), one.coordinates[0][there], strict=True)
+        for name, value, where in seen:
+            total[name] = total.get(name, 0.0) + value
+            place.setdefault(name, where)
+    best = sorted(total, key=lambda name: -total[name])[:pool]
+    empty = [-1] * (pool - len(best))
+    scores = np.array([*(total[name] for name in best), *(np.nan for _ in empty)])
+    return best + empty, scores, np.array([*(place[name] for name in best), *([np.nan] * 2 for _ in empty)])
+
+
+def test_many_queries_are_fused_to_the_bits_of_each_alone() -> None:
+    random = np.random.default_rng(3)
+    found = []
+    for number in range(3):
+        row = np.array([random.permutation(60)[:25] for _ in range(40)])
+        for query, count in enumerate(random.integers(0, 26, 40)):
+            row[query, count:] = -1
+        cosine = random.uniform(0, 1, row.shape).round(1 if number else 15)  # some sums are equal
+        found.append(neighbours(row, cosine, random.uniform(-80, 80, (60, 2))))
+    fused = fuse(found, [one.row for one in found], pool=30)
+    keys = keys_of(fused, *(one.row for one in found))
+    for query in range(40):
+        mine = [Neighbours(*(of[query : query + 1] for of in vars(one).values())) for one in found]
+        key, score, places = fused_alone(mine, 30)
+        assert keys[query] == key
+        assert np.array_equal(fused.score[query], score, equal_nan=True)
+        assert np.array_equal(fused.coordinates[query], places, equal_nan=True)
+
+
 def test_scores_are_sums_of_z_scores_and_equals_stand_as_they_were_seen() -> None:
     places = np.arange(10.0).repeat(2).reshape(10, 2)
     first = neighbours([[3, 1, 2, -1]], [[0.9, 0.5, 0.4, 0.0]], places)
@@ -49,11 +92,11 @@ def test_scores_are_sums_of_z_scores_and_equals_stand_as_they_were_seen() -> Non
     z = standardised(np.array([0.9, 0.5, 0.4]))
     expected = {3: z[0] - 1, 1: z[1] + 1, 2: z[2], 4: 1.0, 5: -1.0}
     order = sorted(expected, key=lambda key: -expected[key])[:4]
-    assert fused.key[0].tolist() == order
+    assert keys_of(fused, first.row, second.row) == [order]
     assert fused.score[0] == pytest.approx([expected[key] for key in order])
     assert np.array_equal(fused.coordinates[0], places[order])
     tied = fuse([second], [second.row], pool=9)
-    assert tied.key[0].tolist() == [1, 4, 3, 5, -1, -1, -1, -1, -1]
+    assert keys_of(tied, second.row) == [[1, 4, 3, 5, -1, -1, -1, -1, -1]]
     assert np.isnan(tied.score[0, 4:]).all()
 
 
@@ -153,7 +196,8 @@ def test_photos_are_fused_by_what_they_are_and_not_by_their_rows(
         assert answer.candidates.photo_id[query].tolist() == [f"g{row:04}" for row in order]
         assert set(answer.candidates.source[query]) == {"gallery"}
         weight = np.maximum([total[row] for row in order], 0) ** 4
-        assert answer.coordinates[query] == pytest.approx(decode("cluster", places[order], weight), abs=1e-3)
+        expected = decode("cluster", places[order][None], weight[None])[0]
+        assert answer.coordinates[query] == pytest.approx(expected, abs=1e-3)
         assert answer.confidence[query] == pytest.approx(total[order[0]], abs=1e-4)
 
 

@@ -191,6 +191,24 @@ def test_the_answer_is_the_best_city_of_the_best_country_by_the_whole_model(
     assert len(seen) >= 4  # or the comparison would say little
 
 
+def test_a_tile_is_answered_to_the_bits_of_each_photo_alone(checkpoint: Path, table: Path) -> None:
+    features = random_features(60)
+    method = built(checkpoint, table, candidates=3)
+    answer = ask(method, features)
+    assert answer.candidates is not None
+    exact = features.double()
+    exact /= exact.norm(dim=1, keepdim=True)
+    scale = method._tower.logit_scale
+    for query, feature in enumerate(exact):
+        of_country = (scale * (method._country_captions @ feature)).softmax(dim=0).numpy()
+        best = int(of_country.argmax())
+        of_city = (scale * (method._city_captions(best) @ feature)).softmax(dim=0).numpy()
+        expected = of_country[best] * of_city[np.argsort(-of_city, kind="stable")[:3]]
+        assert answer.candidates.probability is not None
+        assert np.array_equal(answer.candidates.probability[query, : len(expected)], expected)
+        assert np.isnan(answer.candidates.probability[query, len(expected) :]).all()
+
+
 def test_candidates_are_cities_of_that_country_with_the_product_of_both_probabilities(
     checkpoint: Path, table: Path
 ) -> None:

@@ -17,6 +17,7 @@ from pinpoint_harness.photo_ids import hash_ids
 from pinpoint_harness.running import check_predictions
 from pinpoint_harness.search import unit_rows
 from pinpoint_harness.types import Context, Method, Predictions, Queries
+from pinpoint_methods.common.place_gallery import best_rows
 from pinpoint_methods.retrieval.knn import NearestPhoto
 from pinpoint_methods.retrieval.superglobal import SuperGlobal, rerank
 
@@ -98,6 +99,25 @@ def test_the_ranking_is_that_of_the_released_code(top: int, k: int, beta: float,
         assert answer.confidence is not None
         assert answer.confidence[query] == pytest.approx(scores[0], abs=1e-6)
         assert answer.coordinates[query].tolist() == [rows[0] / 100, rows[0] / 50]
+
+
+@pytest.mark.parametrize("repeats", [1, 3])
+def test_neighbours_are_those_of_a_stable_sort_to_the_bit(repeats: int) -> None:
+    gallery, queries = clustered(9, count=60)
+    vectors = unit_rows(torch.from_numpy(np.tile(gallery, (repeats, 1)))).double()  # with equals, or without
+    cosine = vectors @ unit_rows(torch.from_numpy(queries[:1])).double()[0]
+    similarity = vectors @ vectors.T
+    similarity.fill_diagonal_(float("inf"))
+    near = similarity.argsort(dim=1, descending=True, stable=True)[:, :10]
+    assert torch.equal(best_rows(similarity, 10), near)
+    weight = 0.15 * similarity.gather(1, near).clamp(min=0)
+    weight[:, 0] = 1
+    weight /= weight.sum(dim=1, keepdim=True)
+    refined = (weight * cosine[near]).sum(dim=1)
+    best = refined.argsort(descending=True, stable=True)[:10]
+    query = (weight[best, :, None] * vectors[near[best]]).sum(dim=1).amax(dim=0)
+    expected = (refined + (weight * (vectors @ query)[near]).sum(dim=1)) / 2
+    assert torch.equal(rerank(vectors, cosine, 9, 0.15, "max"), expected)
 
 
 def test_by_hand_a_photo_with_good_neighbours_overtakes_a_lonely_one() -> None:

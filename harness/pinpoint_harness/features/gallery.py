@@ -70,6 +70,7 @@ class PhotoGallery:
         self.coordinates = np.concatenate([store.coordinates() for store in stores])  # (rows, 2)
         self._sources = np.array([store.dataset for store in stores])
         self.author_token = np.concatenate([hash_ids(store.table["author"]) for store in stores])  # (rows,)
+        self._key = np.concatenate([hash_ids(store.table["id"]) for store in stores])  # (rows,)
         self._galleries = [
             self._opened(store, int(start), device, by_place, project)
             for start, store in zip(self._starts, stores, strict=False)
@@ -94,7 +95,7 @@ class PhotoGallery:
             matrix = _projected(store, own, device, project)
         mine = slice(start, start + len(store))
         xyz = xyz_of(self.coordinates[mine]) if by_place else None
-        rows = Rows(key=hash_ids(store.table["id"]), author_token=self.author_token[mine], xyz=xyz)
+        rows = Rows(key=self._key[mine], author_token=self.author_token[mine], xyz=xyz)
         return Gallery.of({_CHANNEL: matrix}, rows, whole=len(store))
 
     @classmethod
@@ -215,6 +216,14 @@ class PhotoGallery:
             wanted = torch.from_numpy(row[mine] - start).to(gallery.device)
             taken[torch.from_numpy(mine).to(taken.device)] = gallery.vectors(_CHANNEL, wanted)
         return taken
+
+    def photo_keys(self, row: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Numbers that are equal for one photo, whatever its row here or in other galleries: `(n, k)`.
+
+        A hash of its dataset and id; anything for -1.
+        """
+        number = np.searchsorted(self._starts, row, side="right") - 1
+        return self._key[row] ^ hash_ids(self._sources.tolist())[number]
 
     def photos(self, row: NDArray[np.int64]) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
         """The dataset and the id of each row, `(n, k)` both; "" for -1."""

@@ -110,18 +110,30 @@ class Prototypes:
         vectors = torch.from_numpy(np.load(folder / "features.npy", allow_pickle=False)).to(device)
         return cls(vectors, places, start)
 
-    def near(self, unit: Tensor, cells: Tensor, log_probabilities: Tensor) -> Near:
-        """The prototypes of one query's likely cells; a query at a time, so that none sees another.
+    def near(self, unit: Tensor, cells: Tensor, log_probabilities: Tensor) -> list[Near]:
+        """The prototypes of each query's likely cells.
 
-        `unit` `(width,)` is its feature; `cells` and `log_probabilities` `(k,)`.
+        `unit` `(n, width)` are features; `cells` and `log_probabilities` `(n, k)`. Products are made for a
+        query at a time, so that none sees another: their last digits hang on their shapes.
         """
-        chosen = cells.tolist()
-        counts = [int(self.start[cell + 1] - self.start[cell]) for cell in chosen]
-        rows = np.concatenate([np.arange(self.start[cell], self.start[cell + 1]) for cell in chosen])
+        chosen = cells.cpu().numpy()
+        counts = self.start[chosen + 1] - self.start[chosen]  # (n, k)
+        ends, flat = np.cumsum(counts), counts.ravel()
+        rows = np.arange(flat.sum()) + np.repeat(self.start[chosen].ravel() - ends + flat, flat)
         at = torch.from_numpy(rows).to(unit.device)
-        cosine = self.vectors[at].float() @ unit.float()
-        prior = log_probabilities.repeat_interleave(torch.tensor(counts, device=unit.device))
-        return Near(rows, cosine.double(), prior, log_probabilities.exp().sum())
+        prior = log_probabilities.flatten().repeat_interleave(torch.from_numpy(flat).to(unit.device))
+        lengths, edges = counts.sum(axis=1).tolist(), ends[counts.shape[1] - 1 :: counts.shape[1]][:-1]
+        return [
+            Near(mine, (self.vectors[places].float() @ feature).double(), log_p, share)
+            for mine, places, log_p, feature, share in zip(
+                np.split(rows, edges),
+                torch.split(at, lengths),
+                torch.split(prior, lengths),
+                unit.float(),
+                log_probabilities.exp().sum(dim=1),
+                strict=True,
+            )
+        ]
 
 
 def choose_temperature(near: Sequence[Near], places: Floats, truth: Floats) -> tuple[float, dict[str, float]]:

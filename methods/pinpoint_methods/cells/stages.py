@@ -180,4 +180,4 @@ def nearest(
 ) -> list[Near]:
     """The prototypes of each query's `count` likeliest cells; `features` `(b, width)`."""
     values, cells = likeliest(hierarchy.log_probabilities(head(features.float())), count)
-    return [prototypes.near(*query) for query in zip(unit_rows(features), cells, values, strict=True)]
+    return prototypes.near(unit_rows(features), cells, values)

@@ -13,13 +13,11 @@ from pinpoint_harness.params import param
 from pinpoint_harness.types import Candidates, Predictions
 
 from .consensus import RULES, decode
+from .equal_lists import equally_long
 
 if TYPE_CHECKING:
     from pinpoint_harness.features import Neighbours, PhotoGallery
     from pinpoint_harness.types import Floats
-
-_APART = "\x1f"
-"""Between the names of a dataset and a photo; numpy cuts a NUL off the end of a text."""
 
 _TINY = 1e-9
 """Added to the standard deviation, so that equal similarities standardise to 0."""
@@ -36,9 +34,13 @@ class FusionParams:
 
 @dataclass(frozen=True)
 class Fused:
-    """The best of each query, best first: keys `(n, pool)` (-1 for none), scores and places, NaN for none."""
+    """The best photos of each query, best first.
 
-    key: NDArray[np.int64]
+    `slot` `(n, pool)` is where one was seen first in the lists of all backbones, one after the other, and
+    -1 for none; scores `(n, pool)` and places `(n, pool, 2)` are NaN there.
+    """
+
+    slot: NDArray[np.int64]
     score: Floats
     coordinates: Floats
     source: NDArray[np.str_] | None = None
@@ -47,10 +49,9 @@ class Fused:
     def answer(self, params: FusionParams) -> Predictions:
         """The consensus of each query's photos; the best one's score is the confidence."""
         weight = np.maximum(np.nan_to_num(self.score), 0) ** params.power
-        pairs = zip(self.coordinates, np.where(self.key >= 0, weight, 0), strict=True)
         kept = slice(None, params.candidates)
         return Predictions(
-            np.array([decode(params.decoding, *pair) for pair in pairs]).reshape(-1, 2),
+            decode(params.decoding, self.coordinates, np.where(self.slot >= 0, weight, 0)),
             confidence=self.score[:, 0],
             candidates=Candidates(
                 self.coordinates[:, kept],
@@ -61,50 +62,56 @@ class Fused:
 
 
 def standardised(cosine: Floats) -> Floats:
-    """One query's similarities `(k,)` less their mean, by their standard deviation; NaN is not there."""
-    spread: Floats = (cosine - np.nanmean(cosine)) / (np.nanstd(cosine) + _TINY)
+    """Similarities of queries `(..., k)` less their mean, by their standard deviation."""
+    mean, deviation = cosine.mean(axis=-1, keepdims=True), cosine.std(axis=-1, keepdims=True)
+    spread: Floats = (cosine - mean) / (deviation + _TINY)
     return spread
 
 
-def fuse(found: Sequence[Neighbours], key: Sequence[NDArray[np.int64]], pool: int) -> Fused:
+def _standard_scores(found: Neighbours) -> Floats:
+    """Of what one backbone found, `(n, k)`."""
+    valid = found.row >= 0
+    scores = np.full(valid.shape, np.nan)
+    for count, some in equally_long(valid.sum(axis=1)):
+        query, slot = np.nonzero(valid[some])
+        cosine = found.cosine[some[query], slot].reshape(-1, count)
+        scores[some[query], slot] = standardised(cosine).ravel()
+    return scores
+
+
+def fuse(found: Sequence[Neighbours], key: Sequence[NDArray[Any]], pool: int) -> Fused:
     """The photos that backbones found, by the sum of their standardised similarities.
 
     `key` `(n, k)` names a photo alike for all backbones. A photo that a backbone did not find gets nothing
     from it. Of equal sums the photo that was seen first, by backbone and then by rank, comes first.
     """
-    count = len(key[0])
-    keys = np.full((count, pool), -1, np.int64)
-    scores, places = np.full((count, pool), np.nan), np.full((count, pool, 2), np.nan)
-    for query in range(count):
-        total: dict[int, float] = {}
-        place: dict[int, Any] = {}
-        for one, names in zip(found, key, strict=True):
-            there = one.row[query] >= 0
-            if not there.any():
-                continue
-            score = standardised(one.cosine[query][there]).tolist()
-            seen = zip(names[query][there].tolist(), score, one.coordinates[query][there], strict=True)
-            for name, value, where in seen:
-                total[name] = total.get(name, 0.0) + value
-                place.setdefault(name, where)
-        best = sorted(total, key=lambda name: -total[name])[:pool]  # stable: the first seen of equals
-        keys[query, : len(best)] = best
-        scores[query, : len(best)] = [total[name] for name in best]
-        if best:
-            places[query, : len(best)] = [place[name] for name in best]
-    return Fused(keys, scores, places)
+    query, slot = np.nonzero(np.concatenate([one.row for one in found], axis=1) >= 0)  # as they are seen
+    score = np.concatenate([_standard_scores(one) for one in found], axis=1)[query, slot]
+    places = np.concatenate([one.coordinates for one in found], axis=1)
+    known, number = np.unique(np.concatenate(key, axis=1)[query, slot], return_inverse=True)
+    _, seen, photo = np.unique(query * len(known) + number, return_index=True, return_inverse=True)
+    total = np.bincount(photo, weights=score, minlength=len(seen))  # added up backbone after backbone
+    best = np.lexsort((seen, -total, query[seen]))
+    asking = query[seen[best]]
+    rank = np.arange(len(best)) - np.searchsorted(asking, asking)
+    best, at = best[rank < pool], (asking[rank < pool], rank[rank < pool])
+    slots, scores = np.full((len(places), pool), -1), np.full((len(places), pool), np.nan)
+    slots[at], scores[at] = slot[seen[best]], total[best]
+    listed = np.take_along_axis(places, np.maximum(slots, 0)[..., None], axis=1)
+    return Fused(slots, scores, np.where(slots[..., None] >= 0, listed, np.nan))
 
 
 def fuse_photos(found: Sequence[Neighbours], galleries: Sequence[PhotoGallery], pool: int) -> Fused:
     """As `fuse`, of galleries of the same photos: one is known by its dataset and id, whatever its row."""
-    names = [gallery.photos(one.row) for gallery, one in zip(galleries, found, strict=True)]
-    spelled = [
-        np.char.add(np.char.add(source.astype(str), _APART), photo.astype(str)) for source, photo in names
-    ]
-    known, number = np.unique(np.concatenate([some.ravel() for some in spelled]), return_inverse=True)
-    sizes = np.cumsum([some.size for some in spelled])[:-1]
-    keys = [part.reshape(some.shape) for part, some in zip(np.split(number, sizes), spelled, strict=True)]
+    keys = [gallery.photo_keys(one.row) for gallery, one in zip(galleries, found, strict=True)]
     fused = fuse(found, keys, pool)
-    label = np.where(fused.key >= 0, known[fused.key], _APART)
-    parts = np.array([text.split(_APART, 1) for text in label.ravel()]).reshape(*label.shape, 2)
-    return replace(fused, source=parts[..., 0], photo_id=parts[..., 1])
+    lists = np.cumsum([0, *(one.row.shape[1] for one in found)])
+    source, photo_id = np.full((2, *fused.slot.shape), "", dtype=np.str_)
+    for number, (gallery, one) in enumerate(zip(galleries, found, strict=True)):
+        mine = (fused.slot >= lists[number]) & (fused.slot < lists[number + 1])
+        at = np.where(mine, fused.slot - lists[number], 0)
+        named = gallery.photos(np.where(mine, np.take_along_axis(one.row, at, axis=1), -1))
+        source, photo_id = (
+            np.where(mine, new, old) for new, old in zip(named, (source, photo_id), strict=True)
+        )
+    return replace(fused, source=source, photo_id=photo_id)

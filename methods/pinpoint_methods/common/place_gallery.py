@@ -30,7 +30,16 @@ def best_rows(logits: Tensor, count: int) -> Tensor:
 
     Of GeoCLIP's 100,000 points 5,900 repeat another in float32, and `topk` leaves equals in any order.
     """
-    least = logits.topk(count, dim=1).values[:, -1:]
+    values, rows = logits.topk(min(count + 1, logits.shape[1]), dim=1)
+    best = rows[:, :count]
+    (tied,) = torch.nonzero((values[:, 1:] == values[:, :-1]).any(dim=1), as_tuple=True)
+    if len(tied):
+        best[tied] = _lower_of_equals(logits[tied], values[tied, count - 1, None], count)
+    return best
+
+
+def _lower_of_equals(logits: Tensor, least: Tensor, count: int) -> Tensor:
+    """The same where logits are equal, `least` `(n, 1)` being the last that is taken."""
     query, row = torch.nonzero(logits >= least, as_tuple=True)  # by query, then by row
     best = torch.sort(logits[query, row], descending=True, stable=True).indices
     order = best[torch.sort(query[best], stable=True).indices]

@@ -19,6 +19,7 @@ from pinpoint_harness.types import Candidates, Context, Predictions, Queries
 
 from ..common.checkpoints import build_from, find_release
 from ..common.consensus import RULES, decode, expected_share
+from ..common.equal_lists import equally_long
 from ..common.sphere import degrees_of
 from .flow import draw_places, log_density, normal_draws, points_around
 from .network import VelocityNetwork
@@ -118,12 +119,13 @@ class Plonk:
 
     def _consensus(self, places: Floats) -> tuple[Floats, Candidates]:
         """The answers, `(n, 2)`, and all places of each query as candidates of equal probability."""
-        samples = places.shape[1]
-        share = np.full(samples, 1 / samples)
-        order = [np.argsort(-expected_share(some, share), kind="stable") for some in places]
-        ranked = np.take_along_axis(places, np.array(order)[..., None], axis=1)
-        answers = np.array([decode(self.params.decoding, some, share) for some in ranked])
-        return answers, Candidates(ranked, np.full(ranked.shape[:2], 1 / samples))
+        share = np.full(places.shape[:2], 1 / places.shape[1])
+        order = np.empty(share.shape, np.int64)
+        for _, some in equally_long(np.full(len(places), places.shape[1])):
+            order[some] = np.argsort(-expected_share(places[some], share[some]), axis=1, kind="stable")
+        ranked = np.take_along_axis(places, order[..., None], axis=1)
+        answers = decode(self.params.decoding, ranked, share)
+        return answers, Candidates(ranked, share)
 
     def _within(self, condition: Tensor, answers: Floats) -> Floats:
         """Probability within each radius of the answers `(n, 3)`: the density, summed around them."""

@@ -14,11 +14,10 @@ from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Context, Predictions, Queries
 
+from ..common.equal_lists import equally_long
+
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
-
-_PAIRS_AT_ONCE = 1 << 20
-"""Pairs of neighbours whose distances are at hand at once."""
 
 BACKBONE = "siglip2-giant-opt-patch16-384"
 
@@ -112,23 +111,15 @@ class KNNVote(NearestPhoto):
 
 
 def votes_of(cosine: Floats, coordinates: Floats, radius_km: float) -> Floats:
-    """What each of the k nearest gets of all, `(n, k)`; NaN where there is none, which stand at the end.
-
-    Queries with equally many neighbours are counted together: a sum of others would end in other digits.
-    """
+    """What each of the k nearest gets of all, `(n, k)`; NaN where there is none, which stand at the end."""
     votes = np.full(cosine.shape, np.nan)
-    counts = (~np.isnan(cosine)).sum(axis=1)
-    for count in np.unique(counts[counts > 0]).tolist():
-        queries = np.flatnonzero(counts == count)
-        step = max(1, _PAIRS_AT_ONCE // count**2)
-        for start in range(0, len(queries), step):
-            some = queries[start : start + step]
-            places, given = coordinates[some, :count], np.maximum(cosine[some, :count], 0.0)
-            shape = (len(some), count, count)
-            one, other = (
-                np.broadcast_to(side, (*shape, 2)).reshape(-1, 2)
-                for side in (places[:, :, None], places[:, None])
-            )
-            near = haversine_km(one, other).reshape(shape) <= radius_km
-            votes[some, :count] = np.where(near, given[:, None], 0.0).sum(axis=2)
+    for count, some in equally_long((~np.isnan(cosine)).sum(axis=1)):
+        places, given = coordinates[some, :count], np.maximum(cosine[some, :count], 0.0)
+        shape = (len(some), count, count)
+        one, other = (
+            np.broadcast_to(side, (*shape, 2)).reshape(-1, 2)
+            for side in (places[:, :, None], places[:, None])
+        )
+        near = haversine_km(one, other).reshape(shape) <= radius_km
+        votes[some, :count] = np.where(near, given[:, None], 0.0).sum(axis=2)
     return votes

@@ -12,6 +12,7 @@ from pinpoint_harness.features import Neighbours
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Predictions
 
+from ..common.place_gallery import best_rows
 from .knn import KNNParams, NearestPhoto
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def rerank(vectors: Tensor, cosine: Tensor, k: int, beta: float, pooling: str) -
     """
     similarity = vectors @ vectors.T  # (m, m); exact if the rows hold fp16 values, so ties are ties
     similarity.fill_diagonal_(float("inf"))  # each is its own first neighbour
-    near = similarity.argsort(dim=1, descending=True, stable=True)[:, : k + 1]  # (m, k + 1)
+    near = best_rows(similarity, min(k + 1, len(vectors)))  # (m, k + 1)
     weight = beta * similarity.gather(1, near).clamp(min=0)
     weight[:, 0] = 1
     weight /= weight.sum(dim=1, keepdim=True)

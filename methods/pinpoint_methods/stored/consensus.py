@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import DataError
@@ -60,24 +62,25 @@ class Consensus:
         return {"run": {"sha256": file_sha256(self._file)}}
 
     def predict(self, queries: Queries) -> Predictions:
-        row_of = {name: row for row, name in enumerate(self._table["id"].to_pylist())}
-        rows = [row_of.get(name, -1) for name in queries.input["id"].tolist()]
-        if not any(row >= 0 for row in rows):
+        known = pc.index_in(
+            pa.array(queries.input["id"].tolist(), pa.string()), self._table["id"].cast(pa.string())
+        )
+        rows = pc.fill_null(known, -1).to_numpy().astype(np.int64)
+        if not (rows >= 0).any():
             raise DataError(
                 f"no answer in '{self._file}' belongs to a photo of this dataset",
-                found=f"ids like '{next(iter(row_of), '')}'",
+                found=f"ids like '{self._table['id'][0].as_py() if len(self._table) else ''}'",
                 fix="give a run of this dataset",
             )
         status = self._table["status"].to_pylist()
         candidates = self._candidates(rows)
         weight, note = self._weights(candidates)
-        pairs = zip(candidates.coordinates, weight, strict=True)
-        answers = np.array([decode(self.params.decoding, *pair) for pair in pairs]).reshape(-1, 2)
+        answers = decode(self.params.decoding, candidates.coordinates, weight)
         said = [
             status[row] if row >= 0 and status[row] != "ok" else ("missing" if row < 0 else "ok")
             for row in rows
         ]
-        there = ~np.isnan(answers).any(axis=1)
+        there = ~np.isnan(answers.sum(axis=1))
         fates = [
             word if word != "ok" or known else "no prediction"
             for word, known in zip(said, there, strict=True)
@@ -86,27 +89,33 @@ class Consensus:
         answers[blank] = np.nan
         return Predictions(answers, candidates=candidates, status=fates, notes=(note,))
 
-    def _candidates(self, rows: list[int]) -> Candidates:
-        """Those of the given rows, padded, `(n, k, ...)`."""
-        lists = self._table["candidates"].take(pa.array([max(row, 0) for row in rows])).to_pylist()
-        kept = [
-            (found or [])[: self.params.candidates] if row >= 0 else []
-            for row, found in zip(rows, lists, strict=True)
-        ]
-        size = max(map(len, kept), default=0) or 1
-        places = np.full((len(kept), size, 2), np.nan)
-        probability = np.full((len(kept), size), np.nan)
-        names = {field: np.full((len(kept), size), "", dtype=object) for field in ("source", "photo_id")}
-        for row, found in enumerate(kept):
-            for slot, one in enumerate(found):
-                places[row, slot] = one["latitude"], one["longitude"]
-                probability[row, slot] = np.nan if one["probability"] is None else one["probability"]
-                for field, values in names.items():
-                    values[row, slot] = one[field] or ""
+    def _candidates(self, rows: NDArray[np.int64]) -> Candidates:
+        """Those of the given rows, -1 for none, padded, `(n, k, ...)`."""
+        lists = self._table["candidates"].take(pa.array(rows, mask=rows < 0)).combine_chunks()
+        counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+        slot = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = slot < self.params.candidates
+        at = np.repeat(np.arange(len(rows)), counts)[kept], slot[kept]
+        shape = len(rows), int(slot[kept].max(initial=0)) + 1
+        flat = lists.flatten().filter(pa.array(kept))
+
+        def numbers(name: str) -> Floats:
+            padded = np.full(shape, np.nan)
+            padded[at] = pc.fill_null(flat.field(name), np.nan).to_numpy(zero_copy_only=False)
+            return padded
+
+        def names(name: str) -> NDArray[np.str_]:
+            values = pc.fill_null(flat.field(name), "").to_numpy(zero_copy_only=False).astype(np.str_)
+            padded = np.full(shape, "", dtype=values.dtype)
+            padded[at] = values
+            return padded
+
+        probability = numbers("probability")
         return Candidates(
-            places,
+            np.stack([numbers("latitude"), numbers("longitude")], axis=2),
             probability=None if np.isnan(probability).all() else probability,
-            **{field: values.astype(str) for field, values in names.items()},
+            source=names("source"),
+            photo_id=names("photo_id"),
         )
 
     def _weights(self, candidates: Candidates) -> tuple[Floats, str]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from pinpoint_harness.artifacts import file_sha256
 from pinpoint_harness.errors import UsageError
@@ -20,8 +22,6 @@ from ..common.gazetteer import City, coordinates_of, open_gazetteer
 from .text_tower import TOKENIZER_FILES, TextTower, tokenizer_folder
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pinpoint_harness.types import Floats
 
 BACKBONE = "streetclip"
@@ -86,10 +86,15 @@ class StreetCLIP:
         kept = self.params.candidates
         places = np.full((len(queries), kept, 2), np.nan)
         probability = np.full((len(queries), kept), np.nan)
-        # One query at a time: the last digits of a product hang on its shape.
-        for query, feature in enumerate(features):
-            coordinates, shares = self._answer(feature)
-            places[query, : len(shares)], probability[query, : len(shares)] = coordinates, shares
+        countries = self._shares(self._country_captions, features)
+        likeliest = countries.argmax(axis=1)  # the first of equals
+        for country in np.unique(likeliest).tolist():
+            (mine,) = np.nonzero(likeliest == country)
+            cities = self._shares(self._city_captions(country), features[mine])
+            best = np.argsort(-cities, axis=1, kind="stable")[:, :kept]
+            shares = countries[mine, country, None] * np.take_along_axis(cities, best, axis=1)
+            places[mine, : best.shape[1]] = coordinates_of(self._cities[country])[best]
+            probability[mine, : best.shape[1]] = shares
         return Predictions(
             places[:, 0],
             confidence=probability[:, 0],
@@ -97,18 +102,11 @@ class StreetCLIP:
             notes=(self._note,),
         )
 
-    def _answer(self, feature: Tensor) -> tuple[Floats, Floats]:
-        """The likeliest country's likeliest cities, best first, with their probabilities."""
-        countries = self._shares(self._country_captions, feature)
-        country = int(countries.argmax())  # the first of equals
-        cities = self._shares(self._city_captions(country), feature)
-        best = np.argsort(-cities, kind="stable")[: self.params.candidates]
-        return coordinates_of(self._cities[country])[best], countries[country] * cities[best]
-
-    def _shares(self, captions: Tensor, feature: Tensor) -> Floats:
-        """Softmax over captions, `(captions,)` float64."""
-        logits = self._tower.logit_scale * (captions @ feature)
-        shares: Floats = logits.softmax(dim=0).cpu().numpy()
+    def _shares(self, captions: Tensor, features: Tensor) -> Floats:
+        """Softmax over captions for each feature, `(n, captions)` float64."""
+        # One query at a time: the last digits of a product hang on its shape.
+        products = torch.stack([captions @ feature for feature in features])
+        shares: Floats = (self._tower.logit_scale * products).softmax(dim=1).cpu().numpy()
         return shares
 
     @cached_property
