@@ -502,6 +502,19 @@ def test_a_single_changed_byte_is_seen_when_a_store_is_read(
         read(FeatureStore.open(path.parent))
 
 
+def test_a_store_that_lost_its_manifest_is_damaged_not_absent(photos: Path, tmp_path: Path) -> None:
+    folder = complete(request(photos, tmp_path / "stores")).folder
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"manifest\.json is missing"):
+        FeatureStore.open(folder)
+    listed = CliRunner().invoke(cli, ["stores", "list", "--home", str(tmp_path)])
+    assert "manifest.json is missing" in listed.stderr
+    assert "damaged" in listed.stdout
+    removed = CliRunner().invoke(cli, ["stores", "rm", folder.name, "--yes", "--home", str(tmp_path)])
+    assert removed.exit_code == 0
+    assert not folder.exists()
+
+
 def test_a_store_of_another_release_is_refused_with_the_command_that_makes_it(
     photos: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
+from pinpoint_harness.artifacts import finished_folders
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.running import find_run
 
@@ -62,3 +67,58 @@ def test_a_run_that_cannot_say_what_it_is_is_removed_by_its_name(tmp_path: Path)
     (folder / "run.json").write_text("{")
     assert invoked(tmp_path, "runs", "rm", str(folder), "--yes").exit_code == 0
     assert not folder.exists()
+
+
+def test_a_run_that_lost_its_manifest_is_damaged_not_absent(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
+    folder = find_run("constant@capitals@latest", tmp_path / "runs").folder
+    (folder / "manifest.json").unlink()
+    listed = invoked(tmp_path, "runs", "list")
+    assert f"damaged: '{folder}': manifest.json is missing" in listed.stderr
+    assert [line.split()[-2:] for line in listed.stdout.splitlines() if folder.name[:8] in line] == [
+        ["damaged", "-"]
+    ]
+    assert "manifest.json is missing" in invoked(tmp_path, "table", "capitals").stderr
+    for name in ("constant@capitals@latest", folder.name[:8], str(folder)):
+        refused = invoked(tmp_path, "score", name)
+        assert (refused.exit_code, "manifest.json is missing" in refused.stderr) == (2, True)
+    verified = invoked(tmp_path, "runs", "verify", "--all")
+    assert (verified.exit_code, f"missing: {folder / 'manifest.json'}" in verified.stdout) == (1, True)
+    assert invoked(tmp_path, "runs", "rm", folder.name[:8], "--yes").exit_code == 0
+    assert not folder.exists()
+
+
+def test_a_run_whose_manifest_is_no_json_is_removed_as_its_refusal_says(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    (folder / "manifest.json").write_text("{")
+    assert invoked(tmp_path, "runs", "rm", str(folder), "--yes").exit_code == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("left", [["started.json", "run.json"], ["sessions.jsonl", ".lock", "run.json.tmp"]])
+def test_a_run_that_is_being_made_is_not_taken_for_a_damaged_one(tmp_path: Path, left: list[str]) -> None:
+    folder = tmp_path / "capitals" / "constant" / ("0" * 16)
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_text("{}")
+    assert list(finished_folders(tmp_path)) == []
+
+
+def test_a_run_that_is_replaced_at_this_moment_is_waited_for(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    (folder / "fresh").mkdir()
+    (folder / "manifest.json").rename(folder / "fresh" / "manifest.json")
+    lock = os.open(folder / ".lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def put_in_place() -> None:
+        (folder / "fresh" / "manifest.json").rename(folder / "manifest.json")
+        os.close(lock)
+
+    threading.Timer(0.2, put_in_place).start()
+    for words in (["runs", "list"], ["runs", "verify", "--all"]):
+        seen = invoked(tmp_path, *words)
+        assert (seen.exit_code, "damaged:" in seen.stderr) == (0, False)

@@ -13,6 +13,7 @@ from .files import (
     write_atomic,
     write_new,
 )
+from .finished import finished_folders, was_finished
 from .integrity import check_files, damaged_files, own_sha256, undisturbed
 from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
@@ -31,6 +32,7 @@ __all__ = [
     "check_writable",
     "damaged_files",
     "file_sha256",
+    "finished_folders",
     "finishing_order",
     "library_versions",
     "listed_files",
@@ -41,6 +43,7 @@ __all__ = [
     "safe_name",
     "spec_key",
     "undisturbed",
+    "was_finished",
     "write_atomic",
     "write_new",
 ]

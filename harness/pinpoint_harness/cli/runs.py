@@ -15,7 +15,7 @@ from .explain import explain
 from .export import export
 from .options import home_options, json_option, print_listing
 from .print_scores import print_report
-from .verify import finished_folders, one_or_all, print_damage
+from .verify import one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -240,6 +240,7 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
       pinpoint runs verify --all
     """
     from ..api import read_run
+    from ..artifacts import finished_folders
 
     one_or_all("run", run, every)
     folders = finished_folders(home.runs) if run is None else [read_run(run, home=home).folder]

@@ -17,11 +17,6 @@ def one_or_all(what: str, text: str | None, every: bool) -> None:
         raise UsageError(f"give one {what} or --all", found="both" if every else "neither")
 
 
-def finished_folders(root: Path) -> list[Path]:
-    """Every finished run or store under its root."""
-    return [path.parent for path in sorted(root.glob("*/*/*/manifest.json"))]
-
-
 def print_damage(folders: Iterable[Path], as_json: bool) -> None:
     """Read every file again, list those that are not as written, and exit with 1 if there are any."""
     from ..artifacts import damaged_files

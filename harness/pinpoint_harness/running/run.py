@@ -10,7 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import check_files, finishing_order, read_json, read_log, safe_name, spec_key
+from ..artifacts import (
+    check_files,
+    finished_folders,
+    finishing_order,
+    read_json,
+    read_log,
+    safe_name,
+    spec_key,
+    was_finished,
+)
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
@@ -221,8 +230,7 @@ def survey_runs(root: Path, dataset: str | None = None) -> tuple[list[Run], list
 def _stored_runs(root: Path) -> tuple[list[Run], list[DamagedRun]]:
     """Those that can say what they are, and those that cannot."""
     runs, damaged = [], []
-    for manifest in sorted(root.glob("*/*/*/manifest.json")):
-        run = Run(manifest.parent)
+    for run in map(Run, finished_folders(root)):
         try:
             _ = run.version
         except ArtifactError as error:
@@ -249,7 +257,7 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
     the newest is asked for.
     """
     path = Path(text)
-    if (path / "manifest.json").exists():
+    if was_finished(path):
         return Run(path)
     if (path / "started.json").exists():
         raise ArtifactError(
