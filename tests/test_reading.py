@@ -119,6 +119,12 @@ def test_a_list_of_ids_in_another_encoding_is_refused_by_name(home: Path) -> Non
     assert "ids.txt" in said
 
 
+def test_lists_of_ids_that_were_joined_or_are_in_another_unicode_are_read(home: Path) -> None:
+    for content in (b"\xef\xbb\xbfFR\n\xef\xbb\xbfDE\n", b"FR\xef\xbb\xbfDE", "FR\nDE\n".encode("utf-16")):
+        (home / "ids.txt").write_bytes(content)
+        assert pinpoint(*CONSTANT, "--ids", str(home / "ids.txt")) == (0, "")
+
+
 @pytest.mark.parametrize(
     ("steps", "values", "said"),
     [

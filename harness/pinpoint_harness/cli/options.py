@@ -221,9 +221,12 @@ def in_turn(grid: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[st
 
 
 def read_id_list(path: Path) -> list[str]:
-    """One id a line; empty lines are passed over."""
+    """One id a line; empty lines are passed over, and byte order marks where lists were joined."""
+    from ..readers import encoding_of
+
     with reading(path, what="the id list"):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        raw = path.read_bytes()
+        lines = raw.decode(encoding_of(raw)).replace("\ufeff", "\n").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
