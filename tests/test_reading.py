@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.features.exchange import read_external
+from pinpoint_harness.images import ImageStore
 from pinpoint_harness.readers import read_coordinates, read_table
 from pinpoint_harness.reading import reading
 from pinpoint_harness.reproduce import load_recipe
@@ -92,6 +93,24 @@ def test_a_pipe_is_refused_and_not_waited_for(option: str, home: Path) -> None:
     (home / "checkpoint").mkdir()
     os.mkfifo(home / "checkpoint" / "config.json")
     assert pinpoint("embed", "capitals", "--backbone", str(home / "checkpoint"))[0] == 2
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").is_file(), reason="a system without /proc")
+@pytest.mark.parametrize("option", ["--ids", "--data", "--images", "--plugin"])
+def test_a_file_of_the_kernel_is_refused_and_not_read(option: str, home: Path) -> None:
+    """/proc/kmsg is regular and empty by all that is told of it, and reading it never ends."""
+    (home / "link.py").symlink_to("/proc/kmsg")
+    code, said = pinpoint(*CONSTANT, option, str(home / "link.py"))
+    assert (code, "a part of the kernel (proc)" in said) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").is_file(), reason="a system without /proc")
+def test_a_link_to_a_file_of_the_kernel_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").symlink_to("/proc/version")
+    with ImageStore.open([tmp_path], follow_links=True) as store:
+        assert len(store.everything()) == 0
+    with pytest.raises(DataError, match="part of the kernel"):
+        ImageStore.open([Path("/proc")])
 
 
 def test_numbers_that_no_key_can_hold_are_refused_before_the_run(home: Path) -> None:

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from ... import photo_ids as ids
 from ...errors import DataError
+from ...reading import what_is_odd
 from .common import (
     MAX_MEMBER_BYTES,
     MAX_MEMBERS,
@@ -113,10 +114,10 @@ class ImageStore:
                 found="none of these exists: " + ", ".join(str(root) for root in roots),
                 fix="name the folder or the archives that hold the pictures",
             )
-        if odd := [root for root in present if not (root.is_dir() or root.is_file())]:
-            raise DataError(  # opening a pipe would wait for ever
-                f"'{odd[0]}' cannot hold pictures",
-                found="neither a folder nor a regular file",
+        if odd := [(root, what) for root in present if (what := what_is_odd(root))]:
+            raise DataError(
+                f"'{odd[0][0]}' cannot hold pictures, it is neither a folder nor a regular file",
+                found=odd[0][1],
                 fix="give the folder or the archives that hold the pictures",
             )
         folders = [root for root in present if root.is_dir()]
