@@ -347,7 +347,7 @@ def test_only_built_in_methods_see_ids(tmp_path: Path) -> None:
 
 
 def test_a_constructor_that_fails_names_the_method(tmp_path: Path) -> None:
-    with pytest.raises(PluginError, match=r"'echo' cannot be set up[\s\S]*no weights"):
+    with pytest.raises(PluginError, match=r"'echo' of .*cannot be set up[\s\S]*no weights"):
         run(request(tmp_path, CannotStart))
 
 

@@ -7,11 +7,9 @@ import importlib
 import logging
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, NamedTuple
 
 import click
@@ -19,6 +17,7 @@ import click
 from ..console import keep_stdout, screens
 from ..devices import sleep_while_waiting
 from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
+from ..signals import INTERRUPTED, leave_when_interrupted, leave_when_terminated, was_interrupted
 from ..version import __version__
 from .everywhere import accept, options, set_up
 from .old_spellings import renewed
@@ -83,7 +82,7 @@ class Failure(click.ClickException):
 class Interrupted(click.ClickException):
     """A KeyboardInterrupt on its way to stderr, with what was kept and the command that goes on."""
 
-    exit_code = 1
+    exit_code = INTERRUPTED
 
     def __init__(self, kept: Sequence[str], arguments: Sequence[str]) -> None:
         self.kept = tuple(kept)
@@ -99,7 +98,12 @@ class LazyGroup(click.Group):
 
     def main(self, *arguments: Any, **extra: Any) -> Any:
         with screens():
-            return super().main(*arguments, **extra)
+            try:
+                return super().main(*arguments, **extra)
+            except SystemExit as end:  # before or behind a command, or at a question that it asks
+                if end.code == 1 and was_interrupted():
+                    end.code = INTERRUPTED
+                raise
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -224,16 +228,9 @@ def cli(ctx: click.Context, /, plugins: Sequence[str], **on_the_whole: Any) -> N
     set_up(ctx)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Leave by an exception, so that what is open is closed."""
-    signal.signal(number, signal.SIG_IGN)
-    raise TerminatedError(128 + number)
-
-
 def main() -> None:
-    # Background jobs of a shell inherit a SIGINT that is ignored; whoever sends one means it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _end)
+    leave_when_interrupted()
+    leave_when_terminated()
     keep_stdout()
     look_for_room()
     sleep_while_waiting()
