@@ -30,7 +30,7 @@ from ..artifacts import (
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..devices import embedding_context
 from ..errors import DataError, PluginError, UnfinishedError
-from ..images import Failure, decoder_name, find_any
+from ..images import Failure, decoder_name, find_any, remembered_pictures
 from ..images.prefetch import prefetch_tiles
 from ..plugins import plugin_code
 from ..processes import Processes, joined_processes
@@ -85,7 +85,8 @@ def complete(request: EmbedRequest) -> FeatureStore:
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
     """
     alone = nullcontext(Processes())
-    with joined_processes(request.context.device) if request.share is None else alone as processes:
+    joined = joined_processes(request.context.device) if request.share is None else alone
+    with remembered_pictures(), joined as processes:
         return _complete(request, processes)
 
 
@@ -94,9 +95,11 @@ def _complete(request: EmbedRequest, processes: Processes) -> FeatureStore:
     # In the order of the ids, so that the store does not depend on that of the truth file.
     selection = Selection.of(request.dataset.truth(), request.subset).by_id()
     truth = selection.truth
-    backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
         refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
+        backbone = request.source.open(
+            request.context, fetch=True
+        )  # may take long: pictures may go meanwhile
         spec = _spec(request, backbone, selection, images, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         join = request.share is not None and share.count > 1

@@ -110,6 +110,21 @@ def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
     return each[0] if len(each) == 1 else SeveralFeatures(each)
 
 
+def look_for_pictures(request: Request, selection: Selection) -> None:
+    """Remember which pictures are there before the method is made, for whose galleries it may take hours."""
+    from ..images import PassingTroubleError
+
+    if getattr(request.method.load(), "input", "") in ("none", "id"):
+        return
+    try:
+        with request.dataset.images() as images:
+            images.find(selection.truth["image"])
+    except PassingTroubleError:
+        raise
+    except DataError:  # said where they are needed
+        return
+
+
 def backbones_of(kind: str) -> list[str]:
     """The backbones that an `input` names, several separated by commas."""
     return [name.strip() for name in kind.split(",")]

@@ -22,6 +22,7 @@ from ..artifacts import Artifact, Content, Session, canonical_json, read_json
 from ..batching import Tile, WorkerShare, padded, tiles, whole_blocks
 from ..errors import ArtifactError, PluginError, UnfinishedError, UsageError
 from ..features import FinishedStores
+from ..images import remembered_pictures
 from ..params import train_command
 from ..plugins import Entry, plugin_code
 from ..processes import Processes, joined_processes, sliced_galleries
@@ -31,7 +32,7 @@ from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .contract import check_log_density, check_predictions
-from .inputs import Inputs, QuerySet, TileInput, open_inputs
+from .inputs import Inputs, QuerySet, TileInput, look_for_pictures, open_inputs
 from .record import changed_parameters, describe_method, given_parameters, run_record
 from .request import Request, run_spec
 from .run import Run, run_parent
@@ -60,13 +61,15 @@ def run(request: Request) -> Run:
     the run together.
     """
     alone = nullcontext(Processes())
-    with joined_processes(request.context.device) if request.share is None else alone as processes:
+    joined = joined_processes(request.context.device) if request.share is None else alone
+    with remembered_pictures(), joined as processes:
         return _run(request, processes)
 
 
 def _run(request: Request, processes: Processes) -> Run:
     selection = request.selection()
     refuse_untrained(request)
+    look_for_pictures(request, selection)
     with sliced_galleries(processes) as holders:
         method = build_method(request.method, request.params, request.context)
     _refuse_unused_images(request)

@@ -28,6 +28,7 @@ from ..artifacts import (
     spec_key,
 )
 from ..errors import ArtifactError, UsageError, unknown_name
+from ..images import remembered_pictures
 from ..plugins import plugin_code
 from ..processes import Processes, joined_processes, sliced_galleries, working_alone
 from ..progress import log
@@ -127,7 +128,7 @@ def train(request: TrainRequest) -> list[StageOutput]:
     """
     request.log.check()
     finished: dict[str, StageOutput] = {}
-    with joined_processes(request.context.device) as processes:
+    with remembered_pictures(), joined_processes(request.context.device) as processes:
         stages = stages_of(request.method, request.params, request.context)
         wanted = _up_to(stages, request.stage, request.method.name)
         for stage in wanted:
