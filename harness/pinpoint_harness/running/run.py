@@ -244,6 +244,9 @@ def _in_a_line(error: ArtifactError) -> str:
     return " ".join((error.found or error.problem).split())
 
 
+_SUGGESTED = 10
+"""Runs that are named where one that is asked for is not there."""
+
 LATEST = "@latest"
 """Behind `METHOD@DATASET`, it asks for the newest of several runs."""
 
@@ -332,8 +335,11 @@ def _all_damaged(text: str, damaged: Sequence[DamagedRun], root: Path) -> Artifa
 
 
 def _none(text: str, runs: list[Run], root: Path) -> UsageError:
+    label, _, dataset = _name_asked(text).rpartition("@")
     near = did_you_mean(text, [f"{run.label}@{run.dataset}" for run in runs])
-    known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in runs[:10]])
+    nearest = sorted(runs, key=lambda run: (run.dataset != dataset, run.label != label))
+    known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in nearest[:_SUGGESTED]])
+    known += f"\nand {len(runs) - _SUGGESTED:,} more" if len(runs) > _SUGGESTED else ""
     fix = "give a path, the beginning of a key, or METHOD@DATASET; `pinpoint runs list` shows them"
     return UsageError(
         f"'{text}' names no run under '{root}'",
