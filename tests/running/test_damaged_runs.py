@@ -5,14 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pinpoint_harness.artifacts import finished_folders
+from pinpoint_harness.artifacts import finished_folders, finishing_order
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.running import find_run
+from pinpoint_harness.running import find_run, iter_runs
 
 RUN = ["run", "constant", "capitals", "--set", "latitude=1", "--set", "longitude=2"]
 
@@ -122,3 +123,34 @@ def test_a_run_that_is_replaced_at_this_moment_is_waited_for(tmp_path: Path) -> 
     for words in (["runs", "list"], ["runs", "verify", "--all"]):
         seen = invoked(tmp_path, *words)
         assert (seen.exit_code, "damaged:" in seen.stderr) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "how"),
+    [
+        (lambda lines: [lines[0], lines[1].replace('"order": 1', '"order": 9')], "changed in line 2"),
+        (lambda lines: [lines[0][:50], lines[1]], "changed in line 1"),
+        (lambda lines: [lines[1]], "changed in line 1"),  # an end of what was not begun
+        (lambda lines: [], "empty"),
+        (lambda lines: [], "missing"),
+    ],
+    ids=["a number", "torn", "a line gone", "emptied", "gone"],
+)
+def test_a_log_that_is_not_as_it_was_written_is_told_by_verify_and_not_gone_by(
+    damage: Callable[[list[str]], list[str]], how: str, tmp_path: Path
+) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
+    folders = {run.folder for run in iter_runs(tmp_path / "runs")}
+    first = next(folder for folder in folders if finishing_order(folder) == 1)
+    log = first / "sessions.jsonl"
+    assert invoked(tmp_path, "runs", "verify", "--all").exit_code == 0
+    lines = damage(log.read_text().splitlines())
+    log.unlink()
+    if how != "missing":
+        log.write_text("".join(f"{line}\n" for line in lines))
+    told = invoked(tmp_path, "runs", "verify", "--all")
+    assert (told.exit_code, f"{how}: {log}" in told.stdout) == (1, True)
+    if how != "changed in line 1":
+        refused = invoked(tmp_path, "score", "constant@capitals@latest")
+        assert (refused.exit_code, "is not known" in refused.stderr) == (2, True)

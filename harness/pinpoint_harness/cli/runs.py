@@ -233,7 +233,8 @@ def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> No
 def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None:
     """Check that the files of RUN are those that were written, by their sha256; exit code 1 if not.
 
-    Scores lie outside: they are measured again where they are missing or damaged.
+    The log of sessions, to which later commands add, has a checksum in each line. Scores lie outside: they
+    are measured again where they are missing or damaged.
 
     \b
     Example:
