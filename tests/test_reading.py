@@ -131,6 +131,47 @@ def test_any_number_of_radii_can_be_scored_and_found_again(home: Path) -> None:
     assert len(names[0]) < 100
 
 
+@pytest.mark.parametrize(
+    ("radii", "said"),
+    [
+        ("0", "found: 0, where a radius is above 0 and below 20,038 km"),
+        ("1,25,inf", "found: inf, where"),
+        ("1,nan", "found: nan, where"),
+        ("25,1", "do not ascend"),
+        ("1,1", "do not ascend"),
+        ("1,near", "'near' is no number"),
+        ("", "'' is no number"),
+    ],
+)
+def test_radii_that_do_not_fit_are_refused_with_the_reason(radii: str, said: str, home: Path) -> None:
+    code, told = pinpoint(*CONSTANT, "--radii", radii)
+    assert (code, said in told) == (2, True)
+
+
+def test_radii_may_be_written_as_the_columns_they_become(home: Path) -> None:
+    assert pinpoint(*CONSTANT, "--radii", "1km,25 km") == (0, "")
+    (scores,) = home.rglob("scores/*.json")
+    assert "acc_25km" in scores.read_text()
+    assert "acc_200km" not in scores.read_text()
+    for words in (["table", "capitals", "--columns", "0km"], ["table", "capitals", "--sort", "0km"]):
+        code, told = pinpoint(*words)
+        assert (code, "no column '0km'" in told, "above 0" in told) == (2, True, True)
+
+
+def test_an_option_of_another_command_is_said_to_be_its(home: Path) -> None:
+    code, told = pinpoint("compare", "a", "b", "--format", "latex")
+    assert (code, "`pinpoint table`" in told, "--out" in told) == (2, True, False)
+
+
+def test_of_many_names_those_most_like_an_unknown_one_are_shown(home: Path) -> None:
+    code, told = pinpoint("run", "constant", "mini-erth/query-clean")
+    assert code == 2
+    assert len(told.splitlines()) < 14
+    assert told.splitlines()[1].split()[1] == "mini-earth/query-clean"
+    assert " more" in told
+    assert "pinpoint datasets list" in told
+
+
 def test_a_list_of_ids_in_another_encoding_is_refused_by_name(home: Path) -> None:
     (home / "ids.txt").write_bytes(b"caf\xe9\n")
     code, said = pinpoint(*CONSTANT, "--ids", str(home / "ids.txt"))

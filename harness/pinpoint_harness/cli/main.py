@@ -141,6 +141,8 @@ class LazyGroup(click.Group):
         token = command_line.set(True)
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _pointing_elsewhere(error) from error
         except HarnessError as error:
             if error.__cause__ is not None and log.isEnabledFor(logging.INFO):
                 log.info("what was raised", exc_info=error.__cause__)
@@ -168,6 +170,26 @@ class LazyGroup(click.Group):
             raise Failure(str(PluginError("the command was ended by a plugin", found=found))) from error
         finally:
             command_line.reset(token)
+
+
+def _pointing_elsewhere(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The refusal of an option, without hidden ones as suggestions, and with the commands that have it."""
+    params = [] if error.ctx is None else error.ctx.command.params
+    shown = [name for one in params if not getattr(one, "hidden", False) for name in one.opts]
+    have = [name for name in COMMANDS if error.option_name in _options_of(name)]
+    named = " and ".join(f"`pinpoint {name}`" for name in have)
+    words = f"No such option {error.option_name!r}." + (f" It is one of {named}." if named else "")
+    return click.NoSuchOption(error.option_name, words, shown, error.ctx)
+
+
+def _options_of(name: str) -> set[str]:
+    command = cli.get_command(click.Context(cli), name)
+    return {
+        option
+        for one in getattr(command, "params", ())
+        if not getattr(one, "hidden", False)
+        for option in one.opts
+    }
 
 
 def _lacks_memory(error: Exception) -> bool:
