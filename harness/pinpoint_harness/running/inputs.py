@@ -13,7 +13,7 @@ import numpy as np
 
 from ..artifacts import Selection
 from ..batching import Tile, padded
-from ..errors import DataError, PluginError, UsageError
+from ..errors import DataError, HarnessError, PluginError, UsageError
 from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
@@ -121,7 +121,7 @@ def look_for_pictures(request: Request, selection: Selection) -> None:
             images.find(selection.truth["image"])
     except PassingTroubleError:
         raise
-    except DataError:  # said where they are needed
+    except HarnessError:  # said where they are needed, which they may not be
         return
 
 
