@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from pinpoint_harness import evaluate, home, read_run
 from pinpoint_harness.cli.main import cli
+from pinpoint_harness.errors import UsageError
 from pinpoint_harness.home import OLD_VARIABLES, find_home
 from pinpoint_harness.types import Context
 
@@ -100,3 +102,31 @@ def test_from_python_a_root_or_the_old_keywords(tmp_path: Path, caplog: pytest.L
     old = evaluate("constant", "capitals", parameters=LONDON, out=tmp_path / "runs")
     assert old.folder == run.folder
     assert "the old way" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "command", [["runs", "list"], ["stores", "list"], ["table", "capitals"], ["clean"], ["doctor"]]
+)
+@pytest.mark.parametrize("kind", ["file", "pipe", "device", "below a file", "its runs are a file"])
+def test_a_home_that_is_no_folder_is_refused_and_never_empty(
+    command: list[str], kind: str, tmp_path: Path
+) -> None:
+    place = Path("/dev/null") if kind == "device" else tmp_path / "home"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "its runs are a file":
+        place.mkdir()
+        (place / "runs").touch()
+    elif kind != "device":
+        place.touch()
+    given = place / "below" if kind == "below a file" else place
+    result = CliRunner().invoke(cli, [*command, "--home", str(given)])
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "no folder" in result.stderr or "is a file" in result.stderr
+
+
+def test_a_variable_that_names_no_folder_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PINPOINT_HOME", "/dev/null")
+    with pytest.raises(UsageError, match=r"\$PINPOINT_HOME.*no folder"):
+        find_home()

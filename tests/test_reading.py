@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.errors import DataError
 from pinpoint_harness.features.exchange import read_external
+from pinpoint_harness.images import ImageStore
 from pinpoint_harness.readers import read_coordinates, read_table
 from pinpoint_harness.reading import reading
 from pinpoint_harness.reproduce import load_recipe
@@ -94,6 +95,24 @@ def test_a_pipe_is_refused_and_not_waited_for(option: str, home: Path) -> None:
     assert pinpoint("embed", "capitals", "--backbone", str(home / "checkpoint"))[0] == 2
 
 
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").is_file(), reason="a system without /proc")
+@pytest.mark.parametrize("option", ["--ids", "--data", "--images", "--plugin"])
+def test_a_file_of_the_kernel_is_refused_and_not_read(option: str, home: Path) -> None:
+    """/proc/kmsg is regular and empty by all that is told of it, and reading it never ends."""
+    (home / "link.py").symlink_to("/proc/kmsg")
+    code, said = pinpoint(*CONSTANT, option, str(home / "link.py"))
+    assert (code, "a part of the kernel (proc)" in said) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mountinfo").is_file(), reason="a system without /proc")
+def test_a_link_to_a_file_of_the_kernel_is_no_archive(tmp_path: Path) -> None:
+    (tmp_path / "a.zip").symlink_to("/proc/version")
+    with ImageStore.open([tmp_path], follow_links=True) as store:
+        assert len(store.everything()) == 0
+    with pytest.raises(DataError, match="part of the kernel"):
+        ImageStore.open([Path("/proc")])
+
+
 def test_numbers_that_no_key_can_hold_are_refused_before_the_run(home: Path) -> None:
     for value in ("inf", "-inf", "nan", "1e400"):
         code, said = pinpoint(
@@ -112,11 +131,58 @@ def test_any_number_of_radii_can_be_scored_and_found_again(home: Path) -> None:
     assert len(names[0]) < 100
 
 
+@pytest.mark.parametrize(
+    ("radii", "said"),
+    [
+        ("0", "found: 0, where a radius is above 0 and below 20,038 km"),
+        ("1,25,inf", "found: inf, where"),
+        ("1,nan", "found: nan, where"),
+        ("25,1", "do not ascend"),
+        ("1,1", "do not ascend"),
+        ("1,near", "'near' is no number"),
+        ("", "'' is no number"),
+    ],
+)
+def test_radii_that_do_not_fit_are_refused_with_the_reason(radii: str, said: str, home: Path) -> None:
+    code, told = pinpoint(*CONSTANT, "--radii", radii)
+    assert (code, said in told) == (2, True)
+
+
+def test_radii_may_be_written_as_the_columns_they_become(home: Path) -> None:
+    assert pinpoint(*CONSTANT, "--radii", "1km,25 km") == (0, "")
+    (scores,) = home.rglob("scores/*.json")
+    assert "acc_25km" in scores.read_text()
+    assert "acc_200km" not in scores.read_text()
+    for words in (["table", "capitals", "--columns", "0km"], ["table", "capitals", "--sort", "0km"]):
+        code, told = pinpoint(*words)
+        assert (code, "no column '0km'" in told, "above 0" in told) == (2, True, True)
+
+
+def test_an_option_of_another_command_is_said_to_be_its(home: Path) -> None:
+    code, told = pinpoint("compare", "a", "b", "--format", "latex")
+    assert (code, "`pinpoint table`" in told, "--out" in told) == (2, True, False)
+
+
+def test_of_many_names_those_most_like_an_unknown_one_are_shown(home: Path) -> None:
+    code, told = pinpoint("run", "constant", "mini-erth/query-clean")
+    assert code == 2
+    assert len(told.splitlines()) < 14
+    assert told.splitlines()[1].split()[1] == "mini-earth/query-clean"
+    assert " more" in told
+    assert "pinpoint datasets list" in told
+
+
 def test_a_list_of_ids_in_another_encoding_is_refused_by_name(home: Path) -> None:
     (home / "ids.txt").write_bytes(b"caf\xe9\n")
     code, said = pinpoint(*CONSTANT, "--ids", str(home / "ids.txt"))
     assert code == 2
     assert "ids.txt" in said
+
+
+def test_lists_of_ids_that_were_joined_or_are_in_another_unicode_are_read(home: Path) -> None:
+    for content in (b"\xef\xbb\xbfFR\n\xef\xbb\xbfDE\n", b"FR\xef\xbb\xbfDE", "FR\nDE\n".encode("utf-16")):
+        (home / "ids.txt").write_bytes(content)
+        assert pinpoint(*CONSTANT, "--ids", str(home / "ids.txt")) == (0, "")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ command_line: ContextVar[bool] = ContextVar("command_line", default=False)
 
 _LONGEST_LINE, _MOST_LINES = 1000, 60
 """Of a part of a message: names and cells of strangers' files may be of any length."""
+_MOST_NAMES = 12
+"""That are shown where one is unknown, unless all of them are hardly more."""
 
 
 class HarnessError(Exception):
@@ -87,9 +89,13 @@ class TerminatedError(SystemExit):
 
 
 def unknown_name(problem: str, name: str, known: Collection[str], fix: str = "") -> UsageError:
-    """The refusal of a name that is none of the `known`: these in columns, and the nearest of them."""
+    """The refusal of a name that is none of the `known`: these in columns, of many those most like it."""
     near = did_you_mean(name, known)
-    found = in_columns(sorted(known)) or "there is none"
+    shown = (
+        difflib.get_close_matches(name, known, _MOST_NAMES, cutoff=0) if len(known) > 2 * _MOST_NAMES else []
+    )
+    found = in_columns(shown or sorted(known)) or "there is none"
+    found += f"\nand {len(known) - len(shown):,} more" if shown else ""
     return UsageError(problem, found=found, fix=" ".join(filter(None, (near, fix))) or "give one of these")
 
 

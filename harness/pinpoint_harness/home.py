@@ -20,6 +20,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from .errors import UsageError
+
 HOME_VARIABLE = "PINPOINT_HOME"
 WORLDS_VARIABLE = "PINPOINT_MINI_EARTH"
 OLD_VARIABLES = {"runs": "PINPOINT_RESULTS", "stores": "PINPOINT_STORES", "models": "PINPOINT_MODELS"}
@@ -73,7 +75,8 @@ def find_home(
     """The root that is given, that of `$PINPOINT_HOME`, or `results` in the current folder.
 
     `runs`, `stores` and `models` move one folder each, as the options and keywords of before did;
-    they are logged as a warning. Without a root that is given the old variables do the same.
+    they are logged as a warning. Without a root that is given the old variables do the same. UsageError where
+    one of them can be no folder.
     """
     if isinstance(given, Home):
         return given
@@ -89,7 +92,20 @@ def find_home(
                 warn_old(f"${variable}", f"${HOME_VARIABLE}, where {name} lie in ${HOME_VARIABLE}/{name}")
                 moved[name] = value
     places = {name: Path(moved.get(name) or folder / name) for name in ("runs", "stores", "models", "audits")}
+    for place in (folder, *places.values()):
+        _check_folder(place, set_by)
     return Home(folder, **places, set_by=set_by)
+
+
+def _check_folder(place: Path, set_by: str) -> None:
+    """Whatever is looked for in a file or a device is not there, which must not pass for an empty folder."""
+    lies_in = next(path for path in (place, *place.absolute().parents) if path.exists())
+    if not lies_in.is_dir():
+        raise UsageError(
+            f"things cannot lie in '{place}' ({set_by}): '{lies_in}' is no folder",
+            found="a file" if lies_in.is_file() else "a pipe, a socket or a device",
+            fix="give a folder as the home, one that is there or a new one",
+        )
 
 
 def command(words: Iterable[str], place: Path | None = None) -> str:

@@ -192,7 +192,7 @@ class Locator:
         todo = list(tiles(len(photos), TILE))
         truth = dataset.truth()
         with closing(SingleInput(dataset, truth, self._backbones)) as inputs:
-            answered = predict_tiles(self._method, inputs, truth, todo, TILE)
+            answered = predict_tiles(self._method, inputs, truth, todo, TILE, self._entry.named)
             for photo, (_, given, predictions) in zip(photos, answered, strict=True):
                 yield _answer(photo.name, predictions, given)
 

@@ -8,6 +8,7 @@ file enters is declared with `reads`, and what is below it need not foresee them
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ Reader = TypeVar("Reader", bound=Callable[..., Any])
 
 _LONGEST = 400
 
+_MOUNTS = Path("/proc/self/mountinfo")
+_KERNEL = frozenset(
+    ["proc", "sysfs", "debugfs", "tracefs", "securityfs", "configfs", "cgroup", "cgroup2", "bpf", "pstore"]
+)
+"""File systems without a disk, whose files look regular and empty, and may never end when they are read."""
+
 
 @contextmanager
 def reading(
@@ -26,8 +33,8 @@ def reading(
 ) -> Iterator[None]:
     """An error of `kind` that names the file for all that is raised within; what names itself passes.
 
-    Pipes and devices are refused before anything opens them, which might wait for ever. `what` says what
-    the file is meant to be.
+    Pipes, devices and files of the kernel are refused before anything opens them, which might wait for
+    ever. `what` says what the file is meant to be.
     """
     named = f"cannot read {what} '{path}'" if what else f"cannot read '{path}'"
     try:
@@ -62,14 +69,33 @@ def reads(
 
 
 def refuse_odd_file(path: str | Path, kind: type[HarnessError] = DataError) -> None:
-    """Refuse what is there and is neither a regular file nor a folder."""
-    place = Path(path)
-    if place.exists() and not (place.is_file() or place.is_dir()):
+    """Refuse what is there and is neither a regular file nor a folder, or only looks so."""
+    if odd := what_is_odd(path):
         raise kind(
-            f"'{place}' cannot be read: it is neither a regular file nor a folder",
-            found="a pipe, a socket or a device",
+            f"'{path}' cannot be read: it is neither a regular file nor a folder",
+            found=odd,
             fix="write what it gives into a file, and give that",
         )
+
+
+def what_is_odd(path: str | Path) -> str:
+    """What is there that may wait for ever when it is opened or read; "" for files, folders and nothing."""
+    place = Path(path)
+    if not place.exists():
+        return ""
+    if not (place.is_file() or place.is_dir()):
+        return "a pipe, a socket or a device"
+    file_system = _file_system(place.stat().st_dev)
+    return f"a part of the kernel ({file_system})" if file_system in _KERNEL else ""
+
+
+@functools.cache
+def _file_system(device: int) -> str:
+    """The kind of the file system of this number; "" where the system does not say."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    lines = _MOUNTS.read_text(errors="replace").splitlines() if _MOUNTS.is_file() else []
+    mounts = [line.partition(" - ") for line in lines if line.split()[2] == number]
+    return mounts[0][2].split()[0] if mounts else ""
 
 
 def in_words(error: BaseException) -> str:

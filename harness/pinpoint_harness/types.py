@@ -28,7 +28,7 @@ RADII_KM = (1.0, 25.0, 200.0, 750.0, 2500.0)
 """Street, city, region, country and continent, the radii every paper of the field reports."""
 
 
-_HALF_WAY_KM = 20_038.0
+FARTHEST_KM = 20_038.0
 """Farther than this nothing is from anything on Earth."""
 
 STATUS = ("ok", "missing", "unreadable", "no prediction", "invalid coordinate")
@@ -58,7 +58,7 @@ class DatasetInfo:
 
     def __post_init__(self) -> None:
         radii = tuple(self.radii_km)
-        if not radii or radii != tuple(sorted(set(radii))) or not 0 < radii[0] <= radii[-1] < _HALF_WAY_KM:
+        if not radii or radii != tuple(sorted(set(radii))) or not 0 < radii[0] <= radii[-1] < FARTHEST_KM:
             raise UsageError(
                 f"'{self.title}' does not say within which radii it counts",
                 found=f"radii_km={radii}",

@@ -174,7 +174,7 @@ def test_an_interrupt_says_what_is_kept_and_the_command_that_goes_on(
     words = ["train", "cells", *sets(CELLS)]
     with monkeypatch.context() as patch:
         patch.setattr(Trainer, "step", interrupted)
-        said = pinpoint(empty, *words, code=1).stderr
+        said = pinpoint(empty, *words, code=130).stderr
     kept = r"interrupted\n  head: of \d+ steps it goes on from '.*\.safetensors', of step \d+\n"
     assert re.search(kept, said)
     assert "  stage 'head' is not finished; stages that are: partition\n" in said

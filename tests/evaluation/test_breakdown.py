@@ -160,6 +160,15 @@ def test_one_photographer_with_most_of_a_slice_makes_it_few_however_many_others_
     assert first.few
 
 
+def test_more_slices_than_memory_may_hold_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photographer for each of a million photos: each slice takes kilobytes."""
+    monkeypatch.setattr("pinpoint_harness.evaluation.breakdown.MOST_SLICES", 3)
+    frame = answers([0.1] * 4)
+    with pytest.raises(UsageError, match=r"4 slices by letter[\s\S]*choose larger ones"):
+        break_down_frame(frame, sliced([0, 1, 2, 3]), PROTOCOL)
+    assert len(break_down_frame(frame, sliced([0, 1, 2, 2]), PROTOCOL).slices) == 3
+
+
 def test_no_slice_is_the_best_of_one() -> None:
     found = break_down_frame(answers([0.1] * 40), sliced([0] * 40), PROTOCOL, resamples=100)
     assert found.extremes("acc_25km") is None

@@ -88,7 +88,7 @@ def test_metrics_are_named_as_in_published_rows() -> None:
 
 @pytest.mark.parametrize("radii_km", [(0, 1), (-1,), (1, math.inf), (math.nan,), (25, 25)])
 def test_radii_that_make_no_circles_are_refused(radii_km: tuple[float, ...]) -> None:
-    with pytest.raises(UsageError, match="positive, finite and different"):
+    with pytest.raises(UsageError, match="above 0 and below 20,038 km, and different"):
         metrics.metric_names(radii_km)
 
 

@@ -47,7 +47,7 @@ from pinpoint_harness.features import embed as embedding
 from pinpoint_harness.features.backbones import BackboneSource
 from pinpoint_harness.features.exchange import compare
 from pinpoint_harness.features.store import NOT_FINITE, VERSION, store_files
-from pinpoint_harness.images import ImageStore
+from pinpoint_harness.images import ImageStore, PassingTroubleError
 from pinpoint_harness.plugins import Entry, Origin, Registry, load_registry
 from pinpoint_harness.types import BackboneInfo, Context, DataLocation, DatasetInfo
 
@@ -204,6 +204,23 @@ def test_every_photo_has_its_feature_in_a_row_found_by_id(photos: Path, tmp_path
     assert (store.dataset, store.backbone, len(store), store.width) == ("folder", "colours", COUNT, 3)
 
 
+def test_a_picture_that_goes_while_the_backbone_is_loaded_is_not_missing(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Weights may take minutes to be fetched, and the folder of the store is not there before."""
+
+    class Away(BackboneSource):
+        def open(self, context: Context, *, fetch: bool = False) -> Any:
+            (photos / "p3.jpg").rename(tmp_path / "p3.jpg")
+            return super().open(context, fetch=fetch)
+
+    away = Away("colours", source().entry, "")
+    with pytest.raises(PassingTroubleError, match=r"cannot be read any more: .*\n.*No such file"):
+        complete(request(photos, tmp_path / "out", source=away))
+    (tmp_path / "p3.jpg").rename(photos / "p3.jpg")
+    assert len(complete(request(photos, tmp_path / "out"))) == COUNT
+
+
 def test_the_network_always_sees_a_whole_tile(photos: Path, tmp_path: Path) -> None:
     complete(request(photos, tmp_path / "out"))
     assert Colours.sizes == [4, 4, 4]
@@ -308,7 +325,9 @@ def test_an_answer_of_the_wrong_shape_names_the_backbone(
     bad: Any, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Colours, "spoil", staticmethod(bad))
-    with pytest.raises(PluginError, match=r"backbone 'colours' must answer with an array of shape \(4, 3\)"):
+    with pytest.raises(
+        PluginError, match=r"backbone 'colours' of test must answer with an array of shape \(4, 3\)"
+    ):
         complete(request(photos, tmp_path))
 
 
@@ -324,7 +343,7 @@ def test_a_backbone_that_raises_is_named_and_the_store_can_be_resumed(
 
     monkeypatch.setattr(Colours, "spoil", staticmethod(stumble))
     Colours.sizes.clear()
-    with pytest.raises(PluginError, match=r"'colours' failed[\s\S]*out of memory"):
+    with pytest.raises(PluginError, match=r"'colours' of test failed[\s\S]*out of memory"):
         complete(request(photos, tmp_path / "stopped"))
     monkeypatch.setattr(Colours, "spoil", staticmethod(lambda features: features))
     Colours.sizes.clear()
@@ -500,6 +519,19 @@ def test_a_single_changed_byte_is_seen_when_a_store_is_read(
     path.write_bytes(data)
     with pytest.raises(ArtifactError, match=rf"damaged[\s\S]*{name} is changed[\s\S]*--fresh"):
         read(FeatureStore.open(path.parent))
+
+
+def test_a_store_that_lost_its_manifest_is_damaged_not_absent(photos: Path, tmp_path: Path) -> None:
+    folder = complete(request(photos, tmp_path / "stores")).folder
+    (folder / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"manifest\.json is missing"):
+        FeatureStore.open(folder)
+    listed = CliRunner().invoke(cli, ["stores", "list", "--home", str(tmp_path)])
+    assert "manifest.json is missing" in listed.stderr
+    assert "damaged" in listed.stdout
+    removed = CliRunner().invoke(cli, ["stores", "rm", folder.name, "--yes", "--home", str(tmp_path)])
+    assert removed.exit_code == 0
+    assert not folder.exists()
 
 
 def test_a_store_of_another_release_is_refused_with_the_command_that_makes_it(

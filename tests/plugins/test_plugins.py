@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import signal
 import subprocess
 import sys
 import textwrap
@@ -279,3 +280,86 @@ def _environment(site: Path) -> dict[str, str]:
 
     paths = [str(site), *(path for path in sys.path if path)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+RAISING = """
+import numpy as np
+from pinpoint_harness import MethodInfo, Predictions, hookimpl
+
+class Exits(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+
+class Silent(Exception):
+    def __str__(self):
+        raise KeyboardInterrupt
+
+class Mute(Exception):
+    pass
+
+@hookimpl
+def pinpoint_register(register):
+    register.method("stranger", f"{__name__}:Stranger", MethodInfo(title="A stranger's method"))
+
+class Stranger:
+    input = "none"
+    answer_version = 1
+    def __init__(self, params, context):
+        pass
+    def predict(self, queries):
+        BODY
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("raise ValueError('no luck')", "failed on a tile of 256 queries\n  found: ValueError: no luck"),
+        (
+            "raise KeyboardInterrupt('mine')",
+            "failed on a tile of 256 queries\n  found: KeyboardInterrupt: mine",
+        ),
+        ("raise Exits", "failed on a tile of 256 queries\n  found: Exits: (it cannot be shown)"),
+        ("raise Silent", "failed on a tile of 256 queries\n  found: Silent: (it cannot be shown)"),
+        ("raise SystemExit(Exits())", "found: it calls sys.exit(Exits())"),
+        ("raise Mute", "failed on a tile of 256 queries\n  found: Mute\n"),
+        ("return 5", "breaks its contract: predict must return Predictions\n  found: int"),
+    ],
+)
+def test_whatever_a_method_raises_names_it_and_its_plugin(body: str, said: str, tmp_path: Path) -> None:
+    """As a process, where a KeyboardInterrupt without a signal is told from the user's."""
+    (tmp_path / "raises.py").write_text(RAISING.replace("BODY", body))
+    words = ["run", "stranger", "capitals", "--plugin", "raises.py", "--home", "home"]
+    ended = subprocess.run(
+        [sys.executable, "-c", "from pinpoint_harness.cli.main import main; main()", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2, ended.stderr
+    assert f"error: method 'stranger' of raises.py {said.partition('found')[0]}".rstrip() in ended.stderr
+    assert said in ended.stderr
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "in the background"])
+def test_an_interrupt_within_a_plugin_is_the_users(ignored: bool, tmp_path: Path) -> None:
+    body = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    (tmp_path / "raises.py").write_text(RAISING.replace("BODY", body))
+    words = ["run", "stranger", "capitals", "--plugin", "raises.py", "--home", "home"]
+    ended = subprocess.run(
+        [sys.executable, "-c", "from pinpoint_harness.cli.main import main; main()", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )  # fmt: skip
+    assert ended.returncode == 130
+    assert ended.stderr.startswith("\ninterrupted\n  go on: pinpoint run stranger capitals")
+
+
+def test_an_interrupt_before_a_command_begins_ends_with_the_code_of_one() -> None:
+    code = (
+        "import os; from pinpoint_harness.cli import main as it\n"
+        "it.renewed = lambda words: os.kill(os.getpid(), 2) or words\n"
+        "it.main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "doctor"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr.split()) == (130, ["Aborted!"])

@@ -56,18 +56,51 @@ def cells(table: Table) -> dict[str, list[str]]:
         b"\xef\xbb\xbf" + PLAIN.encode(),
         PLAIN.encode("utf-16"),
         PLAIN.replace(",", " ").encode("utf-16"),
+        PLAIN.encode("utf-32"),
+        b"\x00\x00\xfe\xff" + PLAIN.replace(",", " ").encode("utf-32-be"),
+        "sep=;\r\n" + PLAIN.replace(",", ";"),
+        b'\xef\xbb\xbf"sep=;"\n\n' + PLAIN.replace(",", ";").encode(),
+        ("sep=\t\n" + PLAIN.replace(",", "\t")).encode("utf-16"),
         gzip.compress(PLAIN.encode(), mtime=0),
         gzip.compress(PLAIN.replace(",", "  ").encode("utf-16"), mtime=0),
     ],
     ids=[
         "comma", "tab", "semicolon", "pipe", "blanks", "CRLF", "CR", "no last line end", "blank lines",
-        "blank lines first", "BOM", "UTF-16", "UTF-16 and blanks", "gzip", "gzip, UTF-16 and blanks",
+        "blank lines first", "BOM", "UTF-16", "UTF-16 and blanks", "UTF-32", "UTF-32 and blanks",
+        "sep", "sep in quotes", "sep, UTF-16", "gzip", "gzip, UTF-16 and blanks",
     ],
 )  # fmt: skip
 def test_the_same_table_is_read_however_it_is_written(write: Write, content: str | bytes) -> None:
     table = read_table(write(content))
     assert cells(table) == ROWS
     assert table.notes == ()
+
+
+def test_lines_are_counted_as_an_editor_does_below_excels_first_line(write: Write) -> None:
+    table = read_table(write("sep=;\n\n" + PLAIN.replace(",", ";")))
+    assert table.where([0, 1]) == ["line 4", "line 5"]
+    with pytest.raises(DataError, match="line 5 has 2 cells, the header 3"):
+        read_table(write("sep=,\n" + PLAIN + "a,b\n"))
+
+
+@pytest.mark.parametrize("columns", [None, ["IMG_ID"], ["LAT", "LON"]])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_header_within_a_joined_table_is_refused(
+    write: Write, columns: list[str] | None, mark: str, encoding: str
+) -> None:
+    path = write((PLAIN + mark + PLAIN).encode(encoding))
+    with pytest.raises(DataError, match=r"joined from several files\n.*line 4 repeats the header\n.*without"):
+        read_table(path, columns, numbers=["LAT", "LON"])
+
+
+def test_a_mark_within_a_joined_table_is_refused_and_never_a_part_of_an_id(write: Write) -> None:
+    for columns in (None, ["IMG_ID"]):
+        with pytest.raises(DataError, match=r"line 4 holds a byte order mark \(U\+FEFF\)"):
+            read_table(write(PLAIN + "\ufeff3.jpg,1.5,2.5\n"), columns)
+    with pytest.raises(DataError, match=r"line 2 holds a byte order mark"):
+        read_table(write("id\na\ufeffb\n"))
+    assert cells(read_table(write("id,name\na,b\ufeffc\nid,x\n")))["name"] == ["b\ufeffc", "x"]
 
 
 def test_a_table_without_header_has_numbered_columns(write: Write) -> None:

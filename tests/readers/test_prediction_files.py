@@ -491,7 +491,9 @@ def test_of_few_answers_all_must_look_computed_to_be_radians(tmp_path: Path) -> 
         read_answers(written(tmp_path, radians(4)))
     assert len(read_answers(written(tmp_path, radians(4) + "far,48.5,2\n"))) == 5
     assert len(read_answers(written(tmp_path, "id,lat,lon\na,0.5,1\nb,1.25,2\nc,1,0.125\n"))) == 3
-    assert len(read_answers(written(tmp_path, radians(3)))) == 3  # one of them is (0, 0)
+    with pytest.raises(UsageError, match="look like radians"):
+        read_answers(written(tmp_path, radians(3)))  # one of them is (0, 0)
+    assert len(read_answers(written(tmp_path, "id,lat,lon\na,0.5125,1.25\n"))) == 1
 
 
 def test_degrees_read_as_radians_are_refused_and_not_wrapped(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinpoint_harness.errors import DataError
+from pinpoint_harness import load_dataset
+from pinpoint_harness.errors import DataError, UsageError
 from pinpoint_harness.photo_ids import truth_hash
 from pinpoint_harness.readers import Layout, Refusal, TableDataset, TableForm, Truth, TruthSpec
+from pinpoint_harness.readers.prediction_files import read_answers
 from pinpoint_harness.readers.truth import read_truth
 from pinpoint_harness.types import DataLocation, DatasetInfo
 
@@ -511,6 +514,26 @@ def test_a_truth_in_radians_is_refused(sentinels: int, tmp_path: Path) -> None:
     rows = "".join(f"{row},{row / 40 - 0.7},{row / 20 - 1}\n" for row in range(60))
     rows += "".join(f"far{row},90,180\n" for row in range(sentinels))
     assert "look like radians" in refused(f"id,lat,lon\n{rows}", tmp_path).args[0]
+
+
+@pytest.mark.parametrize(("count", "decimals"), [(1, 6), (2, 15), (3, 3), (12, 3)])
+def test_a_truth_of_few_rows_in_radians_is_refused_as_answers_are(
+    count: int, decimals: int, tmp_path: Path
+) -> None:
+    places = [(math.radians(48.8566 - 7 * row), math.radians(2.3522 + 11 * row)) for row in range(count)]
+    rows = "".join(f"p{row},{a:.{decimals}f},{b:.{decimals}f}\n" for row, (a, b) in enumerate(places))
+    assert "look like radians" in refused(f"id,lat,lon\n{rows}", tmp_path).args[0]
+    (tmp_path / "answers.csv").write_text(f"id,lat,lon\n{rows}")
+    with pytest.raises(UsageError, match="look like radians"):
+        read_answers(tmp_path / "answers.csv")
+
+
+def test_an_example_within_a_few_degrees_of_null_island_is_no_radians(tmp_path: Path) -> None:
+    for rows in ("a,0.5,1.25\n", "a,0.5125,1\nb,1,2\n", "a,0.25,1\nb,0.5,2.75\nc,1.5,3\n"):
+        assert len(read(f"id,lat,lon\n{rows}", tmp_path).frame) == rows.count("\n")
+    table = pd.DataFrame({"id": ["a"], "lat": np.float32([0.1]), "lon": np.float32([3.1])})
+    table.to_parquet(tmp_path / "t.parquet")
+    assert len(load_dataset("table", tmp_path / "t.parquet")) == 1
 
 
 def test_places_near_null_island_and_many_at_it_are_no_radians(tmp_path: Path) -> None:

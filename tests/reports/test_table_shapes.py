@@ -326,7 +326,7 @@ def test_chosen_methods_runs_and_columns_are_all_there_is(home: Path) -> None:
         (["--rename", "constant=A", "--rename", "constant=B"], "--rename gives 'constant' two names"),
         (["--rename", "random-prior=x"], "random-prior (seed=0);"),
         (["--sort", "country"], "no row has 'acc_country' to be sorted by"),
-        (["--columns", "1e3km"], "any radius in km is a column"),
+        (["--columns", "1e3km"], "is a column, as 40km"),
         (["--rename", "nobody=x"], "no row is called 'nobody'"),
         (["--rename", "random-prior=x"], "3 rows are called 'random-prior'"),
         (["--hide", "walls"], "--hide walls: nothing is called that"),

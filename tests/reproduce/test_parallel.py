@@ -210,7 +210,7 @@ def test_lanes_end_with_the_command_however_it_ends(
     try:
         wait_for(lambda: notes.exists() and len(notes.read_text().splitlines()) == 2)
         command.send_signal(how)
-        assert command.wait(20) == (1 if how == signal.SIGINT else -signal.SIGKILL)
+        assert command.wait(20) == (130 if how == signal.SIGINT else -signal.SIGKILL)
     finally:
         command.kill()
         command.wait()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
+from pinpoint_harness.artifacts import finished_folders, finishing_order
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.running import find_run
+from pinpoint_harness.running import find_run, iter_runs
 
 RUN = ["run", "constant", "capitals", "--set", "latitude=1", "--set", "longitude=2"]
 
@@ -62,3 +68,89 @@ def test_a_run_that_cannot_say_what_it_is_is_removed_by_its_name(tmp_path: Path)
     (folder / "run.json").write_text("{")
     assert invoked(tmp_path, "runs", "rm", str(folder), "--yes").exit_code == 0
     assert not folder.exists()
+
+
+def test_a_run_that_lost_its_manifest_is_damaged_not_absent(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
+    folder = find_run("constant@capitals@latest", tmp_path / "runs").folder
+    (folder / "manifest.json").unlink()
+    listed = invoked(tmp_path, "runs", "list")
+    assert f"damaged: '{folder}': manifest.json is missing" in listed.stderr
+    assert [line.split()[-2:] for line in listed.stdout.splitlines() if folder.name[:8] in line] == [
+        ["damaged", "-"]
+    ]
+    assert "manifest.json is missing" in invoked(tmp_path, "table", "capitals").stderr
+    for name in ("constant@capitals@latest", folder.name[:8], str(folder)):
+        refused = invoked(tmp_path, "score", name)
+        assert (refused.exit_code, "manifest.json is missing" in refused.stderr) == (2, True)
+    verified = invoked(tmp_path, "runs", "verify", "--all")
+    assert (verified.exit_code, f"missing: {folder / 'manifest.json'}" in verified.stdout) == (1, True)
+    assert invoked(tmp_path, "runs", "rm", folder.name[:8], "--yes").exit_code == 0
+    assert not folder.exists()
+
+
+def test_a_run_whose_manifest_is_no_json_is_removed_as_its_refusal_says(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    (folder / "manifest.json").write_text("{")
+    assert invoked(tmp_path, "runs", "rm", str(folder), "--yes").exit_code == 0
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("left", [["started.json", "run.json"], ["sessions.jsonl", ".lock", "run.json.tmp"]])
+def test_a_run_that_is_being_made_is_not_taken_for_a_damaged_one(tmp_path: Path, left: list[str]) -> None:
+    folder = tmp_path / "capitals" / "constant" / ("0" * 16)
+    folder.mkdir(parents=True)
+    for name in left:
+        (folder / name).write_text("{}")
+    assert list(finished_folders(tmp_path)) == []
+
+
+def test_a_run_that_is_replaced_at_this_moment_is_waited_for(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    (folder / "fresh").mkdir()
+    (folder / "manifest.json").rename(folder / "fresh" / "manifest.json")
+    lock = os.open(folder / ".lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def put_in_place() -> None:
+        (folder / "fresh" / "manifest.json").rename(folder / "manifest.json")
+        os.close(lock)
+
+    threading.Timer(0.2, put_in_place).start()
+    for words in (["runs", "list"], ["runs", "verify", "--all"]):
+        seen = invoked(tmp_path, *words)
+        assert (seen.exit_code, "damaged:" in seen.stderr) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "how"),
+    [
+        (lambda lines: [lines[0], lines[1].replace('"order": 1', '"order": 9')], "changed in line 2"),
+        (lambda lines: [lines[0][:50], lines[1]], "changed in line 1"),
+        (lambda lines: [lines[1]], "changed in line 1"),  # an end of what was not begun
+        (lambda lines: [], "empty"),
+        (lambda lines: [], "missing"),
+    ],
+    ids=["a number", "torn", "a line gone", "emptied", "gone"],
+)
+def test_a_log_that_is_not_as_it_was_written_is_told_by_verify_and_not_gone_by(
+    damage: Callable[[list[str]], list[str]], how: str, tmp_path: Path
+) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
+    folders = {run.folder for run in iter_runs(tmp_path / "runs")}
+    first = next(folder for folder in folders if finishing_order(folder) == 1)
+    log = first / "sessions.jsonl"
+    assert invoked(tmp_path, "runs", "verify", "--all").exit_code == 0
+    lines = damage(log.read_text().splitlines())
+    log.unlink()
+    if how != "missing":
+        log.write_text("".join(f"{line}\n" for line in lines))
+    told = invoked(tmp_path, "runs", "verify", "--all")
+    assert (told.exit_code, f"{how}: {log}" in told.stdout) == (1, True)
+    if how != "changed in line 1":
+        refused = invoked(tmp_path, "score", "constant@capitals@latest")
+        assert (refused.exit_code, "is not known" in refused.stderr) == (2, True)

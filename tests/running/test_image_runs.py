@@ -114,6 +114,47 @@ def test_pixels_reach_the_method_in_the_order_of_the_truth(
     assert set(registry.method("brightness").load().sizes) == {3}
 
 
+@pytest.mark.parametrize("pack", [None, as_zip])
+def test_pictures_that_go_while_the_method_is_made_are_not_missing(
+    pack: Any, data: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a method whose gallery is embedded first, for hours."""
+    place = pack(data / "images", tmp_path / "pictures.zip") if pack else data / "images"
+    away = place.with_name("away")
+    method = registry.method("brightness").load()
+    monkeypatch.setattr(method, "__init__", lambda self, params, context: place.rename(away) and None)
+    with pytest.raises(DataError, match=r"cannot be read any more|no pictures to open"):
+        ask(data, tmp_path / "out", registry, place)
+    monkeypatch.undo()
+    away.rename(place)
+    assert len(answers(ask(data, tmp_path / "out", registry, place))) == COUNT
+
+
+def test_one_of_two_folders_that_goes_while_the_method_is_made_stops_the_run(
+    data: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more").mkdir()
+    (data / "images" / "p3.jpg").rename(tmp_path / "more" / "p3.jpg")
+    both = [data / "images", tmp_path / "more"]
+    method = registry.method("brightness").load()
+    monkeypatch.setattr(method, "__init__", lambda self, params, context: shutil.rmtree(both[1]))
+    with pytest.raises(DataError, match=r"cannot be read any more: .*more"):
+        evaluate("brightness", "table", data=data / "truth.csv", images=both, out=tmp_path, registry=registry)
+
+
+def test_one_picture_that_goes_while_the_method_is_made_stops_the_run(
+    data: Path, tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = data / "images" / "p3.jpg"
+    method = registry.method("brightness").load()
+    monkeypatch.setattr(method, "__init__", lambda self, params, context: picture.unlink())
+    with pytest.raises(DataError, match=r"cannot be read any more: p3.jpg[\s\S]*same command again"):
+        ask(data, tmp_path / "out", registry)
+    monkeypatch.undo()
+    run = ask(data, tmp_path / "out", registry)  # away when the command starts
+    assert run.record["counts"]["missing"] == 1
+
+
 @pytest.mark.parametrize("pack", [as_zip, as_tar])
 def test_archives_give_the_answers_of_the_folder(
     pack: Callable[[Path, Path], Path], data: Path, tmp_path: Path, registry: Registry

@@ -23,3 +23,18 @@ def test_labels_that_look_alike_as_folders_name_runs_of_their_own(home: Path) ->
         assert run.label == label
         assert len(run.folder.parent.name.encode()) <= 255
     assert find_run("a-b@capitals", home / "runs").folder.parent.name == "a-b"
+
+
+def test_a_name_of_no_run_suggests_those_of_its_dataset_first(home: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "zz.csv"
+    truth.write_text("id,lat,lon\na,48.85,2.35\nb,-33.9,151.2\n")
+    for number in range(11):
+        assert CliRunner().invoke(cli, [*CONSTANT, "--name", f"c{number}"]).exit_code == 0
+    words = [*CONSTANT[:2], "table", *CONSTANT[3:], "--data", str(truth)]
+    result = CliRunner().invoke(cli, words)
+    assert result.exit_code == 0, result.stderr
+    found = CliRunner().invoke(cli, ["score", "nothing@table"]).stderr.splitlines()[1:]
+    assert "constant@table" in found[0].split()[1]
+    assert "and 2 more" in "\n".join(found)
+    found = CliRunner().invoke(cli, ["score", "c9@table"]).stderr.splitlines()[1:]
+    assert found[0].split()[1:5:2] == ["constant@table", "c9@capitals"]

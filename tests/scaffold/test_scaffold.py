@@ -204,6 +204,14 @@ def test_every_template_is_used_and_every_placeholder_filled(tmp_path: Path) -> 
             assert max(map(len, path.read_text().splitlines())) <= 88  # ruff's and Black's default
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_plugin_builds_with_the_setuptools_of_older_pythons(kind: Kind, tmp_path: Path) -> None:
+    """77 is the first to read a licence by its SPDX name, 64 the first with editable installs."""
+    project = tomllib.loads((new_plugin(kind, "mine", tmp_path, Registry()) / "pyproject.toml").read_text())
+    assert project["build-system"]["requires"] == ["setuptools>=64"]
+    assert "license" not in project["project"]
+
+
 @pytest.mark.usefixtures("imported")
 def test_the_parameters_of_a_new_method_have_help_and_ranges(
     tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from pinpoint_harness.artifacts import Artifact, Content, read_json
-from pinpoint_harness.errors import ArtifactError, UsageError
+from pinpoint_harness.errors import ArtifactError, PluginError, UsageError
 from pinpoint_harness.params import param, train_command
 from pinpoint_harness.plugins import Entry, Origin
 from pinpoint_harness.training import (
@@ -121,7 +121,7 @@ def test_a_failed_stage_is_not_taken_for_a_finished_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Staged, "fails", True)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(PluginError, match=r"stage 'second' of method .*\n.*RuntimeError: power cut"):
         train(request(tmp_path))
     with pytest.raises(ArtifactError, match="stage 'second'"):
         opened(tmp_path)

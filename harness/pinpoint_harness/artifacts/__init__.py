@@ -13,10 +13,11 @@ from .files import (
     write_atomic,
     write_new,
 )
+from .finished import finished_folders, was_finished
 from .integrity import check_files, damaged_files, own_sha256, undisturbed
 from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
-from .session_log import Session, finishing_order, read_log
+from .session_log import Session, damaged_log, finishing_order, read_log
 
 __all__ = [
     "KEY_LENGTH",
@@ -30,7 +31,9 @@ __all__ = [
     "check_files",
     "check_writable",
     "damaged_files",
+    "damaged_log",
     "file_sha256",
+    "finished_folders",
     "finishing_order",
     "library_versions",
     "listed_files",
@@ -41,6 +44,7 @@ __all__ = [
     "safe_name",
     "spec_key",
     "undisturbed",
+    "was_finished",
     "write_atomic",
     "write_new",
 ]

@@ -30,6 +30,8 @@ def damaged_files(folder: Path) -> dict[str, str]:
 
     Reads them all.
     """
+    with contextlib.suppress(ArtifactError):  # one that is put in place at this moment is waited for
+        check_files(folder, [])
     return _damaged(folder, None, whole=True)
 
 
@@ -75,6 +77,8 @@ def undisturbed(folder: Path, look: Callable[[], Found]) -> Found:
 
 def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dict[str, str]:
     manifest = folder / MANIFEST
+    if not manifest.exists():
+        return {MANIFEST: "missing"}
     try:
         content = read_json(manifest)
         if content.get("sha256", own_sha256(content)) != own_sha256(content):

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ArtifactError
-from .artifact import FRESH, FRESH_LOCK, KEY_LENGTH
+from .artifact import KEY_LENGTH, spec_key
 from .files import read_json
+from .finished import KEY, holds_content
 
 DEEPEST = 4
 """Levels below a root at which artifacts lie at most: stores/<dataset>/pixels/perceptual-hash/<key>."""
 
 _DOOMED = ".removed"
-_FOLDER = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}({re.escape(_DOOMED)})?")
+_FOLDER = re.compile(rf"{KEY.pattern}({re.escape(_DOOMED)})?")
 _MARKERS = ("manifest.json", "started.json")
-_BEFORE_THE_MARKER = {".lock", "sessions.jsonl", "shards", FRESH, FRESH_LOCK}
-"""What a kill may leave before started.json is written, beside files that end in .tmp."""
+_RECORDS = {"run.json": "run", "store.json": "features"}
+"""What else says whose folder it is, where the manifest is lost or damaged: it holds the spec."""
 
 
 @dataclass(frozen=True)
@@ -53,23 +54,26 @@ def recognise(folder: Path) -> Removable | None:
     """An artifact's folder; None for any other, such as one whose manifest tells of another key."""
     if folder.is_symlink() or not folder.is_dir() or not _FOLDER.fullmatch(folder.name):
         return None
-    kind = "unknown"
     marker = next((path for name in _MARKERS if (path := folder / name).exists()), None)
-    if marker is None:
-        names = (path.name for path in folder.iterdir() if path.suffix != ".tmp")
-        if not folder.name.endswith(_DOOMED) and not _BEFORE_THE_MARKER.issuperset(names):
-            return None
-    else:
-        try:
-            identity = read_json(marker)
-        except ArtifactError:
-            return None
-        if str(identity.get("key"))[:KEY_LENGTH] != folder.name[:KEY_LENGTH]:
-            return None
-        kind = str(identity.get("kind"))
+    kind, key = _identity(folder, marker)
+    is_begun = marker is None and (folder.name.endswith(_DOOMED) or not holds_content(folder))
+    if key[:KEY_LENGTH] != folder.name[:KEY_LENGTH] and not is_begun:
+        return None
     finished = marker is not None and marker.name == "manifest.json"
     state = "in use" if _is_locked(folder) else "finished" if finished else "unfinished"
     return Removable(folder, kind, state, size_of(folder)[0])
+
+
+def _identity(folder: Path, marker: Path | None) -> tuple[str, str]:
+    """The kind and the key of an artifact: by its marker, or by its record where that cannot be read."""
+    with contextlib.suppress(ArtifactError):
+        if marker is not None:
+            identity = read_json(marker)
+            return str(identity.get("kind")), str(identity.get("key"))
+    for name, kind in _RECORDS.items():
+        with contextlib.suppress(ArtifactError):
+            return kind, spec_key(kind, read_json(folder / name).get("recipe", {}))
+    return "unknown", ""
 
 
 def remove(item: Removable, root: Path) -> None:

@@ -1,12 +1,14 @@
 """The log of starts of a run: times, memory, machine, versions.
 
-The only file of a run that differs between two ways to the same result.
+The only file of a run that differs between two ways to the same result. Later commands add to it, so it is
+not in the manifest: each line has a checksum of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import platform
@@ -15,7 +17,7 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,8 @@ from ..types import Context
 from .artifact import library_versions
 from .files import append_line
 
+_LOG = "sessions.jsonl"
+
 
 class Session:
     """One start, logged when it begins and again when it ends, whichever way it ends.
@@ -33,7 +37,7 @@ class Session:
     """
 
     def __init__(self, folder: Path, context: Context) -> None:
-        self._path = folder / "sessions.jsonl"
+        self._path = folder / _LOG
         self._id = uuid.uuid4().hex[:12]
         self._context = context
         self._phases: dict[str, float] = {}
@@ -71,20 +75,51 @@ class Session:
 
     def _write(self, event: str, **facts: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        append_line(self._path, json.dumps({"session": self._id, "event": event, "time": now, **facts}))
+        entry = {"session": self._id, "event": event, "time": now, **facts}
+        append_line(self._path, json.dumps(entry | {"sha256": _checksum(entry)}))
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The entries of a folder's log, oldest first; what a kill tore is left out."""
-    path, entries = folder / "sessions.jsonl", []
-    if not path.is_file():
-        return []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError, RecursionError):  # it is for people, not for results
+    """The entries of a folder's log, oldest first; what is torn or changed is left out."""
+    return [entry for entry in _lines(folder) if entry is not None]
+
+
+def damaged_log(folder: Path) -> dict[str, str]:
+    """The log of a finished artifact, by its name, if it is not as it was written, and how it is not.
+
+    A line that is gone is noticed where it began what another one ends; stores that were imported have none.
+    """
+    if not (folder / _LOG).exists():
+        return {_LOG: "missing"} if (folder / "run.json").exists() else {}
+    begun, number = set(), 0
+    for number, entry in enumerate(_lines(folder), 1):
+        if entry is None or (entry.get("event") != "start" and entry.get("session") not in begun):
+            return {_LOG: f"changed in line {number}"}
+        begun.add(entry.get("session"))
+    return {} if number else {_LOG: "empty"}
+
+
+def _lines(folder: Path) -> Iterator[dict[str, Any] | None]:
+    """What each line of a log says, None for one that is torn or changed."""
+    path = folder / _LOG
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for line in text.splitlines():
+        entry = None
+        with contextlib.suppress(ValueError, RecursionError):
             entry = json.loads(line)
-            if isinstance(entry, dict) and isinstance(entry.get("time"), str):
-                entries.append(entry)
-    return entries
+        yield entry if _is_as_written(entry) else None
+
+
+def _is_as_written(entry: object) -> bool:
+    """Whether a line says when it was, and what its checksum says; those of before had none."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("time"), str):
+        return False
+    said = {name: value for name, value in entry.items() if name != "sha256"}
+    return entry.get("sha256") in (None, _checksum(said))
+
+
+def _checksum(entry: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
 
 
 def finishing_order(folder: Path) -> int:
@@ -104,7 +139,7 @@ def _numbering(parent: Path) -> Iterator[int]:
         # Where a file system locks no folders, two may get one number: then neither is the newest.
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield 1 + max(finishing_order(log.parent) for log in parent.glob("*/sessions.jsonl"))
+        yield 1 + max(finishing_order(log.parent) for log in parent.glob(f"*/{_LOG}"))
     finally:
         os.close(descriptor)
 

@@ -61,7 +61,9 @@ def compare(
 ) -> None:
     """Compare runs pair by pair on the same photos: difference, paired interval, p, Holm, letters.
 
-    A DATASET stands for all its finished runs; --methods chooses among them.
+    A DATASET stands for all its finished runs; --methods chooses among them. For a paper,
+    `pinpoint table DATASET --compare --format latex` prints letters: runs that share one cannot be told
+    apart.
 
     \b
     Examples:

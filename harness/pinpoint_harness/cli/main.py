@@ -7,11 +7,9 @@ import importlib
 import logging
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import IO, Any, NamedTuple
 
 import click
@@ -19,6 +17,7 @@ import click
 from ..console import keep_stdout, screens
 from ..devices import sleep_while_waiting
 from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
+from ..signals import INTERRUPTED, leave_when_interrupted, leave_when_terminated, was_interrupted
 from ..version import __version__
 from .everywhere import accept, options, set_up
 from .old_spellings import renewed
@@ -83,7 +82,7 @@ class Failure(click.ClickException):
 class Interrupted(click.ClickException):
     """A KeyboardInterrupt on its way to stderr, with what was kept and the command that goes on."""
 
-    exit_code = 1
+    exit_code = INTERRUPTED
 
     def __init__(self, kept: Sequence[str], arguments: Sequence[str]) -> None:
         self.kept = tuple(kept)
@@ -99,7 +98,12 @@ class LazyGroup(click.Group):
 
     def main(self, *arguments: Any, **extra: Any) -> Any:
         with screens():
-            return super().main(*arguments, **extra)
+            try:
+                return super().main(*arguments, **extra)
+            except SystemExit as end:  # before or behind a command, or at a question that it asks
+                if end.code == 1 and was_interrupted():
+                    end.code = INTERRUPTED
+                raise
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -137,6 +141,8 @@ class LazyGroup(click.Group):
         token = command_line.set(True)
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _pointing_elsewhere(error) from error
         except HarnessError as error:
             if error.__cause__ is not None and log.isEnabledFor(logging.INFO):
                 log.info("what was raised", exc_info=error.__cause__)
@@ -164,6 +170,26 @@ class LazyGroup(click.Group):
             raise Failure(str(PluginError("the command was ended by a plugin", found=found))) from error
         finally:
             command_line.reset(token)
+
+
+def _pointing_elsewhere(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The refusal of an option, without hidden ones as suggestions, and with the commands that have it."""
+    params = [] if error.ctx is None else error.ctx.command.params
+    shown = [name for one in params if not getattr(one, "hidden", False) for name in one.opts]
+    have = [name for name in COMMANDS if error.option_name in _options_of(name)]
+    named = " and ".join(f"`pinpoint {name}`" for name in have)
+    words = f"No such option {error.option_name!r}." + (f" It is one of {named}." if named else "")
+    return click.NoSuchOption(error.option_name, words, shown, error.ctx)
+
+
+def _options_of(name: str) -> set[str]:
+    command = cli.get_command(click.Context(cli), name)
+    return {
+        option
+        for one in getattr(command, "params", ())
+        if not getattr(one, "hidden", False)
+        for option in one.opts
+    }
 
 
 def _lacks_memory(error: Exception) -> bool:
@@ -224,16 +250,9 @@ def cli(ctx: click.Context, /, plugins: Sequence[str], **on_the_whole: Any) -> N
     set_up(ctx)
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Leave by an exception, so that what is open is closed."""
-    signal.signal(number, signal.SIG_IGN)
-    raise TerminatedError(128 + number)
-
-
 def main() -> None:
-    # Background jobs of a shell inherit a SIGINT that is ignored; whoever sends one means it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, _end)
+    leave_when_interrupted()
+    leave_when_terminated()
     keep_stdout()
     look_for_room()
     sleep_while_waiting()

@@ -18,7 +18,7 @@ from ..console import visible
 from ..errors import UsageError, unknown_name
 from ..home import asked_home, find_home
 from ..reading import reading, refuse_odd_file
-from ..types import DataLocation
+from ..types import FARTHEST_KM, DataLocation
 from .everywhere import json_before
 
 if TYPE_CHECKING:
@@ -221,9 +221,12 @@ def in_turn(grid: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[st
 
 
 def read_id_list(path: Path) -> list[str]:
-    """One id a line; empty lines are passed over."""
+    """One id a line; empty lines are passed over, and byte order marks where lists were joined."""
+    from ..readers import encoding_of
+
     with reading(path, what="the id list"):
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        raw = path.read_bytes()
+        lines = raw.decode(encoding_of(raw)).replace("\ufeff", "\n").splitlines()
     return [line.strip() for line in lines if line.strip()]
 
 
@@ -243,14 +246,20 @@ def parse_columns(pairs: Iterable[str], roles: Sequence[str] = ROLES) -> dict[st
 
 
 def parse_radii(text: str) -> tuple[float, ...]:
-    """`"1,25,200"` as ascending radii in km."""
-    try:
-        radii = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        radii = ()
-    if not radii or not all(0 < radius < 20_038 for radius in radii) or list(radii) != sorted(set(radii)):
-        raise UsageError(f"--radii {text!r} does not fit", fix="give ascending radii in km, such as 1,25,200")
-    return radii
+    """`"1,25,200"` or `"1km,25km"` as ascending radii in km."""
+    fix = "give ascending radii in km, such as 1,25,200"
+    radii = []
+    for part in text.split(","):
+        try:
+            radii.append(float(part.strip().removesuffix("km")))
+        except ValueError as error:
+            raise UsageError(f"--radii {text!r} does not fit: '{part}' is no number", fix=fix) from error
+    if odd := [radius for radius in radii if not 0 < radius < FARTHEST_KM]:
+        found = f"{odd[0]:g}, where a radius is above 0 and below {FARTHEST_KM:,.0f} km"
+        raise UsageError(f"--radii {text!r} does not fit", found=found, fix=fix)
+    if radii != sorted(set(radii)):
+        raise UsageError(f"--radii {text!r} does not fit: the radii do not ascend", fix=fix)
+    return tuple(radii)
 
 
 def registry_of(ctx: click.Context) -> Registry:

@@ -15,7 +15,7 @@ from .explain import explain
 from .export import export
 from .options import home_options, json_option, print_listing
 from .print_scores import print_report
-from .verify import finished_folders, one_or_all, print_damage
+from .verify import one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -233,13 +233,15 @@ def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> No
 def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None:
     """Check that the files of RUN are those that were written, by their sha256; exit code 1 if not.
 
-    Scores lie outside: they are measured again where they are missing or damaged.
+    The log of sessions, to which later commands add, has a checksum in each line. Scores lie outside: they
+    are measured again where they are missing or damaged.
 
     \b
     Example:
       pinpoint runs verify --all
     """
     from ..api import read_run
+    from ..artifacts import finished_folders
 
     one_or_all("run", run, every)
     folders = finished_folders(home.runs) if run is None else [read_run(run, home=home).folder]

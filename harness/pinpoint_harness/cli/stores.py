@@ -26,7 +26,7 @@ from .options import (
     registry_of,
     weights_option,
 )
-from .verify import finished_folders, one_or_all, print_damage
+from .verify import one_or_all, print_damage
 
 if TYPE_CHECKING:
     from ..features import Normalisation
@@ -218,6 +218,7 @@ def verify_stores(store: str | None, every: bool, home: Home, as_json: bool) -> 
     Example:
       pinpoint stores verify --all
     """
+    from ..artifacts import finished_folders
     from ..features import find_store
 
     one_or_all("store", store, every)

@@ -17,20 +17,16 @@ def one_or_all(what: str, text: str | None, every: bool) -> None:
         raise UsageError(f"give one {what} or --all", found="both" if every else "neither")
 
 
-def finished_folders(root: Path) -> list[Path]:
-    """Every finished run or store under its root."""
-    return [path.parent for path in sorted(root.glob("*/*/*/manifest.json"))]
-
-
 def print_damage(folders: Iterable[Path], as_json: bool) -> None:
     """Read every file again, list those that are not as written, and exit with 1 if there are any."""
-    from ..artifacts import damaged_files
+    from ..artifacts import damaged_files, damaged_log
 
     checked = 0
     damaged: list[dict[str, str]] = []
     for folder in folders:
         checked += 1
-        damaged += [{"file": str(folder / name), "is": how} for name, how in damaged_files(folder).items()]
+        found = damaged_files(folder) | damaged_log(folder)
+        damaged += [{"file": str(folder / name), "is": how} for name, how in found.items()]
     if as_json:
         print_json({"checked": checked, "damaged": damaged})
     else:
@@ -39,6 +35,8 @@ def print_damage(folders: Iterable[Path], as_json: bool) -> None:
         click.echo(f"{checked} checked, {len(damaged)} damaged files")
     if damaged:
         click.echo(
-            "fix: remove it (pinpoint runs rm, stores rm) and give the command that made it again", err=True
+            "fix: remove it (pinpoint runs rm, stores rm) and give the command that made it again; "
+            "sessions.jsonl says only when that was, and which run is the newest: no figure depends on it",
+            err=True,
         )
         raise click.exceptions.Exit(1)

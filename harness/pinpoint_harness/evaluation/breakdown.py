@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from ..types import Floats
 
 LEVEL = 0.05
+MOST_SLICES = 100_000
+"""Each takes kilobytes and half a millisecond; a million of them would not fit into many a memory."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,13 @@ def break_down_frame(
     """The same of rows as in a run's table: truth, answer, `status`, `author`."""
     if len(slicing.codes) != len(frame):
         raise UsageError("every row is in a slice", found=f"{len(frame)} rows, {len(slicing.codes)} codes")
+    if len(slicing.names) > MOST_SLICES:
+        raise UsageError(
+            f"{len(slicing.names):,} slices by {slicing.by} are more than can be measured",
+            found=f"{len(frame):,} photos; up to {MOST_SLICES:,} slices",
+            fix="choose larger ones: country, continent, area, or another column; `pinpoint runs export RUN "
+            "--to csv -o FILE` writes a row for each photo",
+        )
     authors = author_numbers(cluster_values(frame), len(frame))
     clusters = clusters_of(authors, cluster_column or "author")
     error_km = errors_km(frame, protocol)

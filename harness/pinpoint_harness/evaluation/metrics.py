@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, UsageError
-from ..types import RADII_KM
+from ..types import FARTHEST_KM, RADII_KM
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -62,18 +62,18 @@ def median_km(error_km: ArrayLike) -> float:
 def radius_of(metric: str) -> float | None:
     """The radius in km of an accuracy, by its name, whatever the radius; None for another metric."""
     found = _ACCURACY.fullmatch(metric)
-    return float(found[1]) if found else None
+    return float(found[1]) if found and 0 < float(found[1]) < FARTHEST_KM else None
 
 
 def metric_names(radii_km: Sequence[float] = RADII_KM) -> tuple[str, ...]:
     """Metrics in the order of every table, named as in published rows: `acc_1km`, ..., `geoscore`.
 
-    Accuracies under these names are percentages. Raises UsageError unless the radii are positive
-    and different from one another.
+    Accuracies under these names are percentages. Raises UsageError unless the radii are distances
+    on the Earth and different from one another.
     """
-    if not all(0 < radius < np.inf for radius in radii_km) or len(set(radii_km)) < len(radii_km):
+    if not all(0 < radius < FARTHEST_KM for radius in radii_km) or len(set(radii_km)) < len(radii_km):
         raise UsageError(
-            "radii must be positive, finite and different from one another",
+            f"radii must be above 0 and below {FARTHEST_KM:,.0f} km, and different from one another",
             found=", ".join(f"{radius:.10g}" for radius in radii_km),
         )
     return (*(f"acc_{radius:.10g}km" for radius in radii_km), "mean_km", "median_km", "geoscore")

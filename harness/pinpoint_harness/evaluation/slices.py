@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from ..artifacts import was_finished
 from ..errors import DataError, UsageError, did_you_mean
 from ..features import FeatureStore
 from ..geo import chord_from_km, unit_xyz
@@ -103,7 +104,7 @@ def opened_points(run: Run, registry: Registry, data: Path | None = None) -> dic
         raise UsageError("density is that of which gallery?", fix="add --gallery NAME|FILE")
     points = {}
     for one in run.galleries:
-        if (Path(one.name) / "manifest.json").is_file():
+        if was_finished(Path(one.name)):
             points[one.dataset or one.name] = FeatureStore.open(Path(one.name)).coordinates()
         else:
             points[one.name] = open_gallery(registry, one.name, data or one.location.path)

@@ -30,7 +30,7 @@ from ..artifacts import (
 from ..batching import Tile, WorkerShare, tiles, whole_blocks
 from ..devices import embedding_context
 from ..errors import DataError, PluginError, UnfinishedError
-from ..images import Failure, decoder_name, find_any
+from ..images import Failure, decoder_name, find_any, remembered_pictures
 from ..images.prefetch import prefetch_tiles
 from ..plugins import plugin_code
 from ..processes import Processes, joined_processes
@@ -85,7 +85,8 @@ def complete(request: EmbedRequest) -> FeatureStore:
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
     """
     alone = nullcontext(Processes())
-    with joined_processes(request.context.device) if request.share is None else alone as processes:
+    joined = joined_processes(request.context.device) if request.share is None else alone
+    with remembered_pictures(), joined as processes:
         return _complete(request, processes)
 
 
@@ -94,9 +95,11 @@ def _complete(request: EmbedRequest, processes: Processes) -> FeatureStore:
     # In the order of the ids, so that the store does not depend on that of the truth file.
     selection = Selection.of(request.dataset.truth(), request.subset).by_id()
     truth = selection.truth
-    backbone = request.source.open(request.context, fetch=True)
     with request.dataset.images() as images:
         refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
+        backbone = request.source.open(
+            request.context, fetch=True
+        )  # may take long: pictures may go meanwhile
         spec = _spec(request, backbone, selection, images, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         join = request.share is not None and share.count > 1
@@ -198,7 +201,7 @@ def _embed(
     with closing(prepared), phase(title, total, done=total - left) as advance:
         for shard in todo:
             features, failures = features_of(
-                shard, backbone, prepared, request.source.name, tile_of(backbone)
+                shard, backbone, prepared, request.source.entry.named, tile_of(backbone)
             )
             # Failures first: the features stand for "this shard is done".
             named = {str(shard.start + row): why for row, why in failures.items()}
@@ -216,7 +219,7 @@ def tile_of(backbone: Backbone) -> int:
 
 
 def features_of(
-    shard: Tile, backbone: Backbone, prepared: Prepared, name: str, tile_size: int
+    shard: Tile, backbone: Backbone, prepared: Prepared, named: str, tile_size: int
 ) -> tuple[NDArray[np.float16], dict[int, str]]:
     """Features of a shard's readable photos in order, and the status of each of the others by position.
 
@@ -230,9 +233,9 @@ def features_of(
     def collect() -> None:
         if running is not None:
             rows, answer = running
-            half = _half(answer, (tile_size, backbone.width), name)[: len(rows)]
+            half = _half(answer, (tile_size, backbone.width), named)[: len(rows)]
             features[rows] = half
-            failures.update(_not_finite(half, rows, name))
+            failures.update(_not_finite(half, rows, named))
 
     def start() -> tuple[list[int], Any]:
         filled = [image for _, image in waiting]
@@ -241,7 +244,7 @@ def features_of(
         return [row for row, _ in waiting], backbone.features(filled)
 
     fix = "mend it and give the same command again to resume"
-    with plugin_code(f"backbone '{name}' failed; what was finished before is kept", fix):
+    with plugin_code(f"{named} failed; what was finished before is kept", fix):
         for row in range(len(shard)):
             image = next(prepared)[1]
             if isinstance(image, Failure):
@@ -290,31 +293,31 @@ class LiveBackbone:
     def features(self, prepared: Sequence[Any]) -> tuple[NDArray[np.float16], dict[int, str]]:
         """`features_of` the prepared pictures and failures."""
         whole = Tile(0, 0, len(prepared))
-        return features_of(whole, self.backbone, enumerate(prepared), self.source.name, self.tile)
+        return features_of(whole, self.backbone, enumerate(prepared), self.source.entry.named, self.tile)
 
 
-def _half(answer: Any, shape: tuple[int, int], name: str) -> NDArray[np.float16]:
+def _half(answer: Any, shape: tuple[int, int], named: str) -> NDArray[np.float16]:
     """A backbone's answer as fp16 in the host's memory; what fp16 cannot hold becomes infinite."""
     if isinstance(answer, np.ma.MaskedArray):  # what is hidden would be stored
-        raise PluginError(f"backbone '{name}' must answer with an array or tensor", found="a masked array")
+        raise PluginError(f"{named} must answer with an array or tensor", found="a masked array")
     if hasattr(answer, "cpu"):  # a tensor, narrowed before it travels
         answer = answer.half().cpu().numpy()
     with np.errstate(over="ignore"):
         half = np.asarray(answer).astype(np.float16, copy=False)
     if half.shape != shape:
         raise PluginError(
-            f"backbone '{name}' must answer with an array of shape {shape}",
+            f"{named} must answer with an array of shape {shape}",
             found=f"shape {half.shape}",
         )
     return half
 
 
-def _not_finite(half: NDArray[np.float16], rows: Sequence[int], name: str) -> dict[int, str]:
+def _not_finite(half: NDArray[np.float16], rows: Sequence[int], named: str) -> dict[int, str]:
     """The status of those rows that hold no numbers; DataError if of several none does."""
     finite = np.isfinite(half).all(axis=1)
     if len(rows) > 1 and not finite.any():
         raise DataError(
-            f"backbone '{name}' gives no finite feature for any of {len(rows)} photos",
+            f"{named} gives no finite feature for any of {len(rows)} photos",
             found="NaN, infinity, or more than the 65,504 that fp16 holds",
             fix="check its weights; try --dtype float32",
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import Selection, Subset, canonical_json, safe_name
+from ..artifacts import Selection, Subset, canonical_json, safe_name, was_finished
 from ..batching import WorkerShare
 from ..devices import embedding_context
 from ..errors import DataError, UsageError
@@ -85,7 +85,7 @@ class StoreLookup:
 
     def _found(self, name: str, backbone: str, location: DataLocation) -> FeatureStore | None:
         """The store of a gallery, None where it is to be made or its pictures are others now."""
-        if location.path is not None or (Path(name) / "manifest.json").is_file():
+        if location.path is not None or was_finished(Path(name)):
             return self.find_gallery(name, backbone, location.path)
         source = self._source(backbone)
         whole = self._whole(name, source)
@@ -129,7 +129,7 @@ class StoreLookup:
     def find_gallery(self, name: str, backbone: str, data: Path | None = None) -> FeatureStore | None:
         """What `gallery` gives without opening the dataset: None where that is still to be done."""
         source = self._source(backbone)
-        if (Path(name) / "manifest.json").is_file():
+        if was_finished(Path(name)):
             store = FeatureStore.open(Path(name))
             if store.backbone != source.name:
                 raise DataError(

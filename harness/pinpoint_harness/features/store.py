@@ -26,7 +26,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..artifacts import Content, canonical_json, check_files, read_json, safe_name, undisturbed
+from ..artifacts import (
+    Content,
+    canonical_json,
+    check_files,
+    finished_folders,
+    read_json,
+    safe_name,
+    undisturbed,
+    was_finished,
+)
 from ..artifacts.row_table import write_npy_header
 from ..errors import ArtifactError, UsageError, did_you_mean
 from ..home import command
@@ -81,16 +90,17 @@ class FeatureStore:
 
     @classmethod
     def _open(cls, folder: Path) -> FeatureStore:
-        if not (folder / "manifest.json").is_file():
+        if not was_finished(folder):
             begun = (folder / "started.json").is_file()
             raise ArtifactError(
                 f"'{folder}' is not a feature store",
-                found="one that is not finished" if begun else "no manifest.json",
+                found="one that is not finished" if begun else "nothing that was stored as one",
                 fix="give the same command again to resume it"
                 if begun
                 else "`pinpoint stores list` shows the stores there are",
             )
         with reading(folder, ArtifactError, what="the store"):
+            check_files(folder, [])
             manifest = read_json(folder / "manifest.json")
             if (kind := manifest.get("kind")) != "features" and not (folder / "store.json").is_file():
                 raise NotAStoreError(f"'{folder}' is not a feature store", found=f"a {kind}")
@@ -206,12 +216,12 @@ def iter_stores(
 def survey_stores(root: Path) -> tuple[list[FeatureStore], dict[Path, str]]:
     """The complete stores under `root`, and the folders of those that cannot be used, with the reason."""
     stores, damaged = [], {}
-    for manifest in sorted(root.glob("*/*/*/manifest.json")):
+    for folder in finished_folders(root):
         try:
-            stores.append(FeatureStore.open(manifest.parent))
+            stores.append(FeatureStore.open(folder))
         except ArtifactError as error:
             if not isinstance(error, NotAStoreError):
-                damaged[manifest.parent] = " ".join(str(error).split())
+                damaged[folder] = " ".join(str(error).split())
     return stores, damaged
 
 

@@ -10,6 +10,7 @@ from .containers import (
     dataset_roots,
     find_any,
     holds_pictures,
+    remembered_pictures,
 )
 from .decode import decoder_name, resize
 
@@ -22,5 +23,6 @@ __all__ = [
     "decoder_name",
     "find_any",
     "holds_pictures",
+    "remembered_pictures",
     "resize",
 ]

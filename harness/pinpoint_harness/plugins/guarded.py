@@ -18,8 +18,8 @@ COLUMNS = ("id", "image", "latitude", "longitude", "author", "source")
 class GuardedDataset:
     """The dataset itself, but for what its `truth` and `images` raise."""
 
-    def __init__(self, name: str, dataset: Dataset) -> None:
-        self._name = name
+    def __init__(self, named: str, dataset: Dataset) -> None:
+        self._named = named
         self._dataset = dataset
 
     @property  # type: ignore[misc] # it says what it guards
@@ -32,17 +32,17 @@ class GuardedDataset:
         return getattr(self._dataset, attribute)
 
     def truth(self) -> pd.DataFrame:
-        with plugin_code(f"dataset '{self._name}' cannot say its truth"):
+        with plugin_code(f"{self._named} cannot say its truth"):
             truth = self._dataset.truth()
             lacking = [column for column in COLUMNS if column not in truth.columns]
         if lacking:
             raise PluginError(
-                f"dataset '{self._name}' gives a truth without the column '{lacking[0]}'",
+                f"{self._named} gives a truth without the column '{lacking[0]}'",
                 found=", ".join(map(str, truth.columns[:20])),
                 fix=f"give {', '.join(COLUMNS)}",
             )
         return truth
 
     def images(self) -> Any:
-        with plugin_code(f"dataset '{self._name}' cannot open its pictures"):
+        with plugin_code(f"{self._named} cannot open its pictures"):
             return self._dataset.images()

@@ -73,10 +73,15 @@ class Entry(Generic[Info]):
     origin: Origin
     preset: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
+    @property
+    def named(self) -> str:
+        """What it is, its name and whose it is, as errors name it."""
+        return f"{self.kind} '{self.name}' of {self.origin.name}"
+
     def load(self) -> Any:
         """The class or factory behind the target string."""
         module_name, _, attribute = self.target.partition(":")
-        problem = f"{self.kind} '{self.name}' of {self.origin.name} cannot be loaded"
+        problem = f"{self.named} cannot be loaded"
         with plugin_code(f"{problem} from '{self.target}'"):
             try:
                 value: Any = importlib.import_module(module_name)
@@ -118,10 +123,11 @@ class Registry:
 
     def open_dataset(self, name: str, location: DataLocation | None = None) -> Dataset:
         """The dataset behind a name, not yet read; by default in its usual places."""
-        opened = self.dataset(name).load()
-        with plugin_code(f"dataset '{name}' cannot be opened"):
+        entry = self.dataset(name)
+        opened = entry.load()
+        with plugin_code(f"{entry.named} cannot be opened"):
             dataset: Dataset = opened(location or DataLocation())
-        return cast("Dataset", GuardedDataset(name, dataset))
+        return cast("Dataset", GuardedDataset(entry.named, dataset))
 
     def add_plugin(self, module: object, origin: Origin) -> None:
         """Register all of one plugin or, if anything about it is wrong, nothing of it."""

@@ -9,7 +9,7 @@ from .delimited import ALIASES, Table, pick_column, read_table, sniff
 from .json_rows import cell_text, is_json, parse_unique
 from .parquet_tables import content_sha256
 from .prediction_files import Answers, answers_of_frame, read_answers
-from .table_form import TableForm
+from .table_form import TableForm, encoding_of
 from .truth import Layout, Refusal, TableDataset, Truth, TruthSpec, checked_truth
 from .truth_columns import TEXT
 from .verify import PLACEHOLDER_COPIES, Verification
@@ -35,6 +35,7 @@ __all__ = [
     "cell_text",
     "checked_truth",
     "content_sha256",
+    "encoding_of",
     "is_json",
     "open_gallery",
     "parse_unique",

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from ..errors import DataError
 from ..reading import reads
 from .cells import AUTHOR_NAMES
 from .parquet_tables import parquet_form, read_parquet
-from .table_form import TableForm, as_text, decode, shorten, unreadable
+from .table_form import TableForm, as_text, decode, encoding_of, shorten, unreadable
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "id": (
@@ -46,6 +47,10 @@ _MAX_INFLATION, _INFLATION_IS_HARMLESS_BYTES = 200, 1 << 26
 """Unpacked over packed size; tables pack 3 to 20 to 1, and a bomb a thousand to 1."""
 
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+
+_MARK = "\ufeff"
+_NAMED_DELIMITER = re.compile(r"\"?sep=([\t;|,])\"?[\t;|,]*", re.IGNORECASE)
+"""What Excel is told by the first line of a file, which other programs may have quoted or filled up."""
 
 _WHITESPACE = " "
 _DELIMITERS = ("\t", ";", "|", ",")  # the comma last: it occurs inside the cells of the others
@@ -105,9 +110,12 @@ def sniff(
     head, compressed, truncated = _head(path)
     if head.startswith(b"PAR1"):
         return parquet_form(path)
-    encoding = "utf-16" if head.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    encoding = encoding_of(head)
     _refuse_other_content(path, head, encoding)
     text = _sample_text(head, encoding, truncated)
+    lead_lines, named_delimiter = _lead(text)
+    text = "".join(text.splitlines(keepends=True)[lead_lines:])
+    delimiter = named_delimiter or delimiter
     if delimiter is None:
         delimiter = _guess_delimiter(text, quoting)
     rows = _split(text, delimiter, quoting)
@@ -123,7 +131,8 @@ def sniff(
         delimiter=delimiter,
         quoting=quoting,
         encoding=encoding,
-        blank_lines=_leading_blank_lines(text),
+        lead_lines=lead_lines,
+        names_delimiter=bool(named_delimiter),
         compressed=compressed,
     )
 
@@ -162,6 +171,8 @@ def read_table(
         text, note = (array, []) if is_kept else as_text(name, array)
         decoded.append(text)
         notes.extend(note)
+    if form.kind == "text" and form.sample:
+        _refuse_joined(form, dict(zip(positions, decoded, strict=True)))
     return Table(form, pa.table(decoded, names=names), tuple(notes))
 
 
@@ -242,22 +253,29 @@ def _refuse_other_content(path: Path, head: bytes, encoding: str) -> None:
         found, fix = "a Git LFS pointer, which stands for the file", "run `git lfs pull` where it was cloned"
     elif start.startswith((b"{", b"[")):
         found = "JSON"
-    elif encoding != "utf-16" and b"\0" in head:
-        found = "binary data"
+    elif encoding == "utf-8-sig" and b"\0" in head:
+        found, fix = (
+            "binary data",
+            "give the table itself; if it is one in UTF-16 or UTF-32, save it as UTF-8",
+        )
     if found:
         raise DataError(f"'{path}' is not a table", found=found, fix=fix)
 
 
 def _sample_text(head: bytes, encoding: str, truncated: bool) -> str:
-    text = head.decode("utf-16", "replace") if encoding == "utf-16" else ""
+    text = head.decode(encoding, "replace") if encoding != "utf-8-sig" else ""
     if not text:
         end = max(head.rfind(b"\n"), head.rfind(b"\r")) + 1 if truncated else len(head)
         return decode(head[:end]).removeprefix("\ufeff")
     return text[: max(text.rfind("\n"), text.rfind("\r")) + 1] if truncated else text
 
 
-def _leading_blank_lines(text: str) -> int:
-    return next((index for index, line in enumerate(text.splitlines()) if line), 0)
+def _lead(text: str) -> tuple[int, str]:
+    """How many lines stand before the table, and the delimiter that one of them names: "" for none."""
+    lines = text.splitlines()
+    filled = [index for index, line in enumerate(lines) if line] or [0]
+    named = _NAMED_DELIMITER.fullmatch(lines[filled[0]]) if lines else None
+    return (filled[0], "") if named is None or len(filled) == 1 else (filled[1], named[1])
 
 
 def _guess_delimiter(text: str, quoting: bool) -> str:
@@ -291,11 +309,11 @@ def _number_rows(lines: Iterable[str], delimiter: str, quoting: bool) -> Iterato
 
 
 def _rows_by_line(form: TableForm) -> Iterator[tuple[int, list[str]]]:
-    """Every data row of the whole file with the number of its first line."""
+    """Every row of the whole file below its header, with the number of its first line."""
     with _open(form.path, form.compressed) as stream:
         lines = io.TextIOWrapper(stream, encoding=form.encoding, errors="replace", newline="")
         rows = _number_rows(lines, form.delimiter, form.quoting)
-        yield from islice(rows, int(form.has_header), None)
+        yield from islice(rows, form.has_header + form.names_delimiter, None)
 
 
 def _is_header(row: Sequence[str]) -> bool:
@@ -338,9 +356,9 @@ def _parse_text(
         _normalised(form) if whitespace else _stream(form),
         pacsv.ReadOptions(
             column_names=list(names),
-            skip_rows=0 if whitespace else form.blank_lines,
+            skip_rows=0 if whitespace else form.lead_lines,
             skip_rows_after_names=int(form.has_header),
-            encoding="utf16" if form.encoding == "utf-16" and not whitespace else "utf8",
+            encoding="utf8" if whitespace else form.encoding.removesuffix("-sig"),
             block_size=_BLOCK_BYTES,
         ),
         pacsv.ParseOptions(
@@ -366,9 +384,37 @@ def _normalised(form: TableForm) -> Any:
     """A whitespace-separated file with one tab for each run of blanks."""
     with _open(form.path, form.compressed) as stream:
         raw = stream.read()
-    if form.encoding == "utf-16":
-        raw = raw.decode("utf-16", "replace").encode()
+    if form.encoding != "utf-8-sig":
+        raw = raw.decode(form.encoding, "replace").encode()
     return pa.BufferReader(b"\n".join(b"\t".join(line.split()) for line in raw.splitlines()) + b"\n")
+
+
+def _refuse_joined(form: TableForm, columns: Mapping[int, pa.ChunkedArray]) -> None:
+    """Refuse a file that was joined from several, each with a byte order mark or a header of its own.
+
+    `columns` are the cells that were asked for, by their place. They only tell whether there may be such a
+    row; it is looked for in the file where there may.
+    """
+    text = {place: cells for place, cells in columns.items() if cells.type == pa.large_string()}
+    has_mark = pc.match_substring if len(form.names) == 1 else pc.starts_with
+    is_marked = 0 in text and pc.any(has_mark(text[0], _MARK)).as_py()
+    is_repeated = form.has_header and text and not any(pa.types.is_floating(c.type) for c in columns.values())
+    if is_repeated:  # each column holds its own name somewhere
+        is_repeated = all(pc.any(pc.equal(cells, form.names[place])).as_py() for place, cells in text.items())
+    for line, cells in _rows_by_line(form) if is_marked or is_repeated else ():
+        marked = is_marked and _MARK in cells[0] and (len(cells) == 1 or cells[0].startswith(_MARK))
+        if [cell.strip(_MARK + " ") for cell in cells] == list(form.names):
+            raise _joined(form, line, "repeats the header")
+        if marked:
+            raise _joined(form, line, "holds a byte order mark (U+FEFF)")
+
+
+def _joined(form: TableForm, line: int, what: str) -> DataError:
+    return DataError(
+        f"'{form.path}' seems to be joined from several files",
+        found=f"line {line} {what}",
+        fix="join their rows alone: each file without its header, but for the first, and without its mark",
+    )
 
 
 def _explain(form: TableForm, error: Exception) -> DataError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -10,14 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from .table_form import encoding_of
 
 _SHOWN = 5
-_MARKS = (
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def first_few(names: Sequence[str]) -> str:
@@ -30,22 +24,18 @@ def is_json(path: Path) -> bool:
         raise DataError(f"there is no file '{path}'", fix="give the path of a file of answers")
     with path.open("rb") as stream:
         head = stream.read(64)
-    return head.decode(_encoding_of(head), "replace").lstrip()[:1] in ("{", "[")
+    return head.decode(encoding_of(head), "replace").lstrip()[:1] in ("{", "[")
 
 
 def read_text(path: Path) -> str:
     """The text of a file in UTF-8, or in what its byte order mark says; DataError where it is not that."""
     raw = path.read_bytes()
-    encoding = _encoding_of(raw)
+    encoding = encoding_of(raw)
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         found = f"byte {error.start:,} is not {encoding.removesuffix('-sig').upper()}"
         raise DataError(f"'{path}' is not valid JSON", found=found, fix="save it as UTF-8") from error
-
-
-def _encoding_of(head: bytes) -> str:
-    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8-sig")
 
 
 def parse_unique(text: str, path: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,12 @@ from ..errors import DataError, name_list
 
 _EXACT_BELOW = {"halffloat": 2.0**11, "float": 2.0**24, "double": 2.0**53}
 """Whole numbers a float type holds without gaps."""
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,8 @@ class TableForm:
 
     `names` are the columns as the header spells them, or `0`, `1`, ... where there is none.
     `sample` holds the first data rows, to recognise a file by. The delimiter `" "` stands for any
-    run of blanks. `cells` are those of a file that had to be read whole to tell.
+    run of blanks. `lead_lines` stand before the table: blank ones and, where `names_delimiter`, one that
+    says `sep=;`, as Excel writes. `cells` are those of a file that had to be read whole to tell.
     """
 
     path: Path
@@ -33,7 +41,8 @@ class TableForm:
     delimiter: str = ","
     quoting: bool = True
     encoding: str = "utf-8-sig"
-    blank_lines: int = 0
+    lead_lines: int = 0
+    names_delimiter: bool = False
     compressed: bool = False
     notes: tuple[str, ...] = ()
     cells: pa.Table | None = None
@@ -56,6 +65,11 @@ def unreadable(path: Path, error: Exception) -> DataError:
 
 def shorten(text: str) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def encoding_of(head: bytes) -> str:
+    """What the byte order mark at the beginning of a text says; UTF-8 without one."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8-sig")
 
 
 def decode(raw: bytes) -> str:

@@ -17,13 +17,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
-from types import FrameType
 from typing import IO, NamedTuple, cast
 
 import click
 
 from ..devices import usable_cores
-from ..errors import HarnessError, TerminatedError
+from ..errors import HarnessError
+from ..signals import leave_when_terminated
 
 _GRACE_SECONDS = 30
 """How long a lane that is stopped may tidy up before it is killed."""
@@ -156,7 +156,7 @@ def environment_of(at_once: int) -> dict[str, str]:
 
 def work(command: click.Command) -> None:
     """What the process of a lane does, from its first task to its last or the first that fails."""
-    signal.signal(signal.SIGTERM, _end)
+    leave_when_terminated()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent as well, which then stops lanes
     tasks = [Task(*task) for task in json.loads(sys.stdin.readline())]
     Thread(target=_end_with_parent, daemon=True).start()
@@ -166,12 +166,6 @@ def work(command: click.Command) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """Leave by an exception, so that processes a step has started are stopped, too."""
-    signal.signal(number, signal.SIG_IGN)
-    raise TerminatedError(128 + number)
 
 
 def _end_with_parent() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..artifacts import Selection
 from ..batching import Tile, padded
-from ..errors import DataError, PluginError, UsageError
+from ..errors import DataError, HarnessError, PluginError, UsageError
 from ..photo_ids import hash_ids
 from ..types import Dataset, Queries
 from .request import Request
@@ -108,6 +108,21 @@ def open_inputs(kind: str, request: Request, selection: Selection) -> Inputs:
         for name in names
     ]
     return each[0] if len(each) == 1 else SeveralFeatures(each)
+
+
+def look_for_pictures(request: Request, selection: Selection) -> None:
+    """Remember which pictures are there before the method is made, for whose galleries it may take hours."""
+    from ..images import PassingTroubleError
+
+    if getattr(request.method.load(), "input", "") in ("none", "id"):
+        return
+    try:
+        with request.dataset.images() as images:
+            images.find(selection.truth["image"])
+    except PassingTroubleError:
+        raise
+    except HarnessError:  # said where they are needed, which they may not be
+        return
 
 
 def backbones_of(kind: str) -> list[str]:

@@ -93,7 +93,7 @@ def method_spec(entry: Entry[MethodInfo], params: Any, method: Method) -> dict[s
 
     What the `method` itself says in `content()` stands in place of the parameters of the same names.
     """
-    with plugin_code(f"method '{entry.name}' does not say what its answers depend on: content()"):
+    with plugin_code(f"{entry.named} does not say what its answers depend on: content()"):
         own = dict(method.content()) if hasattr(method, "content") else {}
         canonical_json(own)  # raises where it could not be part of a key
     names = [item.name for item in fields(params) if item.name not in own]

@@ -10,7 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..artifacts import check_files, finishing_order, read_json, read_log, safe_name, spec_key
+from ..artifacts import (
+    check_files,
+    finished_folders,
+    finishing_order,
+    read_json,
+    read_log,
+    safe_name,
+    spec_key,
+    was_finished,
+)
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
@@ -221,8 +230,7 @@ def survey_runs(root: Path, dataset: str | None = None) -> tuple[list[Run], list
 def _stored_runs(root: Path) -> tuple[list[Run], list[DamagedRun]]:
     """Those that can say what they are, and those that cannot."""
     runs, damaged = [], []
-    for manifest in sorted(root.glob("*/*/*/manifest.json")):
-        run = Run(manifest.parent)
+    for run in map(Run, finished_folders(root)):
         try:
             _ = run.version
         except ArtifactError as error:
@@ -235,6 +243,9 @@ def _stored_runs(root: Path) -> tuple[list[Run], list[DamagedRun]]:
 def _in_a_line(error: ArtifactError) -> str:
     return " ".join((error.found or error.problem).split())
 
+
+_SUGGESTED = 10
+"""Runs that are named where one that is asked for is not there."""
 
 LATEST = "@latest"
 """Behind `METHOD@DATASET`, it asks for the newest of several runs."""
@@ -249,7 +260,7 @@ def find_run(text: str, root: Path, preferred: Collection[Path] = ()) -> Run:
     the newest is asked for.
     """
     path = Path(text)
-    if (path / "manifest.json").exists():
+    if was_finished(path):
         return Run(path)
     if (path / "started.json").exists():
         raise ArtifactError(
@@ -324,8 +335,11 @@ def _all_damaged(text: str, damaged: Sequence[DamagedRun], root: Path) -> Artifa
 
 
 def _none(text: str, runs: list[Run], root: Path) -> UsageError:
+    label, _, dataset = _name_asked(text).rpartition("@")
     near = did_you_mean(text, [f"{run.label}@{run.dataset}" for run in runs])
-    known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in runs[:10]])
+    nearest = sorted(runs, key=lambda run: (run.dataset != dataset, run.label != label))
+    known = in_columns([f"{run.label}@{run.dataset} {run.key[:8]}" for run in nearest[:_SUGGESTED]])
+    known += f"\nand {len(runs) - _SUGGESTED:,} more" if len(runs) > _SUGGESTED else ""
     fix = "give a path, the beginning of a key, or METHOD@DATASET; `pinpoint runs list` shows them"
     return UsageError(
         f"'{text}' names no run under '{root}'",

@@ -8,7 +8,7 @@ nor on its place among them.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 
 from ..artifacts import Artifact, Content, Session, canonical_json, read_json
 from ..batching import Tile, WorkerShare, padded, tiles, whole_blocks
-from ..errors import ArtifactError, UnfinishedError, UsageError
+from ..errors import ArtifactError, PluginError, UnfinishedError, UsageError
 from ..features import FinishedStores
+from ..images import remembered_pictures
 from ..params import train_command
 from ..plugins import Entry, plugin_code
 from ..processes import Processes, joined_processes, sliced_galleries
@@ -31,7 +32,7 @@ from ..training import StageMissingError
 from ..types import Context, Method, MethodInfo, Predictions, Queries
 from . import predictions as answers
 from .contract import check_log_density, check_predictions
-from .inputs import Inputs, QuerySet, TileInput, open_inputs
+from .inputs import Inputs, QuerySet, TileInput, look_for_pictures, open_inputs
 from .record import changed_parameters, describe_method, given_parameters, run_record
 from .request import Request, run_spec
 from .run import Run, run_parent
@@ -60,13 +61,15 @@ def run(request: Request) -> Run:
     the run together.
     """
     alone = nullcontext(Processes())
-    with joined_processes(request.context.device) if request.share is None else alone as processes:
+    joined = joined_processes(request.context.device) if request.share is None else alone
+    with remembered_pictures(), joined as processes:
         return _run(request, processes)
 
 
 def _run(request: Request, processes: Processes) -> Run:
     selection = request.selection()
     refuse_untrained(request)
+    look_for_pictures(request, selection)
     with sliced_galleries(processes) as holders:
         method = build_method(request.method, request.params, request.context)
     _refuse_unused_images(request)
@@ -156,12 +159,13 @@ def _answer_tiles(
     title = f"{request.label} on {request.listed_name}"
     queries = QuerySet.of(truth)
     total, left = (sum(len(tile) for tile in chosen) for chosen in (mine, todo))
+    named = request.method.named
     with phase(title, total, done=total - left) as advance:
-        for tile, given, answer in predict_blocks(method, inputs, truth, todo, size):
+        for tile, given, answer in predict_blocks(method, inputs, truth, todo, size, named):
             rows = padded(tile, size)
             asked, density = truth.iloc[rows], None
             if given.answerable:
-                density = density_at(method, queries.take(rows, given.values, given.keys), asked)
+                density = density_at(method, queries.take(rows, given.values, given.keys), asked, named)
             if part.keeps:
                 table = _table(tile, asked, answer, given, cluster_column, density)
                 _commit(artifact, tile, table, answer.notes)
@@ -175,7 +179,7 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
     """
     loaded = entry.load()
     try:
-        with plugin_code(f"method '{entry.name}' cannot be set up"):
+        with plugin_code(f"{entry.named} cannot be set up"):
             method: Method = loaded(params, context)
     except StageMissingError as error:
         command = train_command(entry.name, params, entry.preset, context.models)
@@ -183,23 +187,44 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
     return method
 
 
+@contextmanager
+def _blaming(named: str, failed: str) -> Iterator[None]:
+    """PluginError that names the method, for whatever it raises and for answers that break its contract."""
+    with plugin_code(f"{named} {failed}", _MEND):
+        try:
+            yield
+        except PluginError as error:
+            problem, fix = f"{named} breaks its contract: {error.problem}", error.fix or _MEND
+            raise PluginError(problem, found=error.found, fix=fix) from error
+
+
 def predict_tiles(
-    method: Method, inputs: Inputs, truth: pd.DataFrame, todo: Sequence[Tile], size: int
+    method: Method,
+    inputs: Inputs,
+    truth: pd.DataFrame,
+    todo: Sequence[Tile],
+    size: int,
+    named: str = "the method",
 ) -> Iterator[tuple[Tile, TileInput, Predictions]]:
     """Each tile with its input and what the method answers, padded to `size` queries."""
     queries = QuerySet.of(truth)
     for tile, given in zip(todo, inputs.stream(todo, size), strict=True):
         asked = queries.take(padded(tile, size), given.values, given.keys)
-        yield tile, given, predict_tile(method, asked, given)
+        yield tile, given, predict_tile(method, asked, given, named)
 
 
 def predict_blocks(
-    method: Method, inputs: Inputs, truth: pd.DataFrame, todo: Sequence[Tile], size: int
+    method: Method,
+    inputs: Inputs,
+    truth: pd.DataFrame,
+    todo: Sequence[Tile],
+    size: int,
+    named: str = "the method",
 ) -> Iterator[tuple[Tile, TileInput, Predictions]]:
     """The same; a method with `predict_tiles` sees as many tiles at once as its inputs leave memory for."""
     together = max(1, inputs.queries_at_once // size)
     if together == 1 or not hasattr(method, "predict_tiles"):
-        yield from predict_tiles(method, inputs, truth, todo, size)
+        yield from predict_tiles(method, inputs, truth, todo, size, named)
         return
     queries = QuerySet.of(truth)
     stream = zip(todo, inputs.stream(todo, size), strict=True)
@@ -209,38 +234,40 @@ def predict_blocks(
             for tile, given in block
             if given.answerable
         ]
-        failed = f"the method failed on {len(asked)} tiles of {size} queries"
-        with plugin_code(failed, _MEND):
+        failed = f"failed on {len(asked)} tiles of {size} queries"
+        with _blaming(named, failed):
             searching: Any = method
             answers_of = iter(searching.predict_tiles(asked) if asked else ())
         for tile, given in block:
-            yield tile, given, _next_answer(answers_of, given, size)
-        with plugin_code(failed, _MEND):
+            yield tile, given, _next_answer(answers_of, given, size, named)
+        with _blaming(named, failed):
             if next(answers_of, None) is not None:
                 raise ValueError("predict_tiles gave more answers than it was given tiles")
 
 
-def _next_answer(answers_of: Iterator[Predictions], given: TileInput, size: int) -> Predictions:
+def _next_answer(answers_of: Iterator[Predictions], given: TileInput, size: int, named: str) -> Predictions:
     """The answer to one tile of a block, held to the contract as that of a tile alone."""
     if not given.answerable:
         return _no_answer(size)
-    with plugin_code(f"the method failed on a tile of {size} queries", _MEND):
+    with _blaming(named, f"failed on a tile of {size} queries"):
         answer = next(answers_of)
         check_predictions(answer, size)
     return answer
 
 
-def predict_tile(method: Method, queries: Queries, given: TileInput) -> Predictions:
+def predict_tile(
+    method: Method, queries: Queries, given: TileInput, named: str = "the method"
+) -> Predictions:
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
         return _no_answer(len(queries))
-    with plugin_code(f"the method failed on a tile of {len(queries)} queries", _MEND):
+    with _blaming(named, f"failed on a tile of {len(queries)} queries"):
         answer = method.predict(queries)
         check_predictions(answer, len(queries))
     return answer
 
 
-def density_at(method: Method, queries: Queries, truth: pd.DataFrame) -> Floats | None:
+def density_at(method: Method, queries: Queries, truth: pd.DataFrame, named: str) -> Floats | None:
     """Of a method that has one, the log density at the truth of queries it has answered, `(n,)`.
 
     Only here does a method get truth, and never that of a query it still has to answer.
@@ -248,7 +275,7 @@ def density_at(method: Method, queries: Queries, truth: pd.DataFrame) -> Floats 
     if not getattr(method, "has_density", False):
         return None
     places = truth[["latitude", "longitude"]].to_numpy(dtype=np.float64)
-    with plugin_code(f"the method gave no density for a tile of {len(queries)} queries"):
+    with _blaming(named, f"gave no density for a tile of {len(queries)} queries"):
         found: Floats = method.log_density(queries, places)  # type: ignore[attr-defined]
         check_log_density(found, len(queries))
     return found

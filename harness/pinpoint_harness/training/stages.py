@@ -12,6 +12,7 @@ The key of a stage holds the keys of the stages it is made from, so nothing stal
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from ..artifacts import (
     spec_key,
 )
 from ..errors import ArtifactError, UsageError, unknown_name
+from ..images import remembered_pictures
 from ..plugins import plugin_code
 from ..processes import Processes, joined_processes, sliced_galleries, working_alone
 from ..progress import log
@@ -126,7 +128,7 @@ def train(request: TrainRequest) -> list[StageOutput]:
     """
     request.log.check()
     finished: dict[str, StageOutput] = {}
-    with joined_processes(request.context.device) as processes:
+    with remembered_pictures(), joined_processes(request.context.device) as processes:
         stages = stages_of(request.method, request.params, request.context)
         wanted = _up_to(stages, request.stage, request.method.name)
         for stage in wanted:
@@ -165,7 +167,7 @@ def stages_of(method: Entry[MethodInfo], params: Any, context: Context) -> Seque
             f"method '{method.name}' has nothing to train",
             fix="`pinpoint methods list` shows them all; those that are trained say so",
         )
-    with plugin_code(f"method '{method.name}' does not say its stages"):
+    with plugin_code(f"{method.named} does not say its stages"):
         stages: Sequence[Stage] = loaded.stages(params, context)
     return stages
 
@@ -230,18 +232,26 @@ def _make(
         with Session(artifact.folder, request.context) as session:
             with artifact.work(), request.log.open(artifact.folder) as metrics:
                 processes.wait()
-                files = _made_files(
-                    stage, StageContext(artifact, inputs, request.context, request.truth, processes, metrics)
-                )
+                with _failing_as(stage, request):
+                    files = _made_files(
+                        stage,
+                        StageContext(artifact, inputs, request.context, request.truth, processes, metrics),
+                    )
                 session.phase(stage.name)
             artifact.finish(files)
     else:
         artifact = Artifact(parent / key[:KEY_LENGTH], stage.kind, spec, key, fresh)
         processes.wait()
         if stage.together or stage.searches:
-            _made_files(stage, StageContext(artifact, inputs, request.context, request.truth, processes))
+            with _failing_as(stage, request):
+                _made_files(stage, StageContext(artifact, inputs, request.context, request.truth, processes))
     processes.wait()
     return StageOutput(stage.name, artifact.folder, key, made=True)
+
+
+def _failing_as(stage: Stage, request: TrainRequest) -> AbstractContextManager[None]:
+    fix = "see to it and give the same command again; what it has kept is gone on from"
+    return plugin_code(f"stage '{stage.name}' of {request.method.named} failed", fix)
 
 
 def _say_begun_otherwise(stage: Stage, parent: Path, spec: Mapping[str, Any]) -> None:

@@ -47,13 +47,13 @@ class BackboneSource:
             if folder is None:
                 raise missing_weights(self.weights, f"needed by the backbone '{self.name}'")
         loaded = self.entry.load()
-        with plugin_code(f"backbone '{self.name}' cannot be set up"):
+        with plugin_code(f"{self.entry.named} cannot be set up"):
             backbone: Backbone = loaded(folder, context)
         return backbone
 
     def content(self, backbone: Backbone) -> Mapping[str, Any]:
         """What its features depend on, by content and never by name or place."""
-        with plugin_code(f"backbone '{self.name}' does not say what its features depend on: content()"):
+        with plugin_code(f"{self.entry.named} does not say what its features depend on: content()"):
             own = dict(backbone.content())
             canonical_json(own)  # raises where it could not be part of a key
         return {"target": self.entry.target, "plugin_sha256": self.entry.origin.file_sha256, **own}

@@ -2,6 +2,7 @@
 
 from .common import Failure, Skipped, is_passing, position_files_only
 from .parquet import holds_pictures
+from .sightings import remembered_pictures
 from .store import ImageStore, PassingTroubleError, dataset_roots, find_any, unreadable_now
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "holds_pictures",
     "is_passing",
     "position_files_only",
+    "remembered_pictures",
     "unreadable_now",
 ]

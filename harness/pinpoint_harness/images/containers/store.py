@@ -11,6 +11,7 @@ Whatever is odd in a container (links, names that climb out, bombs, damage) is l
 from __future__ import annotations
 
 import bisect
+import errno
 import logging
 import os
 import re
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from ... import photo_ids as ids
 from ...errors import DataError
+from ...reading import what_is_odd
 from .common import (
     MAX_MEMBER_BYTES,
     MAX_MEMBERS,
@@ -42,6 +44,7 @@ from .common import (
 )
 from .folder import LEADS_OUT, FolderContainer, Prober, Reach, is_inside, list_folder, probe
 from .parquet import BROKEN_PARQUET, ParquetContainer, ParquetRows, picture_columns
+from .sightings import gone_since
 from .tar import TarContainer, is_packed_tar, is_tar, packed_by, path_of, read_head, split_parts, unpack
 from .zip import ZipContainer
 
@@ -113,10 +116,10 @@ class ImageStore:
                 found="none of these exists: " + ", ".join(str(root) for root in roots),
                 fix="name the folder or the archives that hold the pictures",
             )
-        if odd := [root for root in present if not (root.is_dir() or root.is_file())]:
-            raise DataError(  # opening a pipe would wait for ever
-                f"'{odd[0]}' cannot hold pictures",
-                found="neither a folder nor a regular file",
+        if odd := [(root, what) for root in present if (what := what_is_odd(root))]:
+            raise DataError(
+                f"'{odd[0][0]}' cannot hold pictures, it is neither a folder nor a regular file",
+                found=odd[0][1],
                 fix="give the folder or the archives that hold the pictures",
             )
         folders = [root for root in present if root.is_dir()]
@@ -134,7 +137,8 @@ class ImageStore:
 
         The first of these that finds a name wins: a file at its expected place in a folder; the
         archives given; everything below the folders given, archives included. Names are compared
-        by the rules of `photo_ids.match`; one that fits several pictures is a DataError.
+        by the rules of `photo_ids.match`; one that fits several pictures is a DataError. PassingTroubleError
+        for a picture that was found before by the same command (`remembered_pictures`).
         """
         refs, probed = self._probe(images)
         for stage in (self._open_archives, self._list_folders):
@@ -146,6 +150,9 @@ class ImageStore:
             found = ids.match(images.iloc[missing], names)
             found = np.append(available, -1)[found]  # -1 stays -1
             refs[missing] = np.where(np.isin(found, refs) | self._are_among(found, probed), -1, found)
+        roots = (*map(str, self._folders), *map(str, self._archives))
+        if (gone := gone_since(roots, images, refs >= 0)) is not None:
+            raise unreadable_now(gone, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         return refs
 
     def everything(self) -> pd.DataFrame:

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from ...reading import what_is_odd
 from .common import (
     BROKEN_ARCHIVE,
     INFLATION_IS_HARMLESS_BYTES,
@@ -377,5 +378,7 @@ def is_packed_tar(path: Path, kind: str) -> bool:
 
 def read_head(path: Path) -> bytes:
     """The first 512 bytes, or fewer; OSError where the file cannot be read."""
+    if odd := what_is_odd(path):  # a link may lead to it
+        raise OSError(odd)
     with path.open("rb") as file:
         return file.read(tarfile.BLOCKSIZE)

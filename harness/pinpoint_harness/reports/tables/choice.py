@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError, unknown_name
 from ...evaluation import ADMIN_METRICS, DISTRIBUTION_METRICS, DISTRIBUTIONS, metric_names
+from ...types import FARTHEST_KM
 from .names import short_names
 from .row import find_metric
 
@@ -172,5 +173,5 @@ def metric_name(text: str) -> str:
         f"there is no column '{text}'",
         text,
         [*metric_names(), *ADMIN_METRICS, *DISTRIBUTION_METRICS],
-        fix="any radius in km is a column, as 40km",
+        fix=f"any radius above 0 and below {FARTHEST_KM:,.0f} km is a column, as 40km",
     )

@@ -10,7 +10,7 @@ from typing import Literal
 
 from ...errors import UsageError, unknown_name
 from ...evaluation import DISTRIBUTION_METRICS, GEOSCORE_MAXIMUM, Estimate, radius_of
-from ...types import RADII_KM, STATUS
+from ...types import FARTHEST_KM, RADII_KM, STATUS
 
 Kind = Literal["measured", "oracle", "published"]
 
@@ -114,8 +114,7 @@ def find_metric(name: str) -> Metric:
     if name in _PLACES:
         return Metric(name, name.removeprefix("acc_"), 1, 100.0)
     if name in ("mean_km", "median_km"):
-        # Half the longest great circle in use (radius 6378.137 km) is 20,037.5 km.
-        return Metric(name, name.replace("_", " "), 1, 20_038.0, lower_is_better=True)
+        return Metric(name, name.replace("_", " "), 1, FARTHEST_KM, lower_is_better=True)
     if area := _AREA.fullmatch(name):
         return Metric(name, f"recall {int(area[1]):,} km²", 1, 100.0)
     if name == "nll":
