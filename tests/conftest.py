@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,11 @@ from pinpoint_harness.devices import sleep_while_waiting
 from pinpoint_harness.home import HOME_VARIABLE, OLD_VARIABLES
 
 sleep_while_waiting()  # several workers share the cores
+
+# Tests raise KeyboardInterrupt in place of the user's, which is not believed in a job in the background,
+# whose shell has SIGINT ignored.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("suite", derandomize=True, deadline=None, print_blob=True)
 hypothesis.settings.register_profile("search", deadline=None)

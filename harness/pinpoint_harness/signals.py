@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from .errors import TerminatedError
@@ -19,13 +21,25 @@ def leave_when_terminated() -> None:
     signal.signal(signal.SIGTERM, _end)
 
 
-def leave_when_interrupted() -> None:
-    """Leave by a KeyboardInterrupt at SIGINT, also as a job in the background, whose shell has it ignored."""
+@contextmanager
+def leaving_when_told() -> Iterator[None]:
+    """Leave by an exception at SIGTERM, and by a KeyboardInterrupt at SIGINT, until the end of the block.
+
+    Also as a job in the background, whose shell has SIGINT ignored.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, _interrupt)
+    leave_when_terminated()
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _came.clear()
 
 
 def was_interrupted() -> bool:
-    """Whether SIGINT came since `leave_when_interrupted`."""
+    """Whether SIGINT came in the block of `leaving_when_told`."""
     return _came.is_set()
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from pinpoint_harness.errors import TerminatedError
 from pinpoint_harness.training import Checkpoints
 from pinpoint_methods.common.training import Trainer
 
 
-class Killed(BaseException):
-    """What a signal would do: nothing is caught, nothing is tidied."""
+class Killed(TerminatedError):
+    """What a signal does: no boundary takes it for the fault of a plugin."""
 
 
 @contextmanager

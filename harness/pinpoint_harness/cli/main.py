@@ -17,7 +17,7 @@ import click
 from ..console import keep_stdout, screens
 from ..devices import sleep_while_waiting
 from ..errors import HarnessError, PluginError, TerminatedError, command_line, unknown_name
-from ..signals import INTERRUPTED, leave_when_interrupted, leave_when_terminated, was_interrupted
+from ..signals import INTERRUPTED, leaving_when_told, was_interrupted
 from ..version import __version__
 from .everywhere import accept, options, set_up
 from .old_spellings import renewed
@@ -251,12 +251,11 @@ def cli(ctx: click.Context, /, plugins: Sequence[str], **on_the_whole: Any) -> N
 
 
 def main() -> None:
-    leave_when_interrupted()
-    leave_when_terminated()
-    keep_stdout()
-    look_for_room()
-    sleep_while_waiting()
-    try:
-        cli(prog_name="pinpoint")
-    finally:  # what plugins print while the process ends is no part of the result
-        sys.stdout = sys.stderr
+    with leaving_when_told():
+        keep_stdout()
+        look_for_room()
+        sleep_while_waiting()
+        try:
+            cli(prog_name="pinpoint")
+        finally:  # what plugins print while the process ends is no part of the result
+            sys.stdout = sys.stderr

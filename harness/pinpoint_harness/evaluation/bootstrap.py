@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import DataError, UsageError
-from .metrics import checked_errors, geoscore, metric_names
+from .metrics import checked_errors, geoscore, names_at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,7 +163,7 @@ def estimate_all(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Every metric of a row by its `metric_names` name, from one percentile cluster bootstrap.
+    """Every metric of a row by its `names_at` name, from one percentile cluster bootstrap.
 
     Errors are `(n,)` km, `inf` for misses. The mean is over rows with an answer, a ratio in each
     resample too; everything else is over all rows. Intervals are the 2.5 % and 97.5 % order
@@ -185,7 +185,7 @@ def estimate_all(
             found=f"{resamples} resamples",
             fix=f"take {_FEWEST_RESAMPLES} or more",
         )
-    names = metric_names(radii_km)
+    names = names_at(radii_km)
     answered = int(np.isfinite(errors).sum())
     if not len(errors):
         return dict.fromkeys(names, Estimate(None, None, None, None, 0))
@@ -254,7 +254,7 @@ class SortedSample:
         return np.bincount(self.codes[:stop], None if weights is None else weights[:stop], clusters.count)
 
     def statistics(self, draws: Floats) -> Floats:
-        """Every metric when cluster c is taken `draws[c]` times, in the order of `metric_names`."""
+        """Every metric when cluster c is taken `draws[c]` times, in the order of `names_at`."""
         metrics: Floats = self.resampled(draws[None])[0]
         return metrics
 

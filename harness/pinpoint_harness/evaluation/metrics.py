@@ -76,7 +76,12 @@ def metric_names(radii_km: Sequence[float] = RADII_KM) -> tuple[str, ...]:
             f"radii must be above 0 and below {FARTHEST_KM:,.0f} km, and different from one another",
             found=", ".join(f"{radius:.10g}" for radius in radii_km),
         )
-    return (*(f"acc_{radius:.10g}km" for radius in radii_km), "mean_km", "median_km", "geoscore")
+    return names_at(radii_km)
+
+
+def names_at(thresholds: Sequence[float]) -> tuple[str, ...]:
+    """Metrics of errors of any kind, such as areas, at thresholds of their own, in the same order."""
+    return (*(f"acc_{threshold:.10g}km" for threshold in thresholds), "mean_km", "median_km", "geoscore")
 
 
 def checked_errors(error_km: ArrayLike) -> Floats:

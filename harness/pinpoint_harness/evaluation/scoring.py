@@ -22,6 +22,7 @@ from ..types import RADII_KM, STATUS, Candidates
 from .admin import ADMIN_PRESETS, admin_estimates, place_names_sha256
 from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
 from .distributions import DISTRIBUTIONS, NLL, nll_estimates, recall_estimates
+from .metrics import metric_names
 from .protocols import Protocol, get_protocol
 from .score_files import store_score, stored_score
 
@@ -261,6 +262,7 @@ def score_frame(
 
     `alternatives` makes an oracle of it: each row counts with the best of its candidates.
     """
+    metric_names(radii_km)  # refuses what is no distance
     error_km = errors_km(frame, protocol, alternatives)
     status = frame["status"].str.partition(":")[0]
     present = (~status.isin(_ABSENT)).to_numpy()
