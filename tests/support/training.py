@@ -13,7 +13,7 @@ from pinpoint_harness.training import Checkpoints
 from pinpoint_methods.common.training import Trainer
 
 
-class Killed(TerminatedError):
+class KilledError(TerminatedError):
     """What a signal does: no boundary takes it for the fault of a plugin."""
 
 
@@ -42,9 +42,9 @@ def killed_after(checkpoints: int) -> Iterator[list[int]]:
         save(self, step, tensors, notes)
         saved += 1
         if saved == checkpoints:
-            raise Killed
+            raise KilledError
 
     with pytest.MonkeyPatch.context() as patch, watched_steps() as steps:
         patch.setattr(Checkpoints, "save", fatal)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             yield steps
