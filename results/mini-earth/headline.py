@@ -88,9 +88,9 @@ def studies() -> dict[str, Study]:
 
 
 def names_of(method: str, seeds: Sequence[int], folder: Path) -> list[str]:
-    """The runs of a method: one for each training seed, or one alone where there is nothing to train."""
-    seeded = [f"{method}-seed{seed}" for seed in seeds]
-    return seeded if (folder / seeded[0]).is_dir() else [method]
+    """The runs of a method: one for each training seed that was run, or one where there is nothing to train."""
+    seeded = [name for name in (f"{method}-seed{seed}" for seed in seeds) if (folder / name).is_dir()]
+    return seeded or [method]
 
 
 def hits_of(name: str, dataset: str, runs: Path) -> tuple[Hits, list[str]]:
