@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -143,3 +144,29 @@ def test_a_score_that_cannot_be_made_again_counts_only_where_it_is_of_the_run(tm
     edited(own.with_name("admin-labelled.json"), of=None)
     shown = invoked(tmp_path, "runs", "show", run.key, "--json")
     assert [score["protocol"] for score in json.loads(shown.stdout)["scores"]] == ["wgs84-lt"]
+
+
+@pytest.mark.parametrize(
+    ("name", "put"),
+    [
+        ("scores", os.mkfifo),
+        ("scores", Path.touch),
+        ("scores/haversine-6371-le.json", os.mkfifo),
+        ("scores/haversine-6371-le.json", Path.mkdir),
+        ("scores/haversine-6371-le.json", lambda path: path.symlink_to("nowhere")),
+    ],
+)
+def test_what_is_no_score_where_one_would_be_is_named_by_verify_and_scored_past(
+    name: str, put: Callable[[Path], None], tmp_path: Path
+) -> None:
+    run = capitals_run(tmp_path)
+    score = ["score", run.key, "--protocol", "haversine-6371-le"]
+    expected = invoked(tmp_path, *score).stdout
+    path = run.folder / name
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    put(path)
+    told = invoked(tmp_path, "runs", "verify", "--all")
+    what = "folder" if name == "scores" else "file"
+    assert (told.exit_code, told.stdout.splitlines()[0]) == (1, f"no {what}: {path}")
+    again = invoked(tmp_path, *score)
+    assert (again.exit_code, again.stdout) == (0, expected)

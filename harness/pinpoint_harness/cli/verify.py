@@ -45,7 +45,7 @@ def print_damage(
         click.echo(
             "fix: remove it (pinpoint runs rm, stores rm) and give the command that made it again; "
             "sessions.jsonl says only when that was, and which run is the newest: no figure depends on it; "
-            "of scores remove the file, none is printed from it, and what needs it measures it again",
+            "of scores remove what is named: no figure is printed from it, what needs one measures it again",
             err=True,
         )
         raise click.exceptions.Exit(1)

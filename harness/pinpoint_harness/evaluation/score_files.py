@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,17 +62,22 @@ def score_source(run: Run, name: str) -> dict[str, str]:
 def damaged_scores(run: Run) -> dict[Path, str]:
     """The stored scores of a run that are not as they were written, or of something else, and how."""
     damaged = {}
-    for path in (path for folder in score_folders(run) for path in sorted(folder.glob("*.json"))):
-        source = None
-        with contextlib.suppress(ArtifactError):  # of a damaged run nothing says what its scores are of
-            source = score_source(run, path.stem)
-        if damage := _read(path, source)[1]:
-            damaged[path] = damage
+    for folder in score_folders(run):
+        if os.path.lexists(folder) and not folder.is_dir():
+            damaged[folder] = "no folder"
+        for path in sorted(folder.glob("*.json")):
+            source = None
+            with contextlib.suppress(ArtifactError):  # of a damaged run nothing says what its scores are of
+                source = score_source(run, path.stem)
+            if damage := _read(path, source)[1]:
+                damaged[path] = damage
     return damaged
 
 
 def _read(path: Path, source: Mapping[str, str] | None) -> tuple[dict[str, Any], str]:
     """What is stored, and how it is damaged or of something else, "" where it is not."""
+    if not path.is_file():
+        return {}, "no file"
     try:
         with reading(path, ArtifactError):
             stored = read_json(path)
