@@ -101,6 +101,26 @@ def test_a_run_whose_manifest_is_no_json_is_removed_as_its_refusal_says(tmp_path
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("lost", [[], ["sessions.jsonl"]], ids=["with its log", "without a log"])
+def test_what_is_advised_of_a_run_without_manifest_and_record_is_what_removes_it(
+    lost: list[str], tmp_path: Path
+) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    for name in ("manifest.json", "run.json", *lost):
+        (folder / name).unlink()
+    refused = invoked(tmp_path, "score", folder.name)
+    removed = invoked(tmp_path, "runs", "rm", folder.name, "--yes")
+    if not lost:
+        assert f"pinpoint runs rm {folder}" in refused.stderr
+        assert (removed.exit_code, folder.exists()) == (0, False)
+        return
+    for told in (refused, removed):
+        assert (told.exit_code, "runs rm" in told.stderr) == (2, False)
+        assert f"or remove '{folder}' yourself" in told.stderr
+    assert "remove it yourself" in invoked(tmp_path, "runs", "rm", str(folder), "--yes").stderr
+
+
 @pytest.mark.parametrize("left", [["started.json", "run.json"], ["sessions.jsonl", ".lock", "run.json.tmp"]])
 def test_a_run_that_is_being_made_is_not_taken_for_a_damaged_one(tmp_path: Path, left: list[str]) -> None:
     folder = tmp_path / "capitals" / "constant" / ("0" * 16)

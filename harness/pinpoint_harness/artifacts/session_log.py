@@ -114,6 +114,11 @@ def _lines(folder: Path) -> Iterator[dict[str, Any] | None]:
         yield entry if _is_as_written(entry, key) else None
 
 
+def is_log_of(folder: Path, key: str) -> bool:
+    """Whether a line of the log was written for the artifact of this key; those of before do not say."""
+    return any(entry.pop("sha256", None) == _checksum(entry, key) for entry in read_log(folder))
+
+
 def _is_as_written(entry: object, key: str) -> bool:
     """Whether a line says when it was, and what its checksum says.
 
