@@ -244,7 +244,7 @@ def test_a_stored_score_that_was_changed_is_made_again(
     stored["estimates"]["acc_1km"]["value"] = 99.0
     path.write_text(json.dumps(stored))
     assert score_run(run, "wgs84-lt") == expected
-    assert "not as it was written" in caplog.text
+    assert "wgs84-lt.json' is changed" in caplog.text
     path.write_text("no json")
     assert score_run(run, "wgs84-lt") == expected
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pinpoint_harness.artifacts import finished_folders, finishing_order
 from pinpoint_harness.cli.main import cli
 from pinpoint_harness.running import find_run, iter_runs
 
+CHANGED = "changed or copied from elsewhere in line"
 RUN = ["run", "constant", "capitals", "--set", "latitude=1", "--set", "longitude=2"]
 
 
@@ -98,6 +101,26 @@ def test_a_run_whose_manifest_is_no_json_is_removed_as_its_refusal_says(tmp_path
     assert not folder.exists()
 
 
+@pytest.mark.parametrize("lost", [[], ["sessions.jsonl"]], ids=["with its log", "without a log"])
+def test_what_is_advised_of_a_run_without_manifest_and_record_is_what_removes_it(
+    lost: list[str], tmp_path: Path
+) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    folder = find_run("constant@capitals", tmp_path / "runs").folder
+    for name in ("manifest.json", "run.json", *lost):
+        (folder / name).unlink()
+    refused = invoked(tmp_path, "score", folder.name)
+    removed = invoked(tmp_path, "runs", "rm", folder.name, "--yes")
+    if not lost:
+        assert f"pinpoint runs rm {folder}" in refused.stderr
+        assert (removed.exit_code, folder.exists()) == (0, False)
+        return
+    for told in (refused, removed):
+        assert (told.exit_code, "runs rm" in told.stderr) == (2, False)
+        assert f"or remove '{folder}' yourself" in told.stderr
+    assert "remove it yourself" in invoked(tmp_path, "runs", "rm", str(folder), "--yes").stderr
+
+
 @pytest.mark.parametrize("left", [["started.json", "run.json"], ["sessions.jsonl", ".lock", "run.json.tmp"]])
 def test_a_run_that_is_being_made_is_not_taken_for_a_damaged_one(tmp_path: Path, left: list[str]) -> None:
     folder = tmp_path / "capitals" / "constant" / ("0" * 16)
@@ -128,9 +151,9 @@ def test_a_run_that_is_replaced_at_this_moment_is_waited_for(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("damage", "how"),
     [
-        (lambda lines: [lines[0], lines[1].replace('"order": 1', '"order": 9')], "changed in line 2"),
-        (lambda lines: [lines[0][:50], lines[1]], "changed in line 1"),
-        (lambda lines: [lines[1]], "changed in line 1"),  # an end of what was not begun
+        (lambda lines: [lines[0], lines[1].replace('"order": 1', '"order": 9')], f"{CHANGED} 2"),
+        (lambda lines: [lines[0][:50], lines[1]], f"{CHANGED} 1"),
+        (lambda lines: [lines[1]], f"{CHANGED} 1"),  # an end of what was not begun
         (lambda lines: [], "empty"),
         (lambda lines: [], "missing"),
     ],
@@ -151,6 +174,39 @@ def test_a_log_that_is_not_as_it_was_written_is_told_by_verify_and_not_gone_by(
         log.write_text("".join(f"{line}\n" for line in lines))
     told = invoked(tmp_path, "runs", "verify", "--all")
     assert (told.exit_code, f"{how}: {log}" in told.stdout) == (1, True)
-    if how != "changed in line 1":
+    if how != f"{CHANGED} 1":
         refused = invoked(tmp_path, "score", "constant@capitals@latest")
         assert (refused.exit_code, "is not known" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["swapped", "appended"])
+@pytest.mark.parametrize("victim", [1, 2])
+def test_the_log_of_another_run_decides_not_which_is_the_newest(
+    victim: int, kept: bool, tmp_path: Path
+) -> None:
+    for longitude in range(3):
+        assert invoked(tmp_path, *RUN[:-1], f"longitude={longitude}").exit_code == 0
+    folders = {finishing_order(run.folder): run.folder for run in iter_runs(tmp_path / "runs")}
+    log = folders[victim] / "sessions.jsonl"
+    own = log.read_text() if kept else ""
+    log.write_text(own + (folders[3] / log.name).read_text())
+    told = invoked(tmp_path, "runs", "verify", "--all")
+    line = len(own.splitlines()) + 1
+    assert (told.exit_code, f"{CHANGED} {line}: {log}" in told.stdout) == (1, True)
+    refused = invoked(tmp_path, "score", "constant@capitals@latest")
+    assert (refused.exit_code, "is not known" in refused.stderr) == (2, True)
+    assert f"{log.parent}" in refused.stderr
+
+
+def test_a_log_of_before_and_that_of_a_renamed_run_are_taken(tmp_path: Path) -> None:
+    assert invoked(tmp_path, *RUN).exit_code == 0
+    assert invoked(tmp_path, *RUN[:-1], "longitude=9").exit_code == 0
+    first, last = sorted((run.folder for run in iter_runs(tmp_path / "runs")), key=finishing_order)
+    lines = [json.loads(line) for line in (first / "sessions.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["sha256"]
+        line["sha256"] = hashlib.sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()
+    (first / "sessions.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    renamed = last.rename(last.with_name("mine"))
+    assert [finishing_order(folder) for folder in (first, renamed)] == [1, 2]
+    assert invoked(tmp_path, "runs", "verify", "--all").exit_code == 0

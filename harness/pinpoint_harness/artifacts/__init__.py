@@ -14,7 +14,7 @@ from .files import (
     write_new,
 )
 from .finished import finished_folders, was_finished
-from .integrity import check_files, damaged_files, own_sha256, undisturbed
+from .integrity import check_files, damaged_files, own_sha256, read_manifest, undisturbed
 from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
 from .session_log import Session, damaged_log, finishing_order, read_log
@@ -41,6 +41,7 @@ __all__ = [
     "own_sha256",
     "read_json",
     "read_log",
+    "read_manifest",
     "safe_name",
     "spec_key",
     "undisturbed",

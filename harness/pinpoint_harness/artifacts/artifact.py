@@ -45,7 +45,7 @@ from .integrity import (
     is_as_written,
     log_written,
     own_sha256,
-    undisturbed,
+    read_manifest,
     written_files,
 )
 
@@ -119,8 +119,7 @@ class Artifact:
             with artifact._lock(fcntl.LOCK_EX):
                 artifact._finish_swap()
         if not fresh and artifact.complete:
-            manifest = undisturbed(artifact.folder, lambda: read_json(artifact.folder / MANIFEST))
-            artifact._check_same(manifest)
+            artifact._check_same(read_manifest(artifact.folder))
             check_files(artifact.folder)
             artifact._tidy_up()
             return artifact

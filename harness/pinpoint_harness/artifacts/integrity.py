@@ -44,6 +44,11 @@ def check_files(folder: Path, names: Collection[str] | None = None) -> None:
     undisturbed(folder, lambda: _check(folder, names))
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished artifact; one that is put in place at this moment is waited for."""
+    return undisturbed(folder, lambda: read_json(folder / MANIFEST))
+
+
 def _check(folder: Path, names: Collection[str] | None) -> None:
     damaged = _damaged(folder, names, whole=False)
     if damaged:

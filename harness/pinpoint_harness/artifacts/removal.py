@@ -15,6 +15,7 @@ from ..errors import ArtifactError
 from .artifact import KEY_LENGTH, spec_key
 from .files import read_json
 from .finished import KEY, holds_content
+from .session_log import is_log_of
 
 DEEPEST = 4
 """Levels below a root at which artifacts lie at most: stores/<dataset>/pixels/perceptual-hash/<key>."""
@@ -65,7 +66,7 @@ def recognise(folder: Path) -> Removable | None:
 
 
 def _identity(folder: Path, marker: Path | None) -> tuple[str, str]:
-    """The kind and the key of an artifact: by its marker, or by its record where that cannot be read."""
+    """The kind and the key of an artifact: by its marker, or its record or log where that cannot be read."""
     with contextlib.suppress(ArtifactError):
         if marker is not None:
             identity = read_json(marker)
@@ -73,7 +74,8 @@ def _identity(folder: Path, marker: Path | None) -> tuple[str, str]:
     for name, kind in _RECORDS.items():
         with contextlib.suppress(ArtifactError):
             return kind, spec_key(kind, read_json(folder / name).get("recipe", {}))
-    return "unknown", ""
+    key = folder.name[:KEY_LENGTH]
+    return "unknown", key if is_log_of(folder, key) else ""
 
 
 def remove(item: Removable, root: Path) -> None:

@@ -1,7 +1,7 @@
 """The log of starts of a run: times, memory, machine, versions.
 
 The only file of a run that differs between two ways to the same result. Later commands add to it, so it is
-not in the manifest: each line has a checksum of its own.
+not in the manifest: each line has a checksum of its own, into which the key of the artifact goes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from ..errors import ArtifactError
 from ..types import Context
-from .artifact import library_versions
-from .files import append_line
+from .artifact import KEY_LENGTH, library_versions
+from .files import append_line, read_json
+from .finished import KEY
+from .integrity import MANIFEST
 
 _LOG = "sessions.jsonl"
 
@@ -76,11 +79,12 @@ class Session:
     def _write(self, event: str, **facts: Any) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"session": self._id, "event": event, "time": now, **facts}
-        append_line(self._path, json.dumps(entry | {"sha256": _checksum(entry)}))
+        checksum = _checksum(entry, _key_of(self._path.parent))
+        append_line(self._path, json.dumps(entry | {"sha256": checksum}))
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """The entries of a folder's log, oldest first; what is torn or changed is left out."""
+    """The entries of a folder's log, oldest first; what is torn, changed or another's is left out."""
     return [entry for entry in _lines(folder) if entry is not None]
 
 
@@ -94,41 +98,63 @@ def damaged_log(folder: Path) -> dict[str, str]:
     begun, number = set(), 0
     for number, entry in enumerate(_lines(folder), 1):
         if entry is None or (entry.get("event") != "start" and entry.get("session") not in begun):
-            return {_LOG: f"changed in line {number}"}
+            return {_LOG: f"changed or copied from elsewhere in line {number}"}
         begun.add(entry.get("session"))
     return {} if number else {_LOG: "empty"}
 
 
 def _lines(folder: Path) -> Iterator[dict[str, Any] | None]:
-    """What each line of a log says, None for one that is torn or changed."""
-    path = folder / _LOG
+    """What each line of a log says, None for one that is torn, changed or of another artifact."""
+    path, key = folder / _LOG, _key_of(folder)
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     for line in text.splitlines():
         entry = None
         with contextlib.suppress(ValueError, RecursionError):
             entry = json.loads(line)
-        yield entry if _is_as_written(entry) else None
+        yield entry if _is_as_written(entry, key) else None
 
 
-def _is_as_written(entry: object) -> bool:
-    """Whether a line says when it was, and what its checksum says; those of before had none."""
+def is_log_of(folder: Path, key: str) -> bool:
+    """Whether a line of the log was written for the artifact of this key; those of before do not say."""
+    return any(entry.pop("sha256", None) == _checksum(entry, key) for entry in read_log(folder))
+
+
+def _is_as_written(entry: object, key: str) -> bool:
+    """Whether a line says when it was, and what its checksum says.
+
+    Those of before had none, or one without the key.
+    """
     if not isinstance(entry, dict) or not isinstance(entry.get("time"), str):
         return False
     said = {name: value for name, value in entry.items() if name != "sha256"}
-    return entry.get("sha256") in (None, _checksum(said))
+    return entry.get("sha256") in (None, _checksum(said), _checksum(said, key))
 
 
-def _checksum(entry: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+def _checksum(entry: Mapping[str, Any], key: str = "") -> str:
+    return hashlib.sha256(f"{key}{json.dumps(entry, sort_keys=True)}".encode()).hexdigest()
+
+
+def _key_of(folder: Path) -> str:
+    """The key that the name of a folder is; of one that was renamed, that of its manifest."""
+    name = folder.absolute().name
+    with contextlib.suppress(ArtifactError):
+        return name if KEY.fullmatch(name) else str(read_json(folder / MANIFEST).get("key"))[:KEY_LENGTH]
+    return name
 
 
 def finishing_order(folder: Path) -> int:
     """Which of its neighbours this artifact was to be finished, from 1: larger for the later one.
 
-    0 where the log does not say. A clock may be set back, this number only grows.
+    0 where the log does not say: what is torn, changed or another's may have been a later end than those
+    above it. A clock may be set back, this number only grows.
     """
-    ends = [entry.get("order") for entry in read_log(folder) if entry.get("event") == "end"]
-    return max((number for number in ends if isinstance(number, int)), default=0)
+    order = 0
+    for entry in _lines(folder):
+        if entry is None:
+            order = 0
+        elif entry.get("event") == "end" and isinstance(number := entry.get("order"), int):
+            order = max(order, number)
+    return order
 
 
 @contextlib.contextmanager

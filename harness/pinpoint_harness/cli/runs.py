@@ -233,8 +233,9 @@ def remove_runs(runs: Sequence[str], home: Home, yes: bool, dry_run: bool) -> No
 def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None:
     """Check that the files of RUN are those that were written, by their sha256; exit code 1 if not.
 
-    The log of sessions, to which later commands add, has a checksum in each line. Scores lie outside: they
-    are measured again where they are missing or damaged.
+    The log of sessions, to which later commands add, has a checksum in each line. Scores, also those kept
+    below the home, say of which answers they are; what is damaged or of others is measured again when it is
+    asked for.
 
     \b
     Example:
@@ -242,7 +243,9 @@ def verify_runs(run: str | None, every: bool, home: Home, as_json: bool) -> None
     """
     from ..api import read_run
     from ..artifacts import finished_folders
+    from ..evaluation.score_files import damaged_scores
+    from ..running import Run
 
     one_or_all("run", run, every)
     folders = finished_folders(home.runs) if run is None else [read_run(run, home=home).folder]
-    print_damage(folders, as_json)
+    print_damage(folders, as_json, lambda folder: damaged_scores(Run(folder)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -17,8 +17,15 @@ def one_or_all(what: str, text: str | None, every: bool) -> None:
         raise UsageError(f"give one {what} or --all", found="both" if every else "neither")
 
 
-def print_damage(folders: Iterable[Path], as_json: bool) -> None:
-    """Read every file again, list those that are not as written, and exit with 1 if there are any."""
+def print_damage(
+    folders: Iterable[Path],
+    as_json: bool,
+    beside: Callable[[Path], Mapping[Path, str]] = lambda _: {},
+) -> None:
+    """Read every file again, list those that are not as written, and exit with 1 if there are any.
+
+    `beside` tells of files that are not in the manifest, by their paths.
+    """
     from ..artifacts import damaged_files, damaged_log
 
     checked = 0
@@ -26,7 +33,8 @@ def print_damage(folders: Iterable[Path], as_json: bool) -> None:
     for folder in folders:
         checked += 1
         found = damaged_files(folder) | damaged_log(folder)
-        damaged += [{"file": str(folder / name), "is": how} for name, how in found.items()]
+        paths = {folder / name: how for name, how in found.items()} | dict(beside(folder))
+        damaged += [{"file": str(path), "is": how} for path, how in paths.items()]
     if as_json:
         print_json({"checked": checked, "damaged": damaged})
     else:
@@ -36,7 +44,8 @@ def print_damage(folders: Iterable[Path], as_json: bool) -> None:
     if damaged:
         click.echo(
             "fix: remove it (pinpoint runs rm, stores rm) and give the command that made it again; "
-            "sessions.jsonl says only when that was, and which run is the newest: no figure depends on it",
+            "sessions.jsonl says only when that was, and which run is the newest: no figure depends on it; "
+            "of scores remove what is named: no figure is printed from it, what needs one measures it again",
             err=True,
         )
         raise click.exceptions.Exit(1)

@@ -6,15 +6,14 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..artifacts import canonical_json, own_sha256, read_json
-from ..errors import ArtifactError, DataError, UsageError
+from ..artifacts import canonical_json, own_sha256
+from ..errors import DataError, UsageError
 from ..photo_ids import rows_sha256
 from ..running import Run
 from ..running import predictions as answers
@@ -24,7 +23,7 @@ from .bootstrap import Clusters, Estimate, cluster_rows, estimate_all
 from .distributions import DISTRIBUTIONS, NLL, nll_estimates, recall_estimates
 from .metrics import metric_names
 from .protocols import Protocol, get_protocol
-from .score_files import store_score, stored_score
+from .score_files import read_scores, score_source, store_score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -149,8 +148,10 @@ def score_run(
     if places is not None:
         settings["place_names_sha256"] = place_names_sha256(places)
     run.check()
-    if (path := stored_score(run, name)) and (known := _stored_score(path, settings)) is not None:
-        return known
+    source = score_source(run, name)
+    for stored in read_scores(run, name):
+        if (known := _stored_score(stored, settings)) is not None:
+            return known
     how = {"cluster_column": run.record["dataset"]["cluster_column"], "resamples": resamples, "seed": seed}
     if by_places:
         if places is None:
@@ -166,30 +167,22 @@ def score_run(
     if part is not None:
         rows = run.record["counts"]["total"]
         scores = replace(scores, part=f"{scores.counts['total']:,} of {rows:,}, {part.title}")
-    stored = {**scores.to_dict(), "settings": settings}
+    stored = {**scores.to_dict(), "settings": settings, "of": source}
     store_score(run, name, canonical_json({**stored, "sha256": own_sha256(stored)}, sort_keys=False))
     return scores
 
 
-def _stored_score(path: Path, settings: Mapping[str, Any]) -> Scores | None:
-    """The score as it was stored with these settings; None where there is none, or none that is whole.
+def _stored_score(stored: dict[str, Any], settings: Mapping[str, Any]) -> Scores | None:
+    """What is stored, if it says of what it is and was measured with these settings; else None.
 
     Without place names at hand those that it was made with are taken on trust.
     """
     try:
-        stored = read_json(path)
-        written = stored.pop("sha256", None)
-        version = stored["settings"]["score_version"]
-        if version == SCORE_VERSION and written != own_sha256(stored):
-            raise ArtifactError(f"'{path}' is not as it was written")
-        if {"place_names_sha256": stored["settings"].get("place_names_sha256"), **settings} != {
-            "place_names_sha256": None,
-            **stored["settings"],
-        }:
-            return None
-        return Scores.from_dict(stored)
-    except (ArtifactError, LookupError, TypeError, ValueError) as error:
-        log.warning("%s; the run is scored again", error)
+        own = {"place_names_sha256": None, **stored["settings"]}
+        asked = {"place_names_sha256": own["place_names_sha256"], **settings}
+        return Scores.from_dict(stored) if "of" in stored and asked == own else None
+    except (LookupError, TypeError, ValueError) as error:
+        log.warning("a stored score cannot be read: %s; the run is scored again", error)
         return None
 
 

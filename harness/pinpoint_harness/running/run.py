@@ -20,6 +20,7 @@ from ..artifacts import (
     spec_key,
     was_finished,
 )
+from ..artifacts.removal import recognise
 from ..errors import ArtifactError, UsageError, did_you_mean, in_columns
 from ..features import OpenedGallery
 from ..home import command
@@ -89,8 +90,7 @@ class Run:
         try:
             check_files(self.folder)
         except ArtifactError as error:
-            removal = command(["runs", "rm", str(self.folder)], self.root)
-            fix = f"give the command that made it with --fresh, or remove it: {removal}"
+            fix = _mending([self.folder], self.root)
             raise ArtifactError(f"run {error.problem}", found=error.found, fix=fix) from error
 
     @property
@@ -326,12 +326,19 @@ def _warn_of(damaged: Iterable[DamagedRun]) -> None:
 
 def _all_damaged(text: str, damaged: Sequence[DamagedRun], root: Path) -> ArtifactError:
     lines = [f"'{one.folder}': {one.found}" for one in damaged]
-    removal = command(["runs", "rm", *(str(one.folder) for one in damaged)], root)
     return ArtifactError(
         f"run '{text}' is damaged",
         found="\n".join(lines),
-        fix=f"give the command that made it with --fresh, or remove it: {removal}",
+        fix=_mending([one.folder for one in damaged], root),
     )
+
+
+def _mending(folders: Sequence[Path], root: Path) -> str:
+    """What to do about damaged runs; `runs rm` leaves folders that nothing in them says to be ours."""
+    known = [str(folder) for folder in folders if recognise(folder)]
+    removal = [f"remove it: {command(['runs', 'rm', *known], root)}"] if known else []
+    removal += [f"remove '{folder}' yourself" for folder in folders if str(folder) not in known]
+    return f"give the command that made it with --fresh, or {', and '.join(removal)}"
 
 
 def _none(text: str, runs: list[Run], root: Path) -> UsageError:

@@ -21,7 +21,7 @@ from ...evaluation import (
     compare,
     score_run,
 )
-from ...evaluation.score_files import stored_score
+from ...evaluation.score_files import has_score, read_scores
 from ...home import command
 from ...plugins import Registry
 from ...running import Run, iter_runs, nothing_to_average, radii_of, repeats, survey_runs, value_of
@@ -258,7 +258,18 @@ def _common_protocol(runs: Sequence[Run]) -> str:
 
 def scored_by(run: Run, names: Iterable[str] = PROTOCOLS) -> list[str]:
     """Which of these protocols or presets a run has been scored by, at its dataset's radii."""
-    return [name for name in names if stored_score(run, name)]
+    return [name for name in names if _is_scored_by(run, name)]
+
+
+def _is_scored_by(run: Run, name: str) -> bool:
+    """Whether there is a score that can be given, be it made again because it is damaged or of before.
+
+    Only protocols measure any run: another run's candidates say nothing of this one's, and place names,
+    without which their score is not made again, are not in the run.
+    """
+    if name in PROTOCOLS:
+        return has_score(run, name)
+    return any(name in DISTRIBUTIONS or "of" in stored for stored in read_scores(run, name))
 
 
 def _row(run: Run, scores: Scores, places: Scores | None) -> Row:
