@@ -48,9 +48,9 @@ def check_arguments(function: Callable[..., Any], given: tuple[Any, ...], named:
         if not _fits(value, annotation):
             wanted = dict.fromkeys(_words(kind) for kind in _kinds(annotation) if kind != "None")
             problem = f"{name} of {function.__name__}() must be {' or '.join(wanted)}"
-            raise UsageError(
-                problem, found=_shown(value), fix=f"help({function.__name__}) tells what it takes"
-            )
+            in_a_list = isinstance(value, str) and _fits([value], annotation)
+            fix = f"{name}=[{value!r}]" if in_a_list else f"help({function.__name__}) tells what it takes"
+            raise UsageError(problem, found=_shown(value), fix=fix)
         if name in _LEAST and value is not None and value < _LEAST[name]:
             raise UsageError(f"{name} must be {_LEAST[name]} or more", found=_shown(value))
         if name in _NEVER_EMPTY and value is not None and not len(value):
