@@ -350,6 +350,21 @@ def test_whatever_a_method_raises_names_it_and_its_plugin(body: str, said: str, 
     assert said in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "replaced", ["sys.stdout = None", "sys.stdout = sys.stderr = None", "sys.stdout.close()"]
+)
+def test_a_plugin_that_takes_the_screen_away_gives_it_back(replaced: str, tmp_path: Path) -> None:
+    body = f"import sys; {replaced}; return Predictions(np.zeros((len(queries), 2)))"
+    (tmp_path / "raises.py").write_text(RAISING.replace("BODY", body))
+    words = ["run", "stranger", "capitals", "--plugin", "raises.py", "--home", "home"]
+    ended = subprocess.run(
+        [sys.executable, "-c", "from pinpoint_harness.cli.main import main; main()", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "\nrun: home/runs/capitals/stranger/" in ended.stdout
+
+
 OWN_WORDS = """
 from pinpoint_harness import BackboneInfo, DatasetInfo, hookimpl
 from pinpoint_harness.errors import DataError
