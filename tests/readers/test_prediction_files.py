@@ -383,7 +383,7 @@ def test_json_records(tmp_path: Path) -> None:
         ('{"a": "Paris"}', "not understood[\\s\\S]*method place-names"),
         ('{"a": {"city": "Paris"}}', "no columns of answers"),
         ("{}", "holds no answers"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
         ('{"id": "a", "lat": 1, "lon": 2}\n\n{"id": "b", "lat"', "not valid JSON\n.*line 3: "),
     ],
 )
@@ -547,3 +547,19 @@ def test_csv_and_json_give_the_same_answers_to_the_last_bit(
         )
     for path in (folder / "answers.csv", as_json(folder, rows)):
         assert found(read_answers(path)) == rows
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("[" * 100_000 + "]" * 100_000, "nested a thousand levels deep"), ("1" * 5000, "thousands of digits")],
+)
+def test_json_beyond_what_is_read_is_no_sign_of_a_program_that_was_stopped(
+    value: str, words: str, lines: bool, tmp_path: Path
+) -> None:
+    text = f'{{"id": "b", "latitude": 1.5, "longitude": {value}}}'
+    text = f'{{"id": "a", "latitude": 1.5, "longitude": 2.5}}\n{text}\n' if lines else f"[{text}]"
+    path = written(tmp_path, text)
+    with pytest.raises(DataError, match=words) as refused:
+        read_answers(path)
+    assert "stopped" not in str(refused.value)
