@@ -103,7 +103,7 @@ def _check_folder(place: Path, set_by: str) -> None:
     lies_in = next(path for path in (place, *place.absolute().parents) if os.path.lexists(path))
     if odd := what_is_no_folder(lies_in):
         raise UsageError(
-            f"things cannot lie in '{place}' ({set_by}): '{lies_in}' is no folder",
+            f"things cannot lie in '{place}' ({set_by}): '{lies_in}' is no folder for them",
             found=odd,
             fix="give a folder as the home, one that is there or a new one",
         )
