@@ -62,6 +62,7 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature:
     return inspect.signature(function)
 
 
+@cache  # it is asked for each of millions of ids
 def _kinds(annotation: str) -> list[str]:
     """The alternatives of `A | B[C | D]`: `A` and `B[C | D]`."""
     return re.split(r" \| (?![^\[]*\])", annotation)
