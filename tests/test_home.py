@@ -107,23 +107,69 @@ def test_from_python_a_root_or_the_old_keywords(tmp_path: Path, caplog: pytest.L
 @pytest.mark.parametrize(
     "command", [["runs", "list"], ["stores", "list"], ["table", "capitals"], ["clean"], ["doctor"]]
 )
-@pytest.mark.parametrize("kind", ["file", "pipe", "device", "below a file", "its runs are a file"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "file",
+        "pipe",
+        "device",
+        "below a file",
+        "its runs are a file",
+        "a ring of links",
+        "a link to nowhere",
+        "below a link to nowhere",
+        "its runs are a link to themselves",
+        "the kernel",
+    ],
+)
 def test_a_home_that_is_no_folder_is_refused_and_never_empty(
     command: list[str], kind: str, tmp_path: Path
 ) -> None:
-    place = Path("/dev/null") if kind == "device" else tmp_path / "home"
-    if kind == "pipe":
+    elsewhere = {"device": Path("/dev/null"), "the kernel": Path("/proc")}
+    place = elsewhere.get(kind, tmp_path / "home")
+    if "link" in kind and "its runs" not in kind:
+        place.symlink_to(tmp_path / ("other" if "ring" in kind else "disk"))
+        (tmp_path / "other").symlink_to(place)
+    elif kind == "its runs are a link to themselves":
+        place.mkdir()
+        (place / "runs").symlink_to(place / "runs")
+    elif kind == "pipe":
         os.mkfifo(place)
     elif kind == "its runs are a file":
         place.mkdir()
         (place / "runs").touch()
-    elif kind != "device":
+    elif kind not in elsewhere:
         place.touch()
-    given = place / "below" if kind == "below a file" else place
+    given = place / "below" if kind.startswith("below") else place
     result = CliRunner().invoke(cli, [*command, "--home", str(given)])
     assert result.exit_code == 2, result.output
     assert result.stdout == ""
     assert "no folder" in result.stderr or "is a file" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["file", "link to nowhere", "link to itself"])
+@pytest.mark.parametrize("command", [["runs", "list"], ["table", "capitals"]])
+def test_what_stands_in_place_of_the_runs_of_a_dataset_is_refused(
+    command: list[str], kind: str, tmp_path: Path
+) -> None:
+    place = tmp_path / "runs" / "capitals"
+    place.parent.mkdir()
+    (place.parent / "notes.txt").touch()
+    if kind == "file":
+        place.touch()
+    else:
+        place.symlink_to(tmp_path / "disk" if "nowhere" in kind else place)
+    result = CliRunner().invoke(cli, [*command, "--home", str(tmp_path)])
+    assert result.exit_code == 2, result.output
+    assert "is no folder of a dataset" in result.stderr
+    place.unlink()
+    assert "is no folder" not in CliRunner().invoke(cli, [*command, "--home", str(tmp_path)]).stderr
+
+
+def test_a_link_to_a_folder_is_a_home(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "home").symlink_to(tmp_path / "disk")
+    assert find_home(tmp_path / "home" / "new").runs == tmp_path / "home" / "new" / "runs"
 
 
 def test_a_variable_that_names_no_folder_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:

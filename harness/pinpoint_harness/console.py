@@ -38,6 +38,8 @@ class _Local(threading.local):
 
 
 _local = _Local()
+_screens: list[tuple[Screen, Screen]] = []
+"""stdout and stderr of the command that is at work."""
 
 
 def visible(text: str, *, lines: bool = False) -> str:
@@ -61,12 +63,14 @@ def _but_for_styles(found: re.Match[str]) -> str:
 
 @contextmanager
 def others_code() -> Iterator[None]:
-    """Whose prints are no part of a result, while it runs in this thread."""
+    """Whose prints are no part of a result, while it runs in this thread; screens it takes away come back."""
     _local.depth += 1
     try:
         yield
     finally:
         _local.depth -= 1
+        if _screens and not _local.depth:
+            sys.stdout, sys.stderr = _screens[-1]
 
 
 class Screen(io.TextIOBase):
@@ -123,12 +127,15 @@ def screens() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     # Of a closed one Python has None: what is written there goes nowhere.
     streams = [open(os.devnull, "w") if one is None else one for one in before]  # noqa: PTH123, SIM115
-    sys.stdout, sys.stderr = Screen(streams[0], results=True), Screen(streams[1], results=False)
+    ours = Screen(streams[0], results=True), Screen(streams[1], results=False)
+    sys.stdout, sys.stderr = ours
+    _screens.append(ours)
     try:
         yield
     finally:
+        _screens.pop()
         try:
-            for screen in (sys.stdout, sys.stderr):
+            for screen in ours:
                 screen.flush()
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever reads has gone

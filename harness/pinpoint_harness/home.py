@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
+from .reading import what_is_no_folder
 
 HOME_VARIABLE = "PINPOINT_HOME"
 WORLDS_VARIABLE = "PINPOINT_MINI_EARTH"
@@ -98,12 +99,12 @@ def find_home(
 
 
 def _check_folder(place: Path, set_by: str) -> None:
-    """Whatever is looked for in a file or a device is not there, which must not pass for an empty folder."""
-    lies_in = next(path for path in (place, *place.absolute().parents) if path.exists())
-    if not lies_in.is_dir():
+    """Whatever is looked for where no folder can be is not there, which must not pass for an empty folder."""
+    lies_in = next(path for path in (place, *place.absolute().parents) if os.path.lexists(path))
+    if odd := what_is_no_folder(lies_in):
         raise UsageError(
-            f"things cannot lie in '{place}' ({set_by}): '{lies_in}' is no folder",
-            found="a file" if lies_in.is_file() else "a pipe, a socket or a device",
+            f"things cannot lie in '{place}' ({set_by}): '{lies_in}' is no folder for them",
+            found=odd,
             fix="give a folder as the home, one that is there or a new one",
         )
 

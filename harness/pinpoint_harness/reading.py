@@ -89,6 +89,16 @@ def what_is_odd(path: str | Path) -> str:
     return f"a part of the kernel ({file_system})" if file_system in _KERNEL else ""
 
 
+def what_is_no_folder(path: Path) -> str:
+    """What is there in place of a folder that can be written to; "" for such a folder.
+
+    A link may lead to itself, or to a disk that is not mounted now.
+    """
+    if path.is_symlink() and not path.exists():
+        return f"a link to '{path.readlink()}', which leads nowhere"
+    return what_is_odd(path) or ("a file" if path.is_file() else "")
+
+
 @functools.cache
 def _file_system(device: int) -> str:
     """The kind of the file system of this number; "" where the system does not say."""

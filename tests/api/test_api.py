@@ -308,7 +308,7 @@ def test_every_function_of_runs_has_an_example() -> None:
     [
         (lambda: api.score("answers.csv", pd.DataFrame()), "answers are a Run or a DataFrame"),
         (lambda: api.score(pd.DataFrame(), "truth.csv"), "the truth is a DataFrame"),
-        (lambda: pinpoint_harness.compare("capitals"), "what is compared are runs"),
+        (lambda: pinpoint_harness.compare("capitals"), "must be a list of Run"),
         (
             lambda: api.table("capitals", columns="25km"),
             r"list of texts[\s\S]*columns=\['25km'\]",

@@ -46,7 +46,7 @@ from pinpoint_harness.features import (
 from pinpoint_harness.features import embed as embedding
 from pinpoint_harness.features.backbones import BackboneSource
 from pinpoint_harness.features.exchange import compare
-from pinpoint_harness.features.store import NOT_FINITE, VERSION, store_files
+from pinpoint_harness.features.store import ALL_ZERO, NOT_FINITE, VERSION, store_files
 from pinpoint_harness.images import ImageStore, PassingTroubleError
 from pinpoint_harness.plugins import Entry, Origin, Registry, load_registry
 from pinpoint_harness.types import BackboneInfo, Context, DataLocation, DatasetInfo
@@ -318,6 +318,20 @@ def test_a_feature_that_is_no_number_is_a_failure_and_a_tile_of_them_an_error(
     monkeypatch.setattr(Colours, "spoil", staticmethod(lambda features: features * np.nan))
     with pytest.raises(DataError, match="no finite feature for any of 4 photos"):
         complete(request(photos, tmp_path / "b"))
+
+
+def test_a_feature_of_zeros_is_a_failure_and_a_tile_of_them_an_error(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_empty(features: Any) -> Any:
+        return np.where(features[:, :1] > 190, 0, features)  # p10 alone
+
+    monkeypatch.setattr(Colours, "spoil", staticmethod(one_empty))
+    assert complete(request(photos, tmp_path / "a")).failures == {"p10": ALL_ZERO}
+    for name, factor in {"b": 0, "c": 1e-12}.items():  # zero in fp16
+        monkeypatch.setattr(Colours, "spoil", staticmethod(lambda features, by=factor: features * by))
+        with pytest.raises(DataError, match=r"'colours' of test gives no feature but zeros for any of 4"):
+            complete(request(photos, tmp_path / name))
 
 
 @pytest.mark.parametrize("bad", [lambda features: features[:, :2], lambda features: features[:2]])

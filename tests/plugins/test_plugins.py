@@ -15,9 +15,11 @@ import pytest
 from click.testing import CliRunner
 
 from pinpoint_harness.cli.main import cli
-from pinpoint_harness.errors import PluginError, UsageError
+from pinpoint_harness.errors import DataError, PluginError, UsageError
+from pinpoint_harness.features.backbones import find_backbone
 from pinpoint_harness.plugins import load_registry
 from pinpoint_harness.plugins import registry as plugins
+from pinpoint_harness.types import Context, DataLocation
 
 GOOD = """
 from pinpoint_harness import MethodInfo, hookimpl
@@ -285,6 +287,10 @@ def _environment(site: Path) -> dict[str, str]:
 RAISING = """
 import numpy as np
 from pinpoint_harness import MethodInfo, Predictions, hookimpl
+from pinpoint_harness.errors import DataError, UsageError
+
+class Own(DataError):
+    pass
 
 class Exits(Exception):
     def __str__(self):
@@ -323,6 +329,11 @@ class Stranger:
         ("raise Silent", "failed on a tile of 256 queries\n  found: Silent: (it cannot be shown)"),
         ("raise SystemExit(Exits())", "found: it calls sys.exit(Exits())"),
         ("raise Mute", "failed on a tile of 256 queries\n  found: Mute\n"),
+        (
+            "raise UsageError('boo', found='a ghost')",
+            "failed on a tile of 256 queries: boo\n  found: a ghost\n  fix:   ",
+        ),
+        ("raise Own('boo', fix='mend it')", "failed on a tile of 256 queries: boo\n  fix:   mend it"),
         ("return 5", "breaks its contract: predict must return Predictions\n  found: int"),
     ],
 )
@@ -337,6 +348,65 @@ def test_whatever_a_method_raises_names_it_and_its_plugin(body: str, said: str, 
     assert ended.returncode == 2, ended.stderr
     assert f"error: method 'stranger' of raises.py {said.partition('found')[0]}".rstrip() in ended.stderr
     assert said in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "replaced", ["sys.stdout = None", "sys.stdout = sys.stderr = None", "sys.stdout.close()"]
+)
+def test_a_plugin_that_takes_the_screen_away_gives_it_back(replaced: str, tmp_path: Path) -> None:
+    body = f"import sys; {replaced}; return Predictions(np.zeros((len(queries), 2)))"
+    (tmp_path / "raises.py").write_text(RAISING.replace("BODY", body))
+    words = ["run", "stranger", "capitals", "--plugin", "raises.py", "--home", "home"]
+    ended = subprocess.run(
+        [sys.executable, "-c", "from pinpoint_harness.cli.main import main; main()", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "\nrun: home/runs/capitals/stranger/" in ended.stdout
+
+
+OWN_WORDS = """
+from pinpoint_harness import BackboneInfo, DatasetInfo, hookimpl
+from pinpoint_harness.errors import DataError
+from pinpoint_harness.readers import read_answers
+
+@hookimpl
+def pinpoint_register(register):
+    register.dataset("strange", f"{__name__}:Strange", DatasetInfo(title="t", source="", licence=""))
+    register.dataset("reads", f"{__name__}:Reads", DatasetInfo(title="t", source="", licence=""))
+    register.backbone("odd", f"{__name__}:odd", BackboneInfo(title="t", width=4))
+
+class Strange:
+    def __init__(self, location):
+        pass
+    def truth(self):
+        raise DataError("boo")
+
+class Reads(Strange):
+    def truth(self):
+        read_answers("nowhere.csv")
+
+def odd(folder, context):
+    raise DataError("boo", fix="see to it")
+"""
+
+
+def test_errors_of_the_harness_s_kinds_that_plugins_raise_name_them_too(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_WORDS)
+    registry = load_registry([str(tmp_path / "own.py")])
+    with pytest.raises(DataError, match=r"^dataset 'strange' of own\.py cannot say its truth: boo$"):
+        registry.open_dataset("strange").truth()
+    with pytest.raises(DataError, match=r"^backbone 'odd' of own\.py cannot be set up: boo\n  fix:   see"):
+        find_backbone(registry, "odd").open(Context())
+
+
+def test_what_readers_raise_through_a_plugin_and_what_built_ins_raise_stays(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN_WORDS)
+    registry = load_registry([str(tmp_path / "own.py")])
+    with pytest.raises(DataError, match=r"^[^:]*'nowhere\.csv'"):
+        registry.open_dataset("reads").truth()
+    with pytest.raises(DataError, match=r"^(?!dataset)"):
+        registry.open_dataset("im2gps", DataLocation(tmp_path / "nowhere")).truth()
 
 
 @pytest.mark.parametrize("ignored", [False, True], ids=["", "in the background"])

@@ -484,6 +484,19 @@ OTHER_CIRCLES: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
         lambda it: it.assign(latitude=np.radians(it["latitude"]), longitude=np.radians(it["longitude"])),
         "--set units=radians",
     ),
+    "from the antimeridian": (lambda it: it.assign(longitude=it["longitude"] + 180), "subtract 180 from"),
+    "from the antimeridian, wrapped": (
+        lambda it: it.assign(longitude=(it["longitude"] + 360) % 360 - 180),
+        "subtract 180 from",
+    ),
+    "latitudes in radians": (
+        lambda it: it.assign(latitude=np.radians(it["latitude"])),
+        "multiply each latitude by 57.29577951",
+    ),
+    "longitudes in radians": (
+        lambda it: it.assign(longitude=np.radians(it["longitude"])),
+        "multiply each longitude by 57.29577951",
+    ),
 }
 
 

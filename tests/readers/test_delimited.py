@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -325,7 +328,7 @@ def test_a_damaged_parquet_file_is_a_data_error(write: Write) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git lfs pull"),
         (b'{"a.jpg": [1, 2]}', "JSON"),
         (b"\xff\xd8\xff\xe0\x00\x10JFIF\x00", "binary data"),
-        (b"PK\x03\x04\x14\x00\x06\x00", "binary data"),
+        (b"PK\x03\x04\x14\x00\x06\x00", r"an archive \(zip"),
         (b"x" * 70_000, "no row ends within 65,536 bytes"),
         (b"id,lat\n" + b"1," + b"x" * 70_000, "no row ends within 65,536 bytes"),
         (gzip.compress(PLAIN.encode() * 9, mtime=0)[:40], "EOFError"),
@@ -375,3 +378,36 @@ def test_what_csv_writes_is_read_back(
     path = tmp_path_factory.mktemp("csv") / "table"
     path.write_bytes(text.getvalue().encode(encoding))
     assert list(zip(*cells(read_table(path)).values(), strict=True)) == [tuple(row) for row in rows]
+
+
+PACKED = b"id,latitude,longitude\n" + b"".join(b"%d,%d.5,2.5\n" % (row, row) for row in range(60))
+
+
+def zipped() -> bytes:
+    with io.BytesIO() as stream:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("table.csv", PACKED)
+        return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (zipped(), "zip"),
+        (bz2.compress(PACKED), "bzip2"),
+        (lzma.compress(PACKED), "xz"),
+        (b"\x28\xb5\x2f\xfd" + b"\x04\0\xfe" * 20, "zstd"),
+        (b"7z\xbc\xaf\x27\x1c" + b"\x04\0\xfe" * 20, "7z"),
+    ],
+)
+def test_a_packed_table_is_refused_with_the_word_to_unpack_it(
+    content: bytes, kind: str, tmp_path: Path
+) -> None:
+    (tmp_path / "table").write_bytes(content)
+    with pytest.raises(DataError, match=rf"an archive \({kind}.*\n.*fix:   unpack it"):
+        sniff(tmp_path / "table")
+
+
+def test_a_table_that_begins_like_an_archive_is_read(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("BZh,latitude,longitude\n1,2.5,3.5\n")
+    assert sniff(tmp_path / "table.csv").names[0] == "BZh"

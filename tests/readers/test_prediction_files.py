@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pinpoint_harness import api
 from pinpoint_harness.errors import DataError, HarnessError, UsageError
 from pinpoint_harness.readers import Answers, read_answers
 from pinpoint_harness.running import predictions as stored
@@ -383,7 +384,7 @@ def test_json_records(tmp_path: Path) -> None:
         ('{"a": "Paris"}', "not understood[\\s\\S]*method place-names"),
         ('{"a": {"city": "Paris"}}', "no columns of answers"),
         ("{}", "holds no answers"),
-        ("[" * 100_000, "not valid JSON"),
+        ("[" * 100_000, "cannot be read as JSON"),
         ('{"id": "a", "lat": 1, "lon": 2}\n\n{"id": "b", "lat"', "not valid JSON\n.*line 3: "),
     ],
 )
@@ -547,3 +548,57 @@ def test_csv_and_json_give_the_same_answers_to_the_last_bit(
         )
     for path in (folder / "answers.csv", as_json(folder, rows)):
         assert found(read_answers(path)) == rows
+
+
+@pytest.mark.parametrize("lines", [False, True])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("[" * 100_000 + "]" * 100_000, "nested a thousand levels deep"), ("1" * 5000, "thousands of digits")],
+)
+def test_json_beyond_what_is_read_is_no_sign_of_a_program_that_was_stopped(
+    value: str, words: str, lines: bool, tmp_path: Path
+) -> None:
+    text = f'{{"id": "b", "latitude": 1.5, "longitude": {value}}}'
+    text = f'{{"id": "a", "latitude": 1.5, "longitude": 2.5}}\n{text}\n' if lines else f"[{text}]"
+    path = written(tmp_path, text)
+    with pytest.raises(DataError, match=words) as refused:
+        read_answers(path)
+    assert "stopped" not in str(refused.value)
+
+
+def test_negative_ids_as_floats_are_the_numbers(tmp_path: Path) -> None:
+    path = written(tmp_path, "id,latitude,longitude\n-7.0,1.5,2.5\n8.0,1.5,2.5\n")
+    assert read_answers(path).ids.tolist() == ["-7", "8"]
+    with pytest.raises(DataError, match="have lost digits"):
+        read_answers(written(tmp_path, "id,latitude,longitude\n-1.23457E+09,1.5,2.5\n8.0,1.5,2.5\n"))
+
+
+def zeros(first: int, width: int) -> pd.DataFrame:
+    rows = range(first, 60)
+    return pd.DataFrame(
+        {
+            "id": [f"{row:0{width}}" for row in rows],
+            "latitude": [10.5 + row / 2 for row in rows],
+            "longitude": [5.25 + row for row in rows],
+        }
+    )
+
+
+def test_ids_of_which_some_lost_their_leading_zeros_are_refused() -> None:
+    truth = zeros(0, 2)
+    answers = zeros(0, 1).assign(latitude=lambda it: it["latitude"] + 1)
+    with pytest.raises(DataError, match=r"10 of 60 ids have lost the zeros[\s\S]*like '00'"):
+        api.score(answers, truth)
+    with pytest.raises(DataError, match="10 of 60 ids have lost the zeros"):
+        api.score(answers, truth.assign(image=truth["id"] + ".jpg"))
+    with pytest.raises(DataError, match="lost the zeros"):
+        api.score(answers, zeros(0, 3))
+    whole = api.score(answers.assign(id=truth["id"]), truth)
+    assert whole.counts["ok"] == 60
+
+
+def test_shorter_ids_that_no_zeros_explain_are_answers_to_no_photo() -> None:
+    answers = zeros(0, 1).assign(latitude=lambda it: it["latitude"] + 1)
+    assert api.score(answers, zeros(10, 2)).counts["ok"] == 50  # a part of the photos, none with zeros
+    mixed = pd.concat([zeros(0, 2), zeros(0, 1).iloc[:5].assign(id=["a", "bb", "ccc", "d", "e"])])
+    assert api.score(answers, mixed).counts["missing"] == 15

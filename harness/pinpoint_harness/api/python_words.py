@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import ParamSpec, TypeVar
 
 from ..errors import HarnessError, command_line
+from .arguments import check_arguments
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -80,11 +81,12 @@ _EITHER = re.compile(f"{_COMMAND}|{_OPTION}")
 
 
 def speaks_python(function: Callable[P, T]) -> Callable[P, T]:
-    """A function whose errors, outside of the command line, name arguments and calls."""
+    """A function whose arguments are checked, and whose errors, outside of the command line, speak Python."""
 
     @functools.wraps(function)
     def called(*arguments: P.args, **named: P.kwargs) -> T:
         try:
+            check_arguments(function, arguments, named)
             return function(*arguments, **named)
         except HarnessError as error:
             if not command_line.get():

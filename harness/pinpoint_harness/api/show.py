@@ -119,8 +119,6 @@ def table(
     from ..reports.tables.choice import choose
 
     choice = choose(HIDDEN, methods, columns, sort, rename or {}, hide, mean_over)
-    if isinstance(runs, str):
-        raise UsageError("runs is a list of runs", found=repr(runs), fix=f"runs=[{runs!r}]")
     return chosen_table(
         dataset,
         choice,

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..errors import ArtifactError
+from ..reading import what_is_no_folder
 from .artifact import FRESH, FRESH_LOCK, KEY_LENGTH, STARTED
 from .integrity import MANIFEST
 
@@ -16,7 +18,19 @@ BEFORE_THE_MARKER = {".lock", "sessions.jsonl", "shards", FRESH, FRESH_LOCK}
 
 
 def finished_folders(root: Path) -> Iterator[Path]:
-    """Every finished run or store below their root, `<root>/<dataset>/<label>/<key>/`, by its place."""
+    """Every finished run or store below their root, `<root>/<dataset>/<label>/<key>/`, by its place.
+
+    ArtifactError for a file, or a link that leads nowhere, where the folder of a dataset belongs: it would
+    pass for a dataset without runs. Hidden files and those with an extension are none of ours.
+    """
+    for path in root.iterdir() if root.is_dir() else ():
+        of_dataset = path.is_symlink() or not (path.suffix or path.name.startswith("."))
+        if of_dataset and (odd := what_is_no_folder(path)):
+            raise ArtifactError(
+                f"'{path}' is no folder of a dataset",
+                found=odd,
+                fix="move it away, or mount the disk that it leads to",
+            )
     yield from filter(was_finished, sorted(root.glob("*/*/*")))
 
 

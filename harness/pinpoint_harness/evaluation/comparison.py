@@ -103,10 +103,6 @@ def compare(
     dataset unless others are given. `flips` as in
     `compare_errors`; without `test_medians`, which take most of the time, their `p` is None.
     """
-    if not all(isinstance(run, Run) for run in runs):
-        raise UsageError(
-            "what is compared are runs", found=repr(runs)[:100], fix='[read_run("METHOD@DATASET"), ...]'
-        )
     groups = [[run] for run in runs] if mean_over is None else repeats(runs, mean_over)
     if len(groups) < 2:
         raise UsageError("a comparison needs two runs or more", found=f"{len(groups)}")

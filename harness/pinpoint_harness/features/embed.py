@@ -39,7 +39,7 @@ from ..types import Backbone, Context, Dataset
 from .backbones import BackboneSource
 from .known_features import KnownFeature, KnownFeatures
 from .same_pictures import CONTENTS, DIGEST_BYTES, digest_of, encode_contents, found_by_content, stores_in
-from .store import NOT_FINITE, VERSION, FeatureStore, store_files, store_parent, write_matrix_header
+from .store import ALL_ZERO, NOT_FINITE, VERSION, FeatureStore, store_files, store_parent, write_matrix_header
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +79,7 @@ class EmbedRequest:
 def complete(request: EmbedRequest) -> FeatureStore:
     """The store of the request: found, resumed, or made.
 
-    Photos that cannot be read, and those whose feature is not finite, are in the store's failures.
+    Photos that cannot be read, and those whose feature is not finite or zero, are in the store's failures.
     The processes of a torchrun embed a part each, and the first puts the store together when all are done.
     With a `share`, only that part is embedded; whoever is last puts the store together, for the
     others who are still running. UnfinishedError is raised where nobody is left to wait for.
@@ -235,7 +235,7 @@ def features_of(
             rows, answer = running
             half = _half(answer, (tile_size, backbone.width), named)[: len(rows)]
             features[rows] = half
-            failures.update(_not_finite(half, rows, named))
+            failures.update(_without_content(half, rows, named))
 
     def start() -> tuple[list[int], Any]:
         filled = [image for _, image in waiting]
@@ -312,16 +312,22 @@ def _half(answer: Any, shape: tuple[int, int], named: str) -> NDArray[np.float16
     return half
 
 
-def _not_finite(half: NDArray[np.float16], rows: Sequence[int], named: str) -> dict[int, str]:
-    """The status of those rows that hold no numbers; DataError if of several none does."""
+def _without_content(half: NDArray[np.float16], rows: Sequence[int], named: str) -> dict[int, str]:
+    """The status of those rows that hold no numbers or nothing but zeros; DataError if of several all do."""
     finite = np.isfinite(half).all(axis=1)
-    if len(rows) > 1 and not finite.any():
+    zero = np.asarray(~half.any(axis=1))  # which resembles every photo alike
+    if len(rows) > 1 and not (finite & ~zero).any():
         raise DataError(
-            f"{named} gives no finite feature for any of {len(rows)} photos",
-            found="NaN, infinity, or more than the 65,504 that fp16 holds",
+            f"{named} gives no {'feature but zeros' if zero.any() else 'finite feature'} for any of "
+            f"{len(rows)} photos",
+            found="numbers that are zero in fp16, which holds none below 6e-8"
+            if zero.any()
+            else "NaN, infinity, or more than the 65,504 that fp16 holds",
             fix="check its weights; try --dtype float32",
         )
-    return {rows[row]: NOT_FINITE for row in np.flatnonzero(~finite).tolist()}
+    return {
+        rows[row]: ALL_ZERO if zero[row] else NOT_FINITE for row in np.flatnonzero(zero | ~finite).tolist()
+    }
 
 
 def _assemble(

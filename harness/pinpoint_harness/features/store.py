@@ -64,6 +64,7 @@ VERSION = 2
 """Of what a store's spec says, a part of it: raised whenever stores made before must not be taken."""
 
 NOT_FINITE = "unreadable: its feature is not finite"
+ALL_ZERO = "unreadable: its feature is zero"
 
 
 class NotAStoreError(ArtifactError):

@@ -27,12 +27,11 @@ from ..errors import HarnessError, PluginError, unknown_name
 from ..reading import reading
 from ..types import BackboneInfo, DataLocation, Dataset, DatasetInfo, MethodInfo
 from . import hookspecs
-from .boundary import plugin_code, what_was_raised
+from .boundary import BUILT_IN, plugin_code, what_was_raised
 from .guarded import GuardedDataset
 
 log = logging.getLogger(__name__)
 
-BUILT_IN = ("pinpoint_datasets", "pinpoint_methods")
 ENTRY_POINT_GROUP = "pinpoint"
 NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")

@@ -69,6 +69,24 @@ _OTHERS = (
     Convention(
         "gradians", "read as gradians", lambda it: it * 0.9, "multiply the coordinates by 0.9 in a copy"
     ),
+    Convention(
+        "from the antimeridian",
+        "with longitudes counted from the antimeridian",
+        lambda it: np.stack([it[:, 0], it[:, 1] % 360 - 180], axis=1),  # 360 may be subtracted already
+        "subtract 180 from each longitude in a copy, and add 360 where that is below -180",
+    ),
+    Convention(
+        "radian latitude",
+        "with latitudes alone read as radians",
+        lambda it: it * (180 / np.pi, 1),
+        "multiply each latitude by 57.29577951 in a copy",
+    ),
+    Convention(
+        "radian longitude",
+        "with longitudes alone read as radians",
+        lambda it: it * (1, 180 / np.pi),
+        "multiply each longitude by 57.29577951 in a copy",
+    ),
 )
 """The fix of the first two is an option of the reader."""
 
@@ -86,6 +104,8 @@ def better_convention(truth: Floats, answers: Floats) -> tuple[list[Convention],
     exchanged = _OTHERS[0]
     for km, enough in _TELLING if len(answers) >= FEWEST else _TELLING_OF_FEW:
         as_given = _share_within(truth, answers, km)
+        if 3 * as_given > 1:  # nothing can be so much better
+            continue
         for others in [*([one] for one in _OTHERS), *([exchanged, one] for one in _OTHERS[1:])]:
             values = answers
             for other in others:

@@ -242,6 +242,16 @@ def _head(path: Path) -> tuple[bytes, bool, bool]:
         raise unreadable(path, error) from error
 
 
+_ARCHIVES = {
+    rb"PK\x03\x04": "zip, or a spreadsheet such as xlsx",
+    rb"BZh[1-9]1AY&SY": "bzip2",
+    rb"\xfd7zXZ\0": "xz",
+    rb"\x28\xb5\x2f\xfd": "zstd",
+    rb"7z\xbc\xaf\x27\x1c": "7z",
+}
+"""First bytes of what is packed otherwise than by gzip, which is read as it is."""
+
+
 def _refuse_other_content(path: Path, head: bytes, encoding: str) -> None:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     found, fix = "", "give the table itself"
@@ -253,6 +263,8 @@ def _refuse_other_content(path: Path, head: bytes, encoding: str) -> None:
         found, fix = "a Git LFS pointer, which stands for the file", "run `git lfs pull` where it was cloned"
     elif start.startswith((b"{", b"[")):
         found = "JSON"
+    elif archive := next((name for start, name in _ARCHIVES.items() if re.match(start, head)), ""):
+        found, fix = f"an archive ({archive})", "unpack it, or save a spreadsheet as CSV, and give that"
     elif encoding == "utf-8-sig" and b"\0" in head:
         found, fix = (
             "binary data",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from ..errors import DataError, name_list
 from .delimited import Table
 from .table_form import TableForm
 
@@ -19,6 +20,13 @@ _SAMPLE_ROWS = 50
 
 def table_of_frame(frame: pd.DataFrame, title: str) -> Table:
     """The columns of a frame as text, an absent value being empty; `title` names it in messages."""
+    twice = frame.columns[frame.columns.map(str).duplicated()]
+    if len(twice):
+        raise DataError(
+            f"{title}: there is more than one column '{twice[0]}'",
+            found=f"the columns {name_list(list(map(str, frame.columns)))}",
+            fix="rename or drop one of them",
+        )
     columns = {
         str(name): pa.array([_cell(value) for value in frame[name].tolist()], pa.large_string())
         for name in frame

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-_FLOAT = re.compile(r"([0-9]+)(?:\.([0-9]*))?(?:[eE]\+?([0-9]+))?")
+_FLOAT = re.compile(r"(-?[0-9]+)(?:\.([0-9]*))?(?:[eE]\+?([0-9]+))?")
 _QUOTED = re.compile(r"""="(.*)"|b?"(.*)"|b?'(.*)'|'([0-9]+)""", re.DOTALL)
 """`"id"`, `'id'`, `b'id'` as Python writes bytes, and `="id"` and `'7` as spreadsheets keep a number text."""
-_SUSPECT = r"""^(?:b?["'=]|[0-9]+\.[0-9]*(?:[eE]\+?[0-9]+)?$)"""
+_SUSPECT = r"""^(?:b?["'=]|-?[0-9]+\.[0-9]*(?:[eE]\+?[0-9]+)?$)"""
 """What either may match, looked for in millions of ids at once."""
 _EXACT_BELOW = 2**53
 
@@ -53,7 +53,21 @@ def whole_numbers(ids: pd.Series[str]) -> NDArray[np.int64] | None:
 
 def lost_digits(ids: pd.Series[str]) -> pd.Series[bool]:
     """Which ids are floats that no longer tell which number they were, such as 1.23457E+09."""
-    return ids.str.fullmatch(r"[0-9]+\.[0-9]*(?:[eE][+-]?[0-9]+)?|[0-9]+[eE]\+[0-9]+").astype(bool)
+    return ids.str.fullmatch(r"-?[0-9]+\.[0-9]*(?:[eE][+-]?[0-9]+)?|-?[0-9]+[eE]\+[0-9]+").astype(bool)
+
+
+def lost_zeros(ids: pd.Series[str], wanted: pd.Series[str]) -> pd.Series[bool]:
+    """Which ids are shorter numbers that `wanted` has with zeros before them.
+
+    That is told only where all that is wanted are numbers of one width, some of them with zeros before.
+    """
+    stems = wanted.str.replace(r"\.[A-Za-z]+$", "", regex=True)
+    of_one_width = stems.str.len().nunique() == 1 and stems.str.fullmatch("[0-9]+").all()
+    if not of_one_width or not stems.str.startswith("0").any():
+        return pd.Series(False, index=ids.index)
+    width = len(stems.iloc[0])
+    short = ids.str.fullmatch(f"[0-9]{{1,{width - 1}}}") if width > 1 else ids.str.fullmatch("(?!)")
+    return (short & ids.str.zfill(width).isin(stems)).astype(bool)
 
 
 def _plain(text: str) -> str:
@@ -68,4 +82,4 @@ def _plain(text: str) -> str:
     if exponent > len(fraction) or rest.strip("0") or "." not in text:
         return text
     number = int(whole + fraction[:exponent])
-    return str(number) if number < _EXACT_BELOW else text
+    return str(number) if abs(number) < _EXACT_BELOW else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def _parse_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or not _is_json_value(lines[0][1], path):
-            raise _invalid_json(path, str(error)) from error
+            raise _invalid_json(path, error) from error
     return [_json_line(line, number, path) for number, line in lines]
 
 
@@ -90,12 +91,18 @@ def _json_line(line: str, number: int, path: Path) -> Any:
     try:
         return parse_unique(line, path)
     except (ValueError, RecursionError) as error:
-        raise _invalid_json(path, f"line {number}: {error}") from error
+        raise _invalid_json(path, error, f"line {number}: ") from error
 
 
-def _invalid_json(path: Path, found: str) -> DataError:
-    fix = "write the file again; a last line that is cut short is the mark of a program that was stopped"
-    return DataError(f"'{path}' is not valid JSON", found=found, fix=fix)
+def _invalid_json(path: Path, error: ValueError | RecursionError, place: str = "") -> DataError:
+    if isinstance(error, json.JSONDecodeError):
+        fix = "write the file again; a last line that is cut short is the mark of a program that was stopped"
+        return DataError(f"'{path}' is not valid JSON", found=f"{place}{error}", fix=fix)
+    nested = isinstance(error, RecursionError)
+    found = "lists or objects nested a thousand levels deep" if nested else "a number of thousands of digits"
+    return DataError(
+        f"'{path}' cannot be read as JSON", found=place + found, fix="write a photo's place as two numbers"
+    )
 
 
 def _no_rows(path: Path, found: str) -> DataError:

@@ -27,7 +27,7 @@ from .conventions import FEWEST, NEARLY_ALL
 from .delimited import ALIASES, read_table
 from .forms import open_form
 from .frames import table_of_frame
-from .ids import lost_digits, plain_ids
+from .ids import lost_digits, lost_zeros, plain_ids
 from .json_rows import first_few, is_json
 from .json_tables import json_cells
 from .sign_columns import sign_columns
@@ -94,6 +94,9 @@ class Answers:
         rest = np.flatnonzero(rows < 0)
         rows[rest] = match(photos["id"].iloc[rest], self.ids)
         used = np.bincount(rows[rows >= 0], minlength=len(self.ids))
+        if (rows < 0).any():
+            for names in (photos["image"], photos["id"]):
+                self._refuse_lost_zeros(self.ids[used == 0], names)
         if not used.any():
             raise DataError(
                 f"no answer in {self.source.name} belongs to a photo of this dataset",
@@ -109,6 +112,15 @@ class Answers:
                 fix="give each its own answer",
             )
         return rows
+
+    def _refuse_lost_zeros(self, unused: pd.Series[str], photos: pd.Series[str]) -> None:
+        short = unused[lost_zeros(unused, photos)]
+        if len(short):
+            raise DataError(
+                f"{self.source.name}: {len(short):,} of {len(self):,} ids have lost the zeros before them",
+                found=f"{first_few(short.tolist())}; the dataset's are like '{photos.iloc[0]}'",
+                fix="write the file again with ids as text, such as dtype=str when pandas reads them",
+            )
 
     def _compare_with_truth(self, truth: Floats, answers: Floats) -> None:
         share = share_at_truth(truth, answers)

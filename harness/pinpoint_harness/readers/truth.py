@@ -211,6 +211,8 @@ def checked_truth(frame: pd.DataFrame) -> pd.DataFrame:
         problem = f"the truth table has no column for: {', '.join(lacking)}"
         fix = "rename its columns to id, latitude and longitude"
         raise DataError(problem, found=f"the columns {name_list(list(map(str, frame.columns)))}", fix=fix)
+    if frame.empty:
+        raise DataError("the truth table has no rows", fix="give the rows that are to be scored")
     names = [name for name in (*_REQUIRED, "image", "author") if name in frame]
     table = table_of_frame(frame[list(dict.fromkeys([*names, *plain_columns(frame)]))], "the truth table")
     spelled, spellings = plain_ids(text_of(table, "id"))
@@ -427,19 +429,17 @@ def _sources(spec: TruthSpec, table: Table, columns: Mapping[str, str]) -> pd.Se
 def _refuse_row_count(spec: TruthSpec, table: Table) -> None:
     if len(table) == 0:
         raise DataError(f"'{table.form.path}' has no rows", found=table.form.describe())
+    problem = f"'{table.form.path}' is not the truth of {spec.name}"
     for refusal in spec.refusals:
         if refusal.rows == len(table):
-            found = f"{len(table):,} rows: {refusal.found}"
-            raise DataError(
-                f"'{table.form.path}' is not the truth of {spec.name}", found=found, fix=refusal.fix
-            )
+            raise DataError(problem, found=f"{len(table):,} rows: {refusal.found}", fix=refusal.fix)
     expected = spec.info.expected_rows or len(table)
     if len(table) > expected and len(table) not in (spec.row_counts or {}):
         fix = "give the published table, or evaluate your own with the dataset table"
         if spec.packaged:
             fix = f"say expected_rows={len(table)} in its declaration, if the table in the package is whole"
         found = f"{len(table):,} rows, more than the {expected:,} of the published set"
-        raise DataError(f"'{table.form.path}' is not the truth of {spec.name}", found=found, fix=fix)
+        raise DataError(problem, found=found, fix=fix)
 
 
 def _explain_row_count(spec: TruthSpec, rows: int) -> list[str]:

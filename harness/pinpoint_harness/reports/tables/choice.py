@@ -116,9 +116,6 @@ def choose(
     mean_over: str | None,
 ) -> Choice:
     """A choice, checked before anything is read: UsageError for a column or a word to hide that is none."""
-    for name, value in (("methods", methods), ("columns", columns), ("hide", hide)):
-        if isinstance(value, str):
-            raise UsageError(f"{name} is a list of texts", found=repr(value), fix=f"{name}=[{value!r}]")
     if unknown := [word for word in hide if word not in words_to_hide]:
         fix = f"one of: {', '.join(words_to_hide)}"
         raise UsageError(f"--hide {unknown[0]}: nothing is called that", fix=fix)
