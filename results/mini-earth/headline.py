@@ -88,7 +88,7 @@ def studies() -> dict[str, Study]:
 
 
 def names_of(method: str, seeds: Sequence[int], folder: Path) -> list[str]:
-    """The runs of a method: one for each training seed that was run, or one where there is nothing to train."""
+    """The runs of a method: one for each training seed that was run, or one that has nothing to train."""
     seeded = [name for name in (f"{method}-seed{seed}" for seed in seeds) if (folder / name).is_dir()]
     return seeded or [method]
 
