@@ -182,7 +182,7 @@ def test_a_lane_that_fails_is_named_with_its_step_and_stops_the_others(
     words = own(tmp_path, *lanes, note("after"))
     (tmp_path / "own.toml").write_text((tmp_path / "own.toml").read_text().replace(EACH, each))
     result = pinpoint(*words, "--jobs", "2", code=2)
-    assert "[world=fail] error: this lane fails" in result.stderr
+    assert re.search(r"\[world=fail\] error: method 'note'.*: this lane fails", result.stderr)
     said = "error: a step of world=fail failed: [4/5] pinpoint run note capitals --set text=fail"
     assert re.search(rf"^{re.escape(said)}.*\n  found: exit code 2;", result.stderr, re.MULTILINE)
     rows = {line.split()[0]: line.split() for line in notes.read_text().splitlines()}

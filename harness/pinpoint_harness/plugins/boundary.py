@@ -11,6 +11,7 @@ from ..errors import HarnessError, PluginError, TerminatedError, UnfinishedError
 from ..signals import is_of_a_signal
 
 BUILT_IN = ("pinpoint_datasets", "pinpoint_methods")
+_HARNESS = __name__.partition(".")[0]
 
 
 @contextmanager
@@ -39,13 +40,13 @@ def plugin_code(problem: str, fix: str | None = None) -> Iterator[None]:
 def _is_raised_by_us(error: HarnessError) -> bool:
     *_, (frame, _) = walk_tb(error.__traceback__)
     module = str(frame.f_globals.get("__name__"))
-    return module.partition(".")[0] in (__name__.partition(".")[0], *BUILT_IN)
+    return module.partition(".")[0] in (_HARNESS, *BUILT_IN)
 
 
 def _naming(error: HarnessError, problem: str, fix: str | None) -> HarnessError:
     """The same words behind the problem, as the nearest of the harness's own kinds of error."""
     kinds: list[type[HarnessError]] = [
-        kind for kind in type(error).__mro__ if kind.__module__ == HarnessError.__module__
+        kind for kind in type(error).__mro__ if kind.__module__.partition(".")[0] == _HARNESS
     ]
     words = getattr(error, "problem", str(error))  # of a class that does not call its parent, there is none
     found, mend = getattr(error, "found", None), getattr(error, "fix", None)
