@@ -210,3 +210,19 @@ def test_a_log_of_before_and_that_of_a_renamed_run_are_taken(tmp_path: Path) -> 
     renamed = last.rename(last.with_name("mine"))
     assert [finishing_order(folder) for folder in (first, renamed)] == [1, 2]
     assert invoked(tmp_path, "runs", "verify", "--all").exit_code == 0
+
+
+def test_a_run_in_the_folder_of_another_is_damaged(tmp_path: Path) -> None:
+    for latitude in ("0", "50"):
+        run = ["run", "constant", "capitals", "--set", f"latitude={latitude}", "--set", "longitude=0"]
+        assert invoked(tmp_path, *run).exit_code == 0
+    first, second = sorted((tmp_path / "runs" / "capitals" / "constant").iterdir())
+    first.rename(tmp_path / "aside")
+    second.rename(first)
+    (tmp_path / "aside").rename(second)
+    result = invoked(tmp_path, "runs", "verify", "--all")
+    assert result.exit_code != 0
+    assert result.output.count("of another artifact") == 2
+    assert invoked(tmp_path, "runs", "list").output.count("damaged") >= 2
+    first.rename(tmp_path / "copy")  # under a name of its own it is what it was
+    assert invoked(tmp_path, "score", str(tmp_path / "copy")).exit_code == 0

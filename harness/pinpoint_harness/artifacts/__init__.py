@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .artifact import KEY_LENGTH, Artifact, library_versions, safe_name, spec_key
+from .artifact import Artifact, library_versions, safe_name, spec_key
 from .files import (
     Content,
     append_line,
@@ -14,7 +14,7 @@ from .files import (
     write_new,
 )
 from .finished import finished_folders, was_finished
-from .integrity import check_files, damaged_files, own_sha256, read_manifest, undisturbed
+from .integrity import KEY_LENGTH, check_files, damaged_files, own_sha256, read_manifest, undisturbed
 from .listed_folder import listed_files, new_folder
 from .selection import Selection, Subset
 from .session_log import Session, damaged_log, finishing_order, read_log

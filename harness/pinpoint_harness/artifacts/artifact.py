@@ -40,6 +40,7 @@ from .files import (
     write_first,
 )
 from .integrity import (
+    KEY_LENGTH,
     MANIFEST,
     check_files,
     is_as_written,
@@ -53,8 +54,6 @@ log = logging.getLogger(__name__)
 
 Files = Mapping[str, Content]
 
-KEY_LENGTH = 16
-"""Hex digits of the key in folder names; the whole key stands in the manifest and is checked."""
 
 STARTED, FRESH, FRESH_LOCK = "started.json", "fresh", ".fresh-lock"
 _KEPT = {".lock", FRESH_LOCK, FRESH, "sessions.jsonl"}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import ArtifactError
 from ..reading import what_is_no_folder
-from .artifact import FRESH, FRESH_LOCK, KEY_LENGTH, STARTED
-from .integrity import MANIFEST
-
-KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
+from .artifact import FRESH, FRESH_LOCK, STARTED
+from .integrity import KEY, MANIFEST
 
 BEFORE_THE_MARKER = {".lock", "sessions.jsonl", "shards", FRESH, FRESH_LOCK}
 """What a kill may leave before started.json is written, beside files that end in .tmp."""

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -16,6 +17,11 @@ from ..errors import ArtifactError
 from .files import append_line, canonical_json, file_sha256, read_json
 
 MANIFEST = "manifest.json"
+KEY_LENGTH = 16
+"""Hex digits of the key in folder names; the whole key stands in the manifest and is checked."""
+KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
+"""What the folder of an artifact is called: the beginning of its key."""
+
 SMALL_BYTES = 1 << 20
 """Files up to this size are hashed whenever they are opened."""
 
@@ -27,6 +33,8 @@ Found = TypeVar("Found")
 
 def damaged_files(folder: Path) -> dict[str, str]:
     """The files of a finished artifact that are not as its manifest says: `missing` or `changed`.
+
+    The manifest itself is `of another artifact` where that one's lies in this one's folder.
 
     Reads them all.
     """
@@ -88,6 +96,9 @@ def _damaged(folder: Path, names: Collection[str] | None, *, whole: bool) -> dic
         content = read_json(manifest)
         if content.get("sha256", own_sha256(content)) != own_sha256(content):
             return {MANIFEST: "changed"}
+        name = folder.absolute().name
+        if KEY.fullmatch(name) and not str(content["key"]).startswith(name):
+            return {MANIFEST: "of another artifact"}
         files = {str(name): dict(written) for name, written in content["files"].items()}
         finished_ns = manifest.stat().st_mtime_ns
     except (ArtifactError, OSError, AttributeError, KeyError, TypeError, ValueError):

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ArtifactError
-from .artifact import KEY_LENGTH, spec_key
+from .artifact import spec_key
 from .files import read_json
-from .finished import KEY, holds_content
+from .finished import holds_content
+from .integrity import KEY, KEY_LENGTH
 from .session_log import is_log_of
 
 DEEPEST = 4

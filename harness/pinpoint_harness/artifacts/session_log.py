@@ -25,10 +25,9 @@ from typing import Any
 
 from ..errors import ArtifactError
 from ..types import Context
-from .artifact import KEY_LENGTH, library_versions
+from .artifact import library_versions
 from .files import append_line, read_json
-from .finished import KEY
-from .integrity import MANIFEST
+from .integrity import KEY, KEY_LENGTH, MANIFEST
 
 _LOG = "sessions.jsonl"
 
