@@ -92,6 +92,13 @@ def test_radii_that_make_no_circles_are_refused(radii_km: tuple[float, ...]) -> 
         metrics.metric_names(radii_km)
 
 
+@pytest.mark.parametrize("areas", [(0, 1e5), (-1,), (1e4, math.inf), (math.nan,), (1e5, 1e5)])
+def test_thresholds_of_any_kind_are_positive_finite_and_different(areas: tuple[float, ...]) -> None:
+    assert metrics.names_at((1e4, 1e6))[:2] == ("acc_10000km", "acc_1000000km")
+    with pytest.raises(UsageError, match="thresholds must be positive and finite, and different"):
+        metrics.names_at(areas)
+
+
 @pytest.mark.parametrize("bad", [math.nan, -1.0, -math.inf])
 def test_an_error_that_is_no_distance_is_refused_by_every_metric(bad: float) -> None:
     error_km = [1.0, bad]

@@ -71,17 +71,23 @@ def metric_names(radii_km: Sequence[float] = RADII_KM) -> tuple[str, ...]:
     Accuracies under these names are percentages. Raises UsageError unless the radii are distances
     on the Earth and different from one another.
     """
-    if not all(0 < radius < FARTHEST_KM for radius in radii_km) or len(set(radii_km)) < len(radii_km):
-        raise UsageError(
-            f"radii must be above 0 and below {FARTHEST_KM:,.0f} km, and different from one another",
-            found=", ".join(f"{radius:.10g}" for radius in radii_km),
-        )
+    _check(radii_km, FARTHEST_KM, f"radii must be above 0 and below {FARTHEST_KM:,.0f} km")
     return names_at(radii_km)
 
 
 def names_at(thresholds: Sequence[float]) -> tuple[str, ...]:
-    """Metrics of errors of any kind, such as areas, at thresholds of their own, in the same order."""
+    """Metrics of errors of any kind, such as areas, at thresholds of their own, in the same order.
+
+    Raises UsageError unless those are positive, finite and different from one another.
+    """
+    _check(thresholds, np.inf, "thresholds must be positive and finite")
     return (*(f"acc_{threshold:.10g}km" for threshold in thresholds), "mean_km", "median_km", "geoscore")
+
+
+def _check(thresholds: Sequence[float], below: float, problem: str) -> None:
+    if not all(0 < one < below for one in thresholds) or len(set(thresholds)) < len(thresholds):
+        found = ", ".join(f"{one:.10g}" for one in thresholds)
+        raise UsageError(f"{problem}, and different from one another", found=found)
 
 
 def checked_errors(error_km: ArrayLike) -> Floats:
