@@ -9,6 +9,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,10 +21,10 @@ from pinpoint_harness.batching import Tile, padded, tiles
 from pinpoint_harness.errors import ArtifactError, PluginError, UsageError
 from pinpoint_harness.params import param
 from pinpoint_harness.photo_ids import hash_ids
-from pinpoint_harness.plugins import Entry, Origin
+from pinpoint_harness.plugins import Entry, Origin, plugin_code
 from pinpoint_harness.running import QuerySet, Run, find_run, iter_runs
 from pinpoint_harness.running.request import Request
-from pinpoint_harness.running.runner import run
+from pinpoint_harness.running.runner import predict_tile, run
 from pinpoint_harness.types import Context, DataLocation, DatasetInfo, MethodInfo, Predictions, Queries
 
 pytestmark = pytest.mark.usefixtures("any_number_of_rows")
@@ -400,3 +401,16 @@ def test_results_are_refused_where_they_cannot_be_saved(tmp_path: Path) -> None:
         run(request(blocked))
     assert Echo.asked == []
     assert os.listdir(tmp_path) == ["blocked"]  # noqa: PTH208 - names are what is compared
+
+
+def test_a_method_is_not_blamed_for_what_it_calls() -> None:
+    class Calls:
+        def predict(self, queries: Any) -> Any:
+            with plugin_code("backbone 'b' of another failed"):
+                raise ValueError("no luck")
+
+    given: Any = SimpleNamespace(answerable=True)
+    queries: Any = [None] * 4
+    with pytest.raises(PluginError) as raised:
+        predict_tile(Calls(), queries, given, "method 'm' of mine")  # type: ignore[arg-type]
+    assert str(raised.value).startswith("backbone 'b' of another failed\n  found: ValueError: no luck")

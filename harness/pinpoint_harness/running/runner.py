@@ -188,14 +188,13 @@ def build_method(entry: Entry[MethodInfo], params: Any, context: Context) -> Met
 
 
 @contextmanager
-def _blaming(named: str, failed: str) -> Iterator[None]:
-    """PluginError that names the method, for whatever it raises and for answers that break its contract."""
-    with plugin_code(f"{named} {failed}", _MEND):
-        try:
-            yield
-        except PluginError as error:
-            problem, fix = f"{named} breaks its contract: {error.problem}", error.fix or _MEND
-            raise PluginError(problem, found=error.found, fix=fix) from error
+def _contract_of(named: str) -> Iterator[None]:
+    """Names the method whose answer is looked at; what it calls may raise errors that name others."""
+    try:
+        yield
+    except PluginError as error:
+        problem, fix = f"{named} breaks its contract: {error.problem}", error.fix or _MEND
+        raise PluginError(problem, found=error.found, fix=fix) from error
 
 
 def predict_tiles(
@@ -234,13 +233,13 @@ def predict_blocks(
             for tile, given in block
             if given.answerable
         ]
-        failed = f"failed on {len(asked)} tiles of {size} queries"
-        with _blaming(named, failed):
+        failed = f"{named} failed on {len(asked)} tiles of {size} queries"
+        with plugin_code(failed, _MEND):
             searching: Any = method
             answers_of = iter(searching.predict_tiles(asked) if asked else ())
         for tile, given in block:
             yield tile, given, _next_answer(answers_of, given, size, named)
-        with _blaming(named, failed):
+        with plugin_code(failed, _MEND):
             if next(answers_of, None) is not None:
                 raise ValueError("predict_tiles gave more answers than it was given tiles")
 
@@ -249,9 +248,10 @@ def _next_answer(answers_of: Iterator[Predictions], given: TileInput, size: int,
     """The answer to one tile of a block, held to the contract as that of a tile alone."""
     if not given.answerable:
         return _no_answer(size)
-    with _blaming(named, f"failed on a tile of {size} queries"):
+    with plugin_code(f"{named} failed on a tile of {size} queries", _MEND):
         answer = next(answers_of)
-        check_predictions(answer, size)
+        with _contract_of(named):
+            check_predictions(answer, size)
     return answer
 
 
@@ -261,9 +261,10 @@ def predict_tile(
     """One call of the method, its answer held to the contract."""
     if not given.answerable:
         return _no_answer(len(queries))
-    with _blaming(named, f"failed on a tile of {len(queries)} queries"):
+    with plugin_code(f"{named} failed on a tile of {len(queries)} queries", _MEND):
         answer = method.predict(queries)
-        check_predictions(answer, len(queries))
+        with _contract_of(named):
+            check_predictions(answer, len(queries))
     return answer
 
 
@@ -275,9 +276,10 @@ def density_at(method: Method, queries: Queries, truth: pd.DataFrame, named: str
     if not getattr(method, "has_density", False):
         return None
     places = truth[["latitude", "longitude"]].to_numpy(dtype=np.float64)
-    with _blaming(named, f"gave no density for a tile of {len(queries)} queries"):
+    with plugin_code(f"{named} gave no density for a tile of {len(queries)} queries", _MEND):
         found: Floats = method.log_density(queries, places)  # type: ignore[attr-defined]
-        check_log_density(found, len(queries))
+        with _contract_of(named):
+            check_log_density(found, len(queries))
     return found
 
 
