@@ -19,7 +19,7 @@ from pinpoint_harness.types import RADII_KM
 
 from .equal_lists import equally_long
 from .kernel_grid import lknn_peak
-from .sphere import degrees_of
+from .sphere import degrees_of, pairwise_km
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
@@ -76,7 +76,7 @@ def expected(places: Floats, weight: Floats) -> Floats:
 
 def expected_share(places: Floats, weight: Floats) -> Floats:
     """Of each candidate, the share of the five radii that the others, by weight, lie within: `(n, k)`."""
-    km = _between_km(places)
+    km = pairwise_km(places)
     share: Floats = np.mean([_products(km < radius, weight) for radius in RADII_KM], axis=0)
     return share
 
@@ -158,17 +158,6 @@ def _kernel(points: Floats, xyz: Floats, sharpness: float, weight: Floats) -> Fl
     x, y, z = (np.square(points[:, :, None, axis] - xyz[:, None, :, axis]) for axis in range(3))
     values: Floats = weight[:, None] * np.exp(-sharpness * (x + y + z) / 2)
     return values
-
-
-def _between_km(places: Floats) -> Floats:
-    """Distances between the candidates of each list, `(n, k, k)`."""
-    n, k, _ = places.shape
-    pairs = (n, k, k, 2)
-    one, other = (
-        np.broadcast_to(side, pairs).reshape(-1, 2) for side in (places[:, :, None], places[:, None])
-    )
-    km: Floats = haversine_km(one, other).reshape(n, k, k)
-    return km
 
 
 def _km_to(places: Floats, points: Floats) -> Floats:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from pinpoint_harness.features import Neighbours, PhotoGallery
-from pinpoint_harness.geo import haversine_km
 from pinpoint_harness.params import param
 from pinpoint_harness.types import Context, Predictions, Queries
 
 from ..common.equal_lists import equally_long
+from ..common.sphere import pairwise_km
 
 if TYPE_CHECKING:
     from pinpoint_harness.types import Floats
@@ -115,11 +115,6 @@ def votes_of(cosine: Floats, coordinates: Floats, radius_km: float) -> Floats:
     votes = np.full(cosine.shape, np.nan)
     for count, some in equally_long((~np.isnan(cosine)).sum(axis=1)):
         places, given = coordinates[some, :count], np.maximum(cosine[some, :count], 0.0)
-        shape = (len(some), count, count)
-        one, other = (
-            np.broadcast_to(side, (*shape, 2)).reshape(-1, 2)
-            for side in (places[:, :, None], places[:, None])
-        )
-        near = haversine_km(one, other).reshape(shape) <= radius_km
+        near = pairwise_km(places) <= radius_km
         votes[some, :count] = np.where(near, given[:, None], 0.0).sum(axis=2)
     return votes
