@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -413,3 +414,23 @@ def test_a_damaged_run_is_found_by_its_key_and_among_all(tmp_path: Path) -> None
 @pytest.mark.parametrize("words", [[], ["constant@capitals", "--all"]])
 def test_verify_takes_one_run_or_all(words: list[str]) -> None:
     assert "give one run or --all" in pinpoint("runs", "verify", *words, code=2).stderr
+
+
+def test_a_command_gives_back_the_handlers_of_signals_that_it_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pinpoint_harness.cli import main as module
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    within = []
+    monkeypatch.setattr(
+        module, "cli", lambda prog_name: within.extend(signal.getsignal(number) for number in numbers)
+    )
+    for name in ("keep_stdout", "look_for_room", "sleep_while_waiting"):
+        monkeypatch.setattr(module, name, lambda: None)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    module.main()
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert len(within) == 2
+    assert not set(within) & set(before)
