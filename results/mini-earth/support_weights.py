@@ -3,9 +3,10 @@
     python results/mini-earth/support_weights.py HOME mini-earth-v2-2 results/mini-earth/support-v2-2.csv
 
 For the candidates of `pinpoint`, trained below HOME, sums of similarities are fitted on B's lists as the
-stage `weights` does (what happened at 25, 200 or 750 km is likeliest) and placed on C; of the three fits the
-one that places most of C stands in the table. Support enters as its highest, its mean and the logarithm of
-its number, by the learned embedding as the reranker is told them, and as its mean similarity by raw features.
+stage `weights` does, but for its bounds (what happened at 25, 200 or 750 km is likeliest), and placed on C;
+of the three fits the one that places most of C stands in the table. Support enters as its highest, its mean
+and the logarithm of its number, by the learned embedding as the reranker is told them, and as its mean
+similarity by raw features.
 """
 
 from __future__ import annotations

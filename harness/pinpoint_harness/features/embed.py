@@ -97,9 +97,8 @@ def _complete(request: EmbedRequest, processes: Processes) -> FeatureStore:
     truth = selection.truth
     with request.dataset.images() as images:
         refs = find_any(images, truth["image"], f" of '{request.dataset_name}'")
-        backbone = request.source.open(
-            request.context, fetch=True
-        )  # may take long: pictures may go meanwhile
+        # Behind the pictures, which may go while it is fetched.
+        backbone = request.source.open(request.context, fetch=True)
         spec = _spec(request, backbone, selection, images, refs)
         parent = store_parent(request.root, request.dataset_name, request.source.name)
         join = request.share is not None and share.count > 1
