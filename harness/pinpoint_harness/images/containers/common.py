@@ -130,6 +130,11 @@ class Notes:
             known = self._by_cause.setdefault((container, reason), Skipped(container, reason, 0, shown))
             known.count += count
 
+    def take(self, others: Notes) -> None:
+        """Count what was noted elsewhere as well."""
+        for one in others:
+            self.add(one.container, one.reason, one.first, one.count)
+
     def __iter__(self) -> Iterator[Skipped]:
         return iter(self._by_cause.values())
 

@@ -17,7 +17,7 @@ import os
 import re
 import shlex
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -43,6 +43,7 @@ from .common import (
     pictures_only,
 )
 from .folder import LEADS_OUT, FolderContainer, Prober, Reach, is_inside, list_folder, probe
+from .listed import listed_archives
 from .parquet import BROKEN_PARQUET, ParquetContainer, ParquetRows, picture_columns
 from .sightings import gone_since
 from .tar import TarContainer, is_packed_tar, is_tar, packed_by, path_of, read_head, split_parts, unpack
@@ -314,7 +315,9 @@ class ImageStore:
         """The container at a path, None for a table that holds no pictures."""
         first, head = paths[0], read_head(paths[0])
         if is_tar(head):
-            return TarContainer(Parts(paths), self._notes, label, self._choice)
+            return self._listed_archive(
+                paths, label, lambda notes: TarContainer(Parts(paths), notes, label, self._choice)
+            )
         packing = packed_by(first)
         if packing and is_packed_tar(first, packing):
             unpacked = self._resources.enter_context(unpack(first, packing, self._notes, label))
@@ -326,8 +329,15 @@ class ImageStore:
                 return None
             return ParquetContainer(first, columns, self._rows, self._notes, label, self._choice)
         if zipfile.is_zipfile(first) or head.startswith(b"PK"):
-            return ZipContainer(first, self._notes, label, self._choice)
+            return self._listed_archive(
+                paths[:1], label, lambda notes: ZipContainer(first, notes, label, self._choice)
+            )
         raise ValueError(next((what for mark, what in _UNREAD.items() if head.startswith(mark)), _NEITHER))
+
+    def _listed_archive(
+        self, paths: list[Path], label: str, make: Callable[[Notes], Container]
+    ) -> Container:
+        return listed_archives.container(paths, (label, self._choice), self._notes, make)
 
 
 class PassingTroubleError(DataError):

@@ -1,0 +1,78 @@
+"""Archives that this process has listed before: one that has not changed since is not listed again.
+
+A command opens the pictures of a dataset several times, a report or a lane of a recipe dozens of times, and
+the directory of a zip with a million members takes half a minute to read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from .common import Container, Notes
+
+MOST_MEMBERS = 1 << 20
+"""Of all archives that are remembered: about 100 MiB of names and offsets."""
+
+
+@dataclass(frozen=True)
+class _Listing:
+    container: Container
+    notes: Notes
+
+
+class ListedArchives:
+    """The archives that were listed last, as many as have `most` members together; for all threads."""
+
+    def __init__(self, most: int = MOST_MEMBERS) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, _Listing] = OrderedDict()
+        self._members = 0
+        self._lock = Lock()
+
+    def container(
+        self, paths: Sequence[Path], how: Hashable, notes: Notes, make: Callable[[Notes], Container]
+    ) -> Container:
+        """What `make` gives for the files at `paths`, or gave before while they were the same.
+
+        `how` is all else that it depends on. What it notes is noted every time.
+        """
+        key = (how, *map(_state, paths))
+        listing = self._before(key)
+        if listing is None:
+            own = Notes()
+            listing = _Listing(make(own), own)
+            if key == (how, *map(_state, paths)):  # else the files were exchanged meanwhile
+                self._keep(key, listing)
+        notes.take(listing.notes)
+        return listing.container
+
+    def _before(self, key: Hashable) -> _Listing | None:
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def _keep(self, key: Hashable, listing: _Listing) -> None:
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = listing
+                self._members += len(listing.container.names)
+            while self._members > self._most:
+                _, oldest = self._kept.popitem(last=False)
+                self._members -= len(oldest.container.names)
+
+
+listed_archives = ListedArchives()
+"""Those of this process."""
+
+
+def _state(path: Path) -> tuple[object, ...]:
+    """Where a file really lies, and what changes when it does."""
+    found = path.stat()
+    times = found.st_mtime_ns, found.st_ctime_ns
+    return os.path.realpath(path), found.st_dev, found.st_ino, found.st_size, *times
