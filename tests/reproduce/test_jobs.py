@@ -199,6 +199,13 @@ each = { pictures = ["photos", "streetview"], queries = ["clean", "noisy"] }
         ("005-train", asked),
         *((name, ("005-train",)) for name in ("006-queries-clean", "007-queries-noisy")),
     ]
+    beside = jobs_of(
+        load_recipe(
+            str(recipe_file(tmp_path, text.replace('["pictures", "queries"]', '[["pictures", "queries"]]')))
+        )
+    )
+    assert [(job.name, job.needs) for job in beside[:4]] == [(name, ()) for name in (*pictures, *asked)]
+    assert beside[4].needs == (*pictures, *asked)
     with pytest.raises(DataError, match="'images' in lanes is not a name of"):
         load_recipe(
             str(recipe_file(tmp_path, text.replace('["pictures", "queries"]', '["pictures", "images"]')))

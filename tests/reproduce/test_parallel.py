@@ -121,10 +121,10 @@ def test_a_step_is_in_the_lane_whose_name_it_holds() -> None:
     steps = '[["train", "m", "w={world}", "{seed}"], ["table", "{seed}"]]'
     recipe = parse_recipe(f"{HEAD}{LANES}steps = {steps}\nmore = {steps}\n{EACH}", "own")
     expected = (
-        Step(("train", "m", "w=3", "0"), "world=3"),
-        Step(("train", "m", "w=3", "1"), "world=3"),
-        Step(("train", "m", "w=4", "0"), "world=4"),
-        Step(("train", "m", "w=4", "1"), "world=4"),
+        Step(("train", "m", "w=3", "0"), "world=3", ("world",)),
+        Step(("train", "m", "w=3", "1"), "world=3", ("world",)),
+        Step(("train", "m", "w=4", "0"), "world=4", ("world",)),
+        Step(("train", "m", "w=4", "1"), "world=4", ("world",)),
         Step(("table", "0")),
         Step(("table", "1")),
     )
@@ -133,7 +133,21 @@ def test_a_step_is_in_the_lane_whose_name_it_holds() -> None:
     assert parse_recipe(f"{HEAD}steps = {steps}\n{EACH}", "own").lanes == ()
 
 
-@pytest.mark.parametrize("lanes", ['"planet"', '""', '["world", "planet"]', "[3]", "3"])
+def test_names_in_a_list_stand_beside_one_another() -> None:
+    steps = '[["table", "{seed}"], ["table", "{world}"], ["table", "{world}", "{seed}"]]'
+    recipe = parse_recipe(f'{HEAD}lanes = [["seed", "world"]]\nsteps = {steps}\n{EACH}', "own")
+    assert {step.beside for step in recipe.steps} == {("seed", "world")}
+    assert recipe.lanes == ("seed=0", "seed=1", "world=3", "world=4")
+    assert [step.lane for step in recipe.steps[-4:]] == ["seed=0", "seed=1"] * 2
+
+
+@pytest.mark.parametrize(
+    "lanes",
+    [
+        *('"planet"', '""', '["world", "planet"]', "[3]", "3"),
+        *('["world", "world"]', '["world", ["seed", "world"]]', "[[]]", '[["world", 3]]', '[[["world"]]]'),
+    ],
+)
 def test_lanes_that_are_no_name_of_each_are_refused(lanes: str) -> None:
     with pytest.raises(DataError, match="lanes"):
         parse_recipe(f'{HEAD}lanes = {lanes}\nsteps = [["table", "{{world}}"]]\n{EACH}', "own")

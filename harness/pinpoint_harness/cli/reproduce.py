@@ -23,8 +23,8 @@ from .options import home_options, json_option, print_json, print_listing, regis
 _MODULE = f"{__package__}.reproduce"
 """What the process of a lane runs: this module, which then works through the tasks it reads."""
 
-_MOST_LANES = 3
-"""Of the demo at once: as many as it has query sets, of two gigabytes each."""
+_MOST_LANES = 4
+"""Of the demo at once, of two gigabytes each: it has no more that could run beside one another."""
 
 if TYPE_CHECKING:
     from ..home import Home
@@ -46,7 +46,7 @@ old_out_option = click.option("--out", hidden=True, expose_value=False, callback
 def demo(ctx: click.Context, home: Home) -> None:
     """Draw mini-Earth, embed its pictures, train Pinpoint, run it and baselines, and print the tables.
 
-    Needs nothing but what is installed; takes some minutes, on up to three cores. Pictures and features
+    Needs nothing but what is installed; takes some minutes, on up to four cores. Pictures and features
     are kept, so a second time takes seconds. Mini-Earth is procedural: it shows that the software works,
     not that an idea does.
 
@@ -201,8 +201,8 @@ def _plugins(ctx: click.Context) -> list[str]:
 def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> None:
     """Every step of a recipe through the command line itself; finished runs are not run again.
 
-    With several `jobs` consecutive steps that have lanes of one name are run lane beside lane. What
-    stands otherwise waits for all before it.
+    With several `jobs` consecutive steps in lanes that do not need one another are run lane beside lane.
+    What stands otherwise waits for all before it.
     """
     from .main import cli as pinpoint
 
@@ -214,7 +214,7 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
         words = [*where, *step.words]
         title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(words)}"
         tasks.append((step, Task(title, [*plugins, *made, *words])))
-    for in_lanes, stretch in groupby(tasks, lambda item: item[0].lane_name if jobs > 1 else None):
+    for in_lanes, stretch in groupby(tasks, lambda item: item[0].beside if jobs > 1 else ()):
         lanes: dict[str, list[Task]] = {}
         for step, task in stretch:
             if in_lanes:

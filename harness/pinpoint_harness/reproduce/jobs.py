@@ -49,13 +49,13 @@ class Job:
 
 
 def jobs_of(recipe: Recipe) -> list[Job]:
-    """One job per step, and one per lane for steps in lanes of one name that stand together.
+    """One job per step, and one per lane for steps in lanes beside one another that stand together.
 
     What stands otherwise waits for all jobs before it.
     """
     jobs: list[Job] = []
     last: tuple[str, ...] = ()
-    for in_lanes, stretch in groupby(recipe.steps, lambda step: step.lane_name):
+    for in_lanes, stretch in groupby(recipe.steps, lambda step: step.beside):
         lanes: dict[str, list[Step]] = {}
         for number, step in enumerate(stretch):
             lanes.setdefault(str(step.lane if in_lanes else number), []).append(step)

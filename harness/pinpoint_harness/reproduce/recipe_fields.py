@@ -28,8 +28,10 @@ def _are_steps(value: Any) -> bool:
     return isinstance(value, list) and all(_are_words(step) and step for step in value)
 
 
-def _is_text_or_words(value: Any) -> bool:
-    return _is_text(value) or _are_words(value)
+def _are_lanes(value: Any) -> bool:
+    return _is_text(value) or (
+        isinstance(value, list) and all(_is_text(item) or (_are_words(item) and item) for item in value)
+    )
 
 
 def _are_words(value: Any) -> bool:
@@ -62,7 +64,7 @@ def _are_tables(value: Any) -> bool:
 
 WORDS: dict[Check, str] = {
     _is_text: "a text",
-    _is_text_or_words: "a text, or a list of texts",
+    _are_lanes: "a text, or a list of texts and lists of texts",
     _is_number: "a number",
     _is_flag: "true or false",
     _are_steps: 'lists of words, such as [["run", "nearest-photo", "yfcc4k"]]',
@@ -78,7 +80,7 @@ FIELDS: dict[str, Check] = {
     "more": _are_steps,
     "next": _are_steps,
     "each": _are_lists,
-    "lanes": _is_text_or_words,
+    "lanes": _are_lanes,
     "hours": _is_number,
     "jobs": _are_resources,
     "source": _is_text,

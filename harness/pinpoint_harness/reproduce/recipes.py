@@ -10,7 +10,8 @@ One TOML file per recipe in `pinpoint_results/expected`:
     next = [["table", "capitals"]]      # what to do with the results, said at the end, not run
     jobs.train = { gpus = 1, hours = 8 }  # what steps of a command ask a cluster for; jobs.default of others
     lanes = "world"                     # steps that differ in this name do not need one another; or several
-                                        # names: a step belongs to the first of them that stands in it
+                                        # names: a step belongs to the first of them that stands in it, and
+                                        # names in a list within the list do not need one another either
 
     [each]                              # a step is repeated for all values of the names in its braces
     world = ["3", "4"]
@@ -82,16 +83,13 @@ class Expectation:
 class Step:
     """The words of one command line after `pinpoint`, and its lane as `NAME=VALUE`.
 
-    Neighbours of different lanes of one name do not need one another. All else needs all before it.
+    Neighbours of different lanes whose names are `beside` each other do not need one another. All else
+    needs all before it.
     """
 
     words: tuple[str, ...]
     lane: str | None = None
-
-    @property
-    def lane_name(self) -> str | None:
-        """What steps have in common that may stand in lanes beside one another; None for one without."""
-        return self.lane.partition("=")[0] if self.lane else None
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -185,17 +183,12 @@ def parse_recipe(text: str, name: str) -> Recipe:
             fix="write that recipe's steps; one that leads back to itself would never end",
         )
     each = content.pop("each", {})
-    lanes = content.pop("lanes", [])
-    lanes = [lanes] if isinstance(lanes, str) else lanes
-    for lane in lanes:
-        if lane not in each:
-            found = ", ".join(each) or "none"
-            raise DataError(f"recipe '{name}': {lane!r} in lanes is not a name of [each]", found=found)
+    lanes = _lanes(content.pop("lanes", []), each, name)
     recipe = Recipe(
         name=name,
         steps=_steps(content.pop("steps"), each, lanes),
         more=_steps(content.pop("more", []), each, lanes),
-        next=_steps(content.pop("next", []), each, []),
+        next=_steps(content.pop("next", []), each, {}),
         needs=tuple(_need(item, name) for item in content.pop("needs", [])),
         expected=tuple(Expectation(**item) for item in content.pop("expected", [])),
         **content,
@@ -205,8 +198,29 @@ def parse_recipe(text: str, name: str) -> Recipe:
     return recipe
 
 
+def _lanes(
+    given: str | Sequence[str | Sequence[str]], each: Mapping[str, Sequence[str]], recipe: str
+) -> dict[str, tuple[str, ...]]:
+    """The names of lanes in the order they were given, and those each stands beside, itself among them."""
+    groups = [(group,) if isinstance(group, str) else tuple(group) for group in _as_list(given)]
+    lanes = {name: group for group in groups for name in group}
+    for name in lanes:
+        if name not in each:
+            found = ", ".join(each) or "none"
+            raise DataError(f"recipe '{recipe}': {name!r} in lanes is not a name of [each]", found=found)
+    if len(lanes) < sum(map(len, groups)):
+        raise DataError(f"recipe '{recipe}': a name stands in lanes twice", found=repr(given))
+    return lanes
+
+
+def _as_list(given: str | Sequence[str | Sequence[str]]) -> Sequence[str | Sequence[str]]:
+    return [given] if isinstance(given, str) else given
+
+
 def _steps(
-    lists: Sequence[Sequence[str]], each: Mapping[str, Sequence[str]], lanes: Sequence[str]
+    lists: Sequence[Sequence[str]],
+    each: Mapping[str, Sequence[str]],
+    lanes: Mapping[str, tuple[str, ...]],
 ) -> tuple[Step, ...]:
     """Command lines as they are run, those with names in braces once for every combination of values."""
     steps: list[Step] = []
@@ -220,8 +234,9 @@ def _steps(
             )
         for values in itertools.product(*(each[name] for name in names)):
             chosen = dict(zip(names, values, strict=True))
-            lane = next((f"{name}={chosen[name]}" for name in lanes if name in chosen), None)
-            steps.append(Step(tuple(_filled(word, chosen) for word in step), lane))
+            words = tuple(_filled(word, chosen) for word in step)
+            name = next((name for name in lanes if name in chosen), None)
+            steps.append(Step(words) if name is None else Step(words, f"{name}={chosen[name]}", lanes[name]))
     return tuple(steps)
 
 
