@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pinpoint_datasets.mini_earth.archive import ensure_world, placeholder
+from pinpoint_datasets.mini_earth import archive
+from pinpoint_datasets.mini_earth.archive import Shard, Tables, ensure_world, placeholder
 from pinpoint_datasets.mini_earth.datasets import Photos, QueryNoisy, QueryStreet, StreetView
 from pinpoint_datasets.mini_earth.drawing.appearance import (
     photo_views,
@@ -34,6 +35,7 @@ from pinpoint_datasets.mini_earth.drawing.attributes import (
 from pinpoint_datasets.mini_earth.drawing.canvas import Canvas
 from pinpoint_datasets.mini_earth.drawing.scene import render
 from pinpoint_datasets.mini_earth.world import World, WorldSpec
+from pinpoint_harness.artifacts import Artifact
 from pinpoint_harness.images import Failure
 from pinpoint_harness.images.decode import decode
 from pinpoint_harness.reports.contact_sheet import write_contact_sheet
@@ -233,6 +235,32 @@ def test_two_workers_and_a_kill_leave_the_same_bytes(world_folder: Path, tmp_pat
     assert names == {path.name for path in world_folder.iterdir()}
     for name in names - {".lock"}:
         assert (folder / name).read_bytes() == (world_folder / name).read_bytes(), name
+
+
+def test_two_commands_that_draw_one_world_share_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    spec = WorldSpec(photos=9000, streetview=8000, queries=3000)
+    tables = Tables(spec)
+
+    def drawing(tables: Tables, shard: Shard, artifact: Artifact) -> bytes:
+        drawn.append(tables.shards().index(shard))
+        return b"drawn"
+
+    monkeypatch.setattr(archive, "draw_shard", drawing)
+    numbers = list(range(len(tables.shards())))
+    commands = []
+    for process in (7, 8):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        artifact = Artifact.begin(tmp_path, "mini-earth", spec.as_dict())
+        with artifact.work():
+            commands.append(archive.draw_shards(artifact, tables, numbers))
+            next(commands[-1])
+    assert len(set(drawn)) == 2  # they do not begin with the same
+    for _ in zip(*commands, strict=True):
+        pass
+    assert sorted(drawn) == numbers
 
 
 def test_a_peek_writes_a_sheet_and_a_map(world_folder: Path, tmp_path: Path) -> None:

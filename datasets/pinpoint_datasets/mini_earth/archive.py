@@ -15,6 +15,7 @@ import csv
 import functools
 import io
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -230,9 +231,7 @@ def _draw_missing(artifact: Artifact, tables: Tables, shards: list[Shard], worke
 def _draw(artifact: Artifact, tables: Tables, numbers: list[int], workers: int) -> Iterator[int]:
     """Draw shards here or in processes of their own; yields each number once it is on disk."""
     if workers <= 1 or len(numbers) <= 1:
-        for number in numbers:
-            write_shard(artifact, tables, number)
-            yield number
+        yield from draw_shards(artifact, tables, numbers)
         return
     running = [
         _start_worker(artifact, tables.world.spec, numbers[first::workers])
@@ -274,6 +273,13 @@ def _start_worker(artifact: Artifact, spec: WorldSpec, numbers: list[int]) -> su
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
 
 
-def write_shard(artifact: Artifact, tables: Tables, number: int) -> None:
-    shard = tables.shards()[number]
-    artifact.write_shard(number, ".zip", draw_shard(tables, shard, artifact))
+def draw_shards(artifact: Artifact, tables: Tables, numbers: Sequence[int]) -> Iterator[int]:
+    """Draw those that are not there yet; yields each number once it is on disk.
+
+    In an order of one's own: two commands that draw a world at the same time share the work.
+    """
+    shards = tables.shards()
+    for number in random.Random(os.getpid()).sample(numbers, len(numbers)):
+        if number not in artifact.finished_shards(".zip"):
+            artifact.write_shard(number, ".zip", draw_shard(tables, shards[number], artifact))
+        yield number

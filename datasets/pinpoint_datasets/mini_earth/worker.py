@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pinpoint_harness.artifacts import Artifact
 
-from .archive import Tables, write_shard
+from .archive import Tables, draw_shards
 from .world import WorldSpec
 
 
@@ -17,8 +17,8 @@ def main(folder: str, numbers: str, *spec: str) -> None:
     artifact = Artifact.begin(Path(folder), "mini-earth", chosen.as_dict())
     tables = Tables(chosen)
     with artifact.work():
-        for number in map(int, numbers.split(",")):
-            write_shard(artifact, tables, number)
+        for _ in draw_shards(artifact, tables, [int(number) for number in numbers.split(",")]):
+            pass
 
 
 if __name__ == "__main__":
