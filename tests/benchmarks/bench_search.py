@@ -132,6 +132,7 @@ def bench_single(options: Options) -> None:
         matrix, queries = clustered(options.rows, width, 1), clustered(1, width, 3)
         store, index, wide = Gallery.of({"a": matrix}), flat_index(matrix), queries.astype(np.float32)
         check(matrix, queries, search(store, {"a": queries}, {"a": K})["a"], index.search(wide, K)[0])
+        search(store, {"a": clustered(64, width, 4)}, {"a": K})  # from here on rows in bf16 are at hand
         race(
             f"search/single {width}-d",
             partial(search, store, {"a": queries}, {"a": K}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -24,7 +25,9 @@ from pinpoint_harness.search import (
     Rows,
     engine,
     exact,
+    gallery,
     kernels,
+    rounded,
     search,
     xyz_of,
 )
@@ -129,12 +132,12 @@ def test_kernels_are_never_more_wrong_than_they_say(name: str, width: int) -> No
         (rng.standard_normal((60, width)) * 2.0 ** rng.integers(-24, 8, (60, width))).astype(np.float16),
         (4 + rng.standard_normal((60, width))).astype(np.float16),  # with a centre far from 0
     ]
-    for matrix in matrices:
+    for matrix, count in itertools.product(matrices, (1, 20)):
         channel = Gallery.of({"a": matrix}).channels["a"]
-        kernel = getattr(kernels, name)(channel, torch.from_numpy(matrix[:20].astype(np.float32)))
-        out = torch.empty((60, 20), dtype=kernel.dtype)
+        kernel = getattr(kernels, name)(channel, torch.from_numpy(matrix[:count].astype(np.float32)))
+        out = torch.empty((60, count), dtype=kernel.dtype)
         kernel.fill(0, 60, out)
-        true = matrix.astype(np.float64) @ matrix[:20].astype(np.float64).T
+        true = matrix.astype(np.float64) @ matrix[:count].astype(np.float64).T
         wrong = np.abs(out.double().numpy() + kernel.offset.numpy() - true)
         assert (wrong <= kernel.error.numpy() + kernel.relative * np.abs(out.double().numpy())).all()
         if name == "BFloat" and matrix is matrices[1]:
@@ -152,8 +155,9 @@ def test_a_query_alone_is_never_more_wrong_than_the_kernel_says(width: int) -> N
     ):
         channel = Gallery.of({"a": matrix}).channels["a"]
         for query in matrix[:20]:
-            kernel = kernels.choose(channel, torch.from_numpy(query[None].astype(np.float32)))
-            assert isinstance(kernel, kernels.Half)
+            alone = torch.from_numpy(query[None].astype(np.float32))
+            assert kernels.Half.serves(channel, alone)
+            kernel = kernels.Half(channel, alone)
             out = torch.empty((60, 1), dtype=kernel.dtype)
             kernel.fill(0, 60, out)
             found = out[:, 0].double().numpy()
@@ -189,13 +193,36 @@ def test_processes_that_allow_coarser_float32_products_get_a_wider_bound() -> No
 
 
 def test_bf16_is_chosen_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    channel = Gallery.of({"a": gaussian(4, 10, 8)}).channels["a"]
     many, few = torch.ones((64, 8)), torch.ones((2, 8))
-    monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset({"avx512_f"}))
+    monkeypatch.setattr(rounded, "cpu_features", lambda: frozenset({"avx512_f"}))
+    channel = Gallery.of({"a": gaussian(4, 10, 8)}).channels["a"]
     assert type(kernels.choose(channel, many)) is kernels.Single
-    monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(rounded, "cpu_features", lambda: frozenset({"avx512_bf16"}))
+    channel = Gallery.of({"a": gaussian(4, 10, 8)}).channels["a"]
+    assert [type(kernels.choose(channel, few)) for _ in range(9)] == 8 * [kernels.Single] + [kernels.BFloat]
     assert type(kernels.choose(channel, many)) is kernels.BFloat
-    assert type(kernels.choose(channel, few)) is kernels.Single
+    monkeypatch.setattr(gallery, "is_small_copy", lambda size: False)  # rows are rounded for each batch anew
+    channel = Gallery.of({"a": gaussian(4, 10, 8)}).channels["a"]
+    assert [type(kernels.choose(channel, few)) for _ in range(9)] == 9 * [kernels.Single]
+    assert type(kernels.choose(channel, many)) is kernels.BFloat
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("centred", [True, False])
+def test_rounded_rows_are_the_same_however_they_are_asked_for(keep: bool, centred: bool) -> None:
+    matrix = torch.from_numpy(gaussian(3, 1000, 1536))  # 341 rows are rounded at a time
+    centre = matrix[:7].float().mean(dim=0) if centred else None
+    expected = (matrix.float() - (centre if centred else 0)).bfloat16()
+    rows = rounded.RoundedRows(matrix, centre, keep)
+    space = rows.space()
+    for start, stop in [(500, 700), (0, 1000), (340, 342), (999, 1000), (4, 4)]:
+        parts = [(first, part.clone()) for first, part in rows.parts(start, stop, space)]
+        firsts = start + np.cumsum([0, *(len(part) for _, part in parts)])
+        assert [first for first, _ in parts] == firsts[:-1].tolist()
+        found = torch.cat([part for _, part in parts]) if parts else expected[:0]
+        assert torch.equal(found, expected[start:stop])
+    matrix += 1
+    assert torch.equal(next(rows.parts(5, 9, space))[1], expected[5:9]) == keep
 
 
 # --- the door

@@ -12,7 +12,8 @@ import torch
 
 from ..errors import DataError
 from .exact import LARGEST_WIDTH
-from .placement import HostRows, as_tensor, rows_of
+from .placement import HostRows, as_tensor, is_small_copy, rows_of
+from .rounded import RoundedRows, rounds_to_bf16
 from .rows import Rows
 from .slices import Slice, own_slice
 from .survey import Survey, survey
@@ -28,7 +29,8 @@ class Channel:
 
     `largest_norm` bounds the length of a row, `largest_spread` that of a row less `centre`, and
     `largest_residual` that of what rounding such a difference to bf16 takes away. `ordinal` numbers
-    byte-identical rows by rank (0, 1, 2, ...), and is None if no two rows are equal.
+    byte-identical rows by rank (0, 1, 2, ...), and is None if no two rows are equal. `rounded` are the
+    rows for a first look in bf16.
     """
 
     matrix: Tensor | HostRows  # (rows, width), fp16
@@ -37,6 +39,7 @@ class Channel:
     largest_residual: float
     centre: Tensor | None  # (width,), float32; None where nothing is taken off
     ordinal: Tensor | None  # (rows,), int32
+    rounded: RoundedRows
 
     @classmethod
     def of(cls, matrix: Tensor | HostRows, known: Survey) -> Channel:
@@ -48,7 +51,8 @@ class Channel:
             )
         centre, there = (None if told is None else told.to(matrix.device) for told in (known.centre, ordinal))
         spread, residual = known.largest_spread, known.largest_residual
-        return cls(matrix, known.largest_norm, spread, residual, centre, there)
+        rounded = RoundedRows(matrix, centre, keep=_is_kept_rounded(matrix))
+        return cls(matrix, known.largest_norm, spread, residual, centre, there, rounded)
 
     @property
     def width(self) -> int:
@@ -132,6 +136,13 @@ def unit_rows(features: Tensor) -> Tensor:
         norms = exact.norm(dim=1, keepdim=True)
         unit[start : start + _UNIT_ROWS] = exact.div_(norms.where(norms > 0, norms.new_ones(())))
     return unit
+
+
+def _is_kept_rounded(matrix: Tensor | HostRows) -> bool:
+    """Whether rows in bf16 are of use here, lie in memory, and take a small part of it."""
+    if not isinstance(matrix, torch.Tensor) or matrix.device.type != "cpu":
+        return False
+    return rounds_to_bf16() and is_small_copy(matrix.nbytes)
 
 
 def _as_tensor(name: str, matrix: NDArray[np.float16] | Tensor | HostRows) -> Tensor | HostRows:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from ..devices import cpu_features
+from .rounded import rounds_to_bf16
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _WIDENED_ELEMENTS = 1 << 17
 """fp16 rows are widened in pieces that stay in the second-level cache."""
-
-_ROUNDED_ELEMENTS = 1 << 19
-"""bf16 products want more rows at a time than widening does."""
 
 
 class Kernel(ABC):
@@ -90,10 +87,9 @@ class BFloat(Kernel):
         super().__init__(channel, queries)
         if channel.centre is not None:
             self.offset = queries.double() @ channel.centre.double()
-        rows = max(1, _ROUNDED_ELEMENTS // channel.width)
-        self._wide = torch.empty((rows, channel.width), dtype=torch.float32)
-        self._rounded = torch.empty((rows, channel.width), dtype=torch.bfloat16)
-        self._queries = queries.bfloat16()
+        # A product with one column is another routine, which not every torch adds up in float32.
+        self._queries = queries.bfloat16().expand(max(2, len(queries)), -1)
+        self._space = channel.rounded.space()
 
     def input_error(self, lengths: Tensor) -> Tensor:
         rounded = self.queries.bfloat16().double()
@@ -103,15 +99,12 @@ class BFloat(Kernel):
         return total
 
     def fill(self, start: int, stop: int, out: Tensor) -> None:
-        step, queries = len(self._wide), self._queries.T
-        for rows, piece in zip(
-            torch.split(self.channel.matrix[start:stop], step), torch.split(out, step), strict=True
-        ):
-            # Straight from fp16 to bf16 is one operation and takes twice as long.
-            wide = self._wide[: len(rows)].copy_(rows)
-            if self.channel.centre is not None:
-                wide -= self.channel.centre
-            torch.mm(self._rounded[: len(rows)].copy_(wide), queries, out=piece)
+        for first, rows in self.channel.rounded.parts(start, stop, self._space):
+            part = out[first - start : first - start + len(rows)]
+            if len(self.queries) > 1:
+                torch.mm(rows, self._queries.T, out=part)
+            else:
+                part.copy_((rows @ self._queries.T)[:, :1])
 
 
 class Half(Kernel):
@@ -181,13 +174,13 @@ def _float32_rounding() -> float:
 _LARGEST_HALF = 60_000.0
 
 _FEW_QUERIES = 16
-"""Below this, rounding the gallery to bf16 costs more than bf16 saves."""
+"""Up to so many in all, rounding the gallery to bf16 costs more than bf16 saves."""
 
 
 def choose(channel: Channel, queries: Tensor) -> Kernel:
     """The fastest kernel for so many queries here; the answer does not depend on which it is."""
-    many = len(queries) > _FEW_QUERIES
-    if queries.device.type == "cpu" and many and cpu_features() & {"avx512_bf16", "amx_bf16"}:
+    on_cpu = queries.device.type == "cpu"
+    if on_cpu and rounds_to_bf16() and channel.rounded.queries(len(queries)) > _FEW_QUERIES:
         return BFloat(channel, queries)
     if Half.serves(channel, queries):
         return Half(channel, queries)

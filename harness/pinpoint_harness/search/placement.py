@@ -213,7 +213,7 @@ def place(
     if device.type == "cpu" and free is None:
         if rewrite is None and numbers is None:
             return host
-        if rewrite is None or host.nbytes > _COPIED_SHARE * _free_host_bytes():
+        if rewrite is None or not is_small_copy(host.nbytes):
             return HostRows(host, device, rewrite, numbers=numbers)
         return _resident(HostRows(host, device, rewrite, numbers=numbers))
     free = free or FreeMemory.measured(device)
@@ -228,6 +228,11 @@ def place(
         return HostRows(_copied(host, pin, numbers), device, rewrite, ahead=True)
     _say(what, on_host, "on disk, mapped", free)
     return mapped
+
+
+def is_small_copy(size: int) -> bool:
+    """Whether a copy of so many bytes takes a small part of a CPU's free memory."""
+    return size <= _COPIED_SHARE * _free_host_bytes()
 
 
 def _say(what: str, size: int, where: str, free: FreeMemory) -> None:

@@ -334,9 +334,7 @@ class ImageStore:
             )
         raise ValueError(next((what for mark, what in _UNREAD.items() if head.startswith(mark)), _NEITHER))
 
-    def _listed_archive(
-        self, paths: list[Path], label: str, make: Callable[[Notes], Container]
-    ) -> Container:
+    def _listed_archive(self, paths: list[Path], label: str, make: Callable[[Notes], Container]) -> Container:
         return listed_archives.container(paths, (label, self._choice), self._notes, make)
 
 
