@@ -5,8 +5,8 @@
 Cases: `help` and `verify` by default, and `locate`. `help` is `pinpoint --help` beyond starting Python (aim:
 0.3 s). `verify` is `pinpoint datasets verify` of as many small JPEGs as OSV-5M's test set has photos, no two
 alike, in one folder; its floor reads and decodes the same files with Pillow in one thread. `locate` asks
-`pinpoint-plus` of `--home`, where `pinpoint demo` has run, for one photo: at first, with no compiled module on
-disk as after installing, and again; its floor is importing torch.
+`pinpoint-plus` of `--home`, where `pinpoint demo` has run, for one photo: at first, with no compiled module
+on disk as after installing, and again; its floor is importing torch.
 
 Processor seconds of the whole process beside those of the clock.
 """
