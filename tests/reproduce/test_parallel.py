@@ -276,3 +276,10 @@ def test_lanes_that_are_not_there_are_refused_before_anything_runs(
 ) -> None:
     assert problem in pinpoint(*own(tmp_path, note("{world}"), lanes=lanes), *options, code=2).stderr
     assert not notes.exists()
+
+
+def test_the_hours_of_a_dry_run_of_one_lane_are_said_to_be_those_of_all(tmp_path: Path) -> None:
+    words = own(tmp_path, ["table", "{world}"])
+    assert "hours to run; the steps" in pinpoint(*words, "--dry-run").stdout
+    one = pinpoint(*words, "--dry-run", "--only", "world=3").stdout
+    assert "hours to run for the whole recipe; the steps:\n  pinpoint table 3\nnext" in one

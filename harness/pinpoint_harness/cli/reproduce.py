@@ -65,7 +65,9 @@ def demo(ctx: click.Context, home: Home) -> None:
 @click.command()
 @click.argument("name", required=False)
 @click.option(
-    "--dry-run", is_flag=True, help="Say what is here, what is missing, how big and how long; run nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Say what the recipe needs and whether it is here, how big and how long it is, and its steps.",
 )
 @click.option("--all", "everything", is_flag=True, help="Run the recipe's further steps as well.")
 @click.option(
@@ -137,7 +139,7 @@ def reproduce(
     recipe = _chosen(recipe, 1 if launcher else jobs, only)
     if dry_run:
         again = ["reproduce", name, *([] if only is None else ["--only", only])]
-        _dry_run(ctx, recipe, command(again, home.runs), home, as_json)
+        _dry_run(ctx, recipe, command(again, home.runs), home, as_json, only)
         return
     if log_file is not None:
         check_log(log_file)  # before hours are spent
@@ -272,7 +274,9 @@ def _list(recipes: Sequence[Recipe], as_json: bool) -> None:
     print_listing(rows, as_json, "no recipes")
 
 
-def _dry_run(ctx: click.Context, recipe: Recipe, again: str, home: Home, as_json: bool) -> None:
+def _dry_run(
+    ctx: click.Context, recipe: Recipe, again: str, home: Home, as_json: bool, only: str | None
+) -> None:
     from ..reproduce import jobs_of, look_for
 
     findings = look_for(recipe, registry_of(ctx))
@@ -305,7 +309,10 @@ def _dry_run(ctx: click.Context, recipe: Recipe, again: str, home: Home, as_json
         size = f", {item.need.gigabytes:g} GB" if item.need.gigabytes else ""
         word = "found  " if item.found else "missing"
         click.echo(f"  {word}  {item.need.kind} {item.need.name}{size}: {item.detail}")
-    click.echo(f"about {recipe.gigabytes:g} GB to have, roughly {recipe.hours:g} hours to run; the steps:")
+    whole = "" if only is None else " for the whole recipe"
+    click.echo(
+        f"about {recipe.gigabytes:g} GB to have, roughly {recipe.hours:g} hours to run{whole}; the steps:"
+    )
     for step in recipe.steps:
         click.echo(f"  pinpoint {shlex.join(step.words)}")
     if len(recipe.lanes) > 1:
