@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pinpoint_harness.images import ImageStore
+from pinpoint_harness.images import ImageStore, PassingTroubleError
 from pinpoint_harness.images.containers import listed, store
 from pinpoint_harness.images.containers.listed import ListedArchives
 
@@ -120,3 +120,68 @@ def test_what_was_found_before_must_still_be_there(tmp_path: Path) -> None:
     assert "neither zip nor tar" in notes[0]
     with ImageStore.open([tmp_path]) as images:
         assert (images.find(pd.Series(["a.jpg"])) == -1).all()
+
+
+A, B, C = (b"\xff\xd8\xff" + letter * 50 for letter in (b"A", b"B", b"C"))
+
+
+@pytest.fixture
+def two_versions(tmp_path: Path) -> tuple[Path, Path]:
+    """Archives of one name, one size and one age, in folders of their own."""
+    found = []
+    for version, data in (("v1", {"a.jpg": A, "b.jpg": B}), ("v2", {"a.jpg": C, "b.jpg": A})):
+        (tmp_path / version).mkdir()
+        for path in (
+            write_tar(tmp_path / version / "x.tar", data),
+            write_zip(tmp_path / version / "x.zip", data),
+        ):
+            os.utime(path, ns=(10**18, 10**18))
+        found.append(tmp_path / version)
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.zip"])
+def test_a_link_that_leads_elsewhere_later_does_not_lead_what_it_was_listed_by(
+    tmp_path: Path, two_versions: tuple[Path, Path], name: str
+) -> None:
+    first, second = two_versions
+    link = tmp_path / "current"
+    link.symlink_to(first)
+    assert contents(link / name)[0] == {"a.jpg": A, "b.jpg": B}
+    link.unlink()
+    link.symlink_to(second)
+    assert contents(first / name)[0] == {"a.jpg": A, "b.jpg": B}
+    assert contents(link / name)[0] == {"a.jpg": C, "b.jpg": A}
+    link.unlink()
+    assert contents(second / name)[0] == {"a.jpg": C, "b.jpg": A}
+    (tmp_path / "one").symlink_to(first / name)
+    assert contents(tmp_path / "one")[0] == {"a.jpg": A, "b.jpg": B}
+    (tmp_path / "one").unlink()
+    assert contents(first / name)[0] == {"a.jpg": A, "b.jpg": B}
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.zip"])
+def test_a_relative_path_is_that_of_the_folder_it_was_given_in(
+    two_versions: tuple[Path, Path], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = two_versions
+    monkeypatch.chdir(first)
+    assert contents(Path(name))[0] == {"a.jpg": A, "b.jpg": B}
+    monkeypatch.chdir(second)
+    assert contents(first / name)[0] == {"a.jpg": A, "b.jpg": B}
+    assert contents(Path(name))[0] == {"a.jpg": C, "b.jpg": A}
+    monkeypatch.chdir("/")
+    assert contents(first / name)[0] == {"a.jpg": A, "b.jpg": B}
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.zip"])
+def test_an_archive_exchanged_for_one_as_large_and_as_old_is_noticed(
+    two_versions: tuple[Path, Path], name: str
+) -> None:
+    first, second = two_versions
+    with ImageStore.open([first / name]) as images:
+        there = images.everything()
+        assert images.read(int(there["ref"][0])) == A
+        (second / name).replace(first / name)
+        with pytest.raises(PassingTroubleError, match="changed"):
+            images.read(int(there["ref"][0]))

@@ -264,6 +264,8 @@ class Parts:
         self.paths = tuple(paths)
         states = [path.stat() for path in self.paths]
         self._stamps = [(state.st_size, state.st_mtime_ns) for state in states]
+        # Another file in its place may be as large and as old.
+        self._files = [(state.st_dev, state.st_ino) for state in states]
         self.starts = [0, *itertools.accumulate(state.st_size for state in states)]
         self.size = self.starts[-1]
 
@@ -276,7 +278,8 @@ class Parts:
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         part = os.fdopen(os.open(self.paths[number], flags), "rb", buffering=0)
         state = os.fstat(part.fileno())
-        if (state.st_size, state.st_mtime_ns) != self._stamps[number]:
+        found = (state.st_size, state.st_mtime_ns), (state.st_dev, state.st_ino)
+        if found != (self._stamps[number], self._files[number]):
             part.close()
             raise changed(self.paths[number])
         return part

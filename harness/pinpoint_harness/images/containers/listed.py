@@ -35,18 +35,24 @@ class ListedArchives:
         self._lock = Lock()
 
     def container(
-        self, paths: Sequence[Path], how: Hashable, notes: Notes, make: Callable[[Notes], Container]
+        self,
+        paths: Sequence[Path],
+        how: Hashable,
+        notes: Notes,
+        make: Callable[[list[Path], Notes], Container],
     ) -> Container:
         """What `make` gives for the files at `paths`, or gave before while they were the same.
 
-        `how` is all else that it depends on. What it notes is noted every time.
+        It is given where they really lie: a link or a relative path that it kept could lead elsewhere when
+        another opening asks. `how` is all else that it depends on. What it notes is noted every time.
         """
-        key = (how, *map(_state, paths))
+        real = [Path(os.path.realpath(path)) for path in paths]
+        key = (how, *map(_state, real))
         listing = self._before(key)
         if listing is None:
             own = Notes()
-            listing = _Listing(make(own), own)
-            if key == (how, *map(_state, paths)):  # else the files were exchanged meanwhile
+            listing = _Listing(make(real, own), own)
+            if key == (how, *map(_state, real)):  # else the files were exchanged meanwhile
                 self._keep(key, listing)
         notes.take(listing.notes)
         return listing.container
@@ -72,7 +78,7 @@ listed_archives = ListedArchives()
 
 
 def _state(path: Path) -> tuple[object, ...]:
-    """Where a file really lies, and what changes when it does."""
+    """Where a file lies, and what changes when it does."""
     found = path.stat()
     times = found.st_mtime_ns, found.st_ctime_ns
-    return os.path.realpath(path), found.st_dev, found.st_ino, found.st_size, *times
+    return str(path), found.st_dev, found.st_ino, found.st_size, *times

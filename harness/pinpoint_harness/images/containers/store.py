@@ -316,7 +316,7 @@ class ImageStore:
         first, head = paths[0], read_head(paths[0])
         if is_tar(head):
             return self._listed_archive(
-                paths, label, lambda notes: TarContainer(Parts(paths), notes, label, self._choice)
+                paths, label, lambda real, notes: TarContainer(Parts(real), notes, label, self._choice)
             )
         packing = packed_by(first)
         if packing and is_packed_tar(first, packing):
@@ -330,11 +330,13 @@ class ImageStore:
             return ParquetContainer(first, columns, self._rows, self._notes, label, self._choice)
         if zipfile.is_zipfile(first) or head.startswith(b"PK"):
             return self._listed_archive(
-                paths[:1], label, lambda notes: ZipContainer(first, notes, label, self._choice)
+                paths[:1], label, lambda real, notes: ZipContainer(real[0], notes, label, self._choice)
             )
         raise ValueError(next((what for mark, what in _UNREAD.items() if head.startswith(mark)), _NEITHER))
 
-    def _listed_archive(self, paths: list[Path], label: str, make: Callable[[Notes], Container]) -> Container:
+    def _listed_archive(
+        self, paths: list[Path], label: str, make: Callable[[list[Path], Notes], Container]
+    ) -> Container:
         return listed_archives.container(paths, (label, self._choice), self._notes, make)
 
 
