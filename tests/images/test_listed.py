@@ -29,7 +29,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         return Counted
 
-    monkeypatch.setattr(store, "listed_archives", ListedArchives(most=5))
+    monkeypatch.setattr(store, "listed_archives", ListedArchives(most=8))
+    monkeypatch.setattr(listed, "QUIET_SECONDS", -60.0)
     monkeypatch.setattr(store, "ZipContainer", counted(store.ZipContainer))
     monkeypatch.setattr(store, "TarContainer", counted(store.TarContainer))
     return found
@@ -95,8 +96,8 @@ def test_the_oldest_are_forgotten_beyond_so_many_members(tmp_path: Path, made: l
     contents(paths[1])
     contents(paths[0])
     assert made == ["0.zip", "1.zip", "2.zip", "0.zip"]
-    large = write_zip(tmp_path / "large.zip", {f"{m}.jpg": b"x" for m in range(6)})
-    assert len(contents(large)[0]) == len(contents(large)[0]) == 6
+    large = write_zip(tmp_path / "large.zip", {f"{m}.jpg": b"x" for m in range(8)})
+    assert len(contents(large)[0]) == len(contents(large)[0]) == 8
     assert made[4:] == ["large.zip", "large.zip"]
 
 
@@ -109,6 +110,29 @@ def test_an_archive_that_is_exchanged_while_it_is_listed_is_not_remembered(
     contents(path)
     contents(path)
     assert made == ["photos.zip"] * 2
+
+
+def test_an_archive_that_may_still_be_changing_is_not_remembered(
+    tmp_path: Path, made: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listed, "QUIET_SECONDS", 2.0)
+    path = write_zip(tmp_path / "photos.zip", {"a.jpg": b"a"})
+    os.utime(path, (0, 0))  # its content is old; the file was changed just now
+    contents(path)
+    contents(path)
+    assert made == ["photos.zip"] * 2
+    now = listed.time.time()
+    monkeypatch.setattr(listed.time, "time", lambda: now + 3)
+    contents(path)
+    contents(path)
+    assert made == ["photos.zip"] * 3
+
+
+def test_archives_without_a_picture_are_forgotten_as_well(tmp_path: Path) -> None:
+    remembered = store.listed_archives
+    for number in range(20):
+        contents(write_zip(tmp_path / f"{number}.zip", {"notes.txt": b"x"}))
+    assert len(remembered._kept) == 8
 
 
 def test_what_was_found_before_must_still_be_there(tmp_path: Path) -> None:

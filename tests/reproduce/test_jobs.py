@@ -116,6 +116,13 @@ def test_jobs_run_beside_one_another_here_and_one_that_fails_is_named(tmp_path: 
         HarnessError, match=r"job 001-latitude-0 failed: pinpoint run(.|\n)*no parameter 'height'"
     ):
         launch(jobs[:1], "local", tmp_path / "jobs", ["--home", str(home)], 1)
+    steps = LOCAL.replace('"--quiet"]]', '"--quiet"], ["table", "{latitude}"]]').replace(
+        "latitude={", "height={"
+    )
+    jobs = jobs_of(load_recipe(str(recipe_file(tmp_path, steps))))
+    assert len(jobs[0].steps) == 2
+    with pytest.raises(HarnessError, match="job 001-latitude-0 failed: pinpoint run constant"):
+        launch(jobs[:1], "local", tmp_path / "more", ["--home", str(home)], 1)
 
 
 SBATCH = """#!/bin/sh

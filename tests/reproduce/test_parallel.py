@@ -283,3 +283,10 @@ def test_the_hours_of_a_dry_run_of_one_lane_are_said_to_be_those_of_all(tmp_path
     assert "hours to run; the steps" in pinpoint(*words, "--dry-run").stdout
     one = pinpoint(*words, "--dry-run", "--only", "world=3").stdout
     assert "hours to run for the whole recipe; the steps:\n  pinpoint table 3\nnext" in one
+
+
+def test_a_step_of_several_lines_does_not_hide_those_after_it(tmp_path: Path, notes: Path) -> None:
+    listing = ["runs", "list", "--dataset", "capitals\n\r{world}"]
+    words = own(tmp_path, note("{world}"), listing, ["table", "{world}-{seed}"])
+    result = pinpoint(*words, "--jobs", "2", code=2)
+    assert re.search(r"error: a step of world=[34] failed: \[[5-8]/8\] pinpoint table", result.stderr)

@@ -214,7 +214,9 @@ def run_steps(ctx: click.Context, recipe: Recipe, home: Home, jobs: int = 1) -> 
     tasks = []
     for number, step in enumerate(recipe.steps, 1):
         words = [*where, *step.words]
-        title = f"[{number}/{len(recipe.steps)}] pinpoint {shlex.join(words)}"
+        # In one line: a lane is seen to begin a step by the line that says so.
+        told = shlex.join(words).replace("\n", "\\n").replace("\r", "\\r")
+        title = f"[{number}/{len(recipe.steps)}] pinpoint {told}"
         tasks.append((step, Task(title, [*plugins, *made, *words])))
     for in_lanes, stretch in groupby(tasks, lambda item: item[0].beside if jobs > 1 else ()):
         lanes: dict[str, list[Task]] = {}

@@ -144,7 +144,7 @@ class _Queue:
                 continue
             if job.exception() is not None:
                 raise HarnessError(
-                    f"job {name} failed: {shlex.join(self.started[name].commands([])[-1])}",
+                    f"job {name} failed: {_last_begun(self.started[name], job.paths.stderr)}",
                     found="\n".join([str(job.paths.stderr), *_last_lines(job.paths.stderr)]),
                     fix="when that is put right, give the same command again: what is finished is kept",
                 )
@@ -155,6 +155,15 @@ class _Queue:
     def cancel(self) -> None:
         for job in self.running.values():
             job.cancel()
+
+
+def _last_begun(job: Job, log: Path) -> str:
+    """The step that a job had come to, by what `Commands` has said of each that it began."""
+    said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    # What was begun stands there with the options that all commands have.
+    steps = [shlex.join(words[words.index("pinpoint") + 1 :]) for words in job.commands([])]
+    place = {step: said.rfind(f"{step}\n") for step in steps}
+    return f"pinpoint {max(place, key=place.__getitem__)}"
 
 
 def _last_lines(path: Path) -> list[str]:

@@ -7,6 +7,7 @@ the directory of a zip with a million members takes half a minute to read.
 from __future__ import annotations
 
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,14 @@ from threading import Lock
 from .common import Container, Notes
 
 MOST_MEMBERS = 1 << 20
-"""Of all archives that are remembered: about 100 MiB of names and offsets."""
+"""Of all archives that are remembered: about 100 MiB of names and offsets. An archive counts as one more."""
+
+QUIET_SECONDS = 2.0
+"""So long a file must have been left alone before it is listed, or its listing is not remembered.
+
+A system notes the time of a write before the bytes are there, and some to the second: of a file that is being
+written, neither tells one state from the next.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,12 +55,14 @@ class ListedArchives:
         another opening asks. `how` is all else that it depends on. What it notes is noted every time.
         """
         real = [Path(os.path.realpath(path)) for path in paths]
+        begun = time.time()
         key = (how, *map(_state, real))
         listing = self._before(key)
         if listing is None:
             own = Notes()
             listing = _Listing(make(real, own), own)
-            if key == (how, *map(_state, real)):  # else the files were exchanged meanwhile
+            # Else they were exchanged meanwhile, or may be changing.
+            if key == (how, *map(_state, real)) and all(_was_quiet(path, begun) for path in real):
                 self._keep(key, listing)
         notes.take(listing.notes)
         return listing.container
@@ -67,14 +77,24 @@ class ListedArchives:
         with self._lock:
             if key not in self._kept:
                 self._kept[key] = listing
-                self._members += len(listing.container.names)
+                self._members += _size(listing)
             while self._members > self._most:
                 _, oldest = self._kept.popitem(last=False)
-                self._members -= len(oldest.container.names)
+                self._members -= _size(oldest)
 
 
 listed_archives = ListedArchives()
 """Those of this process."""
+
+
+def _size(listing: _Listing) -> int:
+    return 1 + len(listing.container.names)
+
+
+def _was_quiet(path: Path, moment: float) -> bool:
+    """Whether a file was last changed well before; one that is dated later by another clock was not."""
+    found = path.stat()
+    return max(found.st_mtime, found.st_ctime) < moment - QUIET_SECONDS
 
 
 def _state(path: Path) -> tuple[object, ...]:
